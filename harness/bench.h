@@ -84,6 +84,7 @@ struct cb_context {
     bool exact;     /* inputs on which no implementation rounds, compared to the bit */
     bool first;     /* first case of this process */
     bool once;      /* one execution of each implementation, no timing: for profilers */
+    const struct cb_watch *watch; /* NULL: nobody */
     int aa;         /* index of an implementation that stands twice; -1: none */
 };
 

@@ -45,6 +45,7 @@ int cb_alloc(struct cb_device *d, size_t bytes, void **out);
 void cb_free(struct cb_device *d, void *p); /* p may be NULL */
 int cb_upload(struct cb_device *d, void *to, const void *from, size_t bytes);
 int cb_download(struct cb_device *d, void *to, const void *from, size_t bytes);
+int cb_copy(struct cb_device *d, void *to, const void *from, size_t bytes); /* on the device */
 int cb_fill(struct cb_device *d, void *p, unsigned char byte, size_t bytes);
 int cb_memory_free(struct cb_device *d, size_t *bytes);
 /* Waits; reports a fault of anything enqueued before. */

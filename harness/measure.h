@@ -78,6 +78,13 @@ struct cb_timing {
     const char *stop;    /* "converged", "max_samples" or "max_time" */
 };
 
+/* Who watches the device while a case is sampled; any member may be NULL. */
+struct cb_watch {
+    void (*begin)(void *arg), (*end)(void *arg); /* around the rounds */
+    bool (*throttled)(void *arg); /* since it was last asked: the round is taken again */
+    void *arg;
+};
+
 /* What cb_measure learns about the whole case. */
 struct cb_session {
     int sets;            /* given: operand sets that rotate, 1 when hot */
@@ -87,6 +94,15 @@ struct cb_session {
     double wall_s, clock_min, clock_max, clock_median; /* MHz; 0: unknown */
     double warmup_s;
     bool clock_stable;
+    double bytes;        /* given: bytes that one execution touches, 0: unknown; decides on refills */
+    double l2;           /* given: bytes of the L2 */
+    const struct cb_watch *watch; /* given, or NULL */
+    int refills;         /* untimed executions before each hot window */
+    /* Given, or NULL: called for every subject after the last round, while its graph
+     * still exists; again(again_arg) repeats the path that was timed, untimed.  A
+     * return of -1 ends the measurement as a lost device. */
+    int (*after)(void *arg, int subject, int (*again)(void *), void *again_arg);
+    void *after_arg;
 };
 
 /* Measures count subjects; out [count] is released with cb_timing_free.  The

@@ -1,0 +1,181 @@
+/* impls.c - the table of kernels of spmm, and which problems each covers. */
+#include "host.h"
+#include "kernels.h"
+#include "shape.h"
+
+/* ---- which problems ---- */
+
+static enum op_status no(const char **why, const char *text)
+{
+    *why = text;
+    return OP_EUNSUPPORTED;
+}
+
+static enum op_status any_problem(const struct spmm_problem *p, const char **why)
+{
+    (void)p, (void)why;
+    return OP_OK;
+}
+
+/* Float, and as many column tiles as a grid has in y. */
+static enum op_status tiled(const struct spmm_problem *p, const char **why)
+{
+    if (p->dtype != SPMM_F32)
+        return no(why, "float only");
+    if (p->n > SPMM_TILED_MAX)
+        return no(why, "n needs more than 65535 tiles of columns");
+    return OP_OK;
+}
+
+static enum op_status published(const struct spmm_problem *p, const char **why)
+{
+    if (!spmm_power_of_two(p->n))
+        return no(why, "n is not a power of two");
+    return tiled(p, why);
+}
+
+/* The published grids are rounded down. */
+static enum op_status published_warps(const struct spmm_problem *p, const char **why)
+{
+    if (published(p, why))
+        return OP_EUNSUPPORTED;
+    if (!spmm_warp_blocks(p))
+        return no(why, "the published grid has no blocks: less than eight warps of work");
+    return OP_OK;
+}
+
+static enum op_status published_columns(const struct spmm_problem *p, const char **why)
+{
+    if (published(p, why))
+        return OP_EUNSUPPORTED;
+    if (p->n > SPMM_GRID_Y)
+        return no(why, "n exceeds 65535, the limit of grid y");
+    return OP_OK;
+}
+
+/* rb_pr_cm and eb_pr_cm run the kernel of rb_pr_rm and eb_pr_rm for one column. */
+static enum op_status published_warps_columns(const struct spmm_problem *p, const char **why)
+{
+    if (published_columns(p, why))
+        return OP_EUNSUPPORTED;
+    return p->n == 1 ? published_warps(p, why) : OP_OK;
+}
+
+static enum op_status published_entries_columns(const struct spmm_problem *p, const char **why)
+{
+    if (published_warps_columns(p, why))
+        return OP_EUNSUPPORTED;
+    if (!p->nnz)
+        return no(why, "the published grid has no blocks: no entries");
+    return OP_OK;
+}
+
+static enum op_status not_power_of_two(const struct spmm_problem *p, const char **why)
+{
+    if (spmm_power_of_two(p->n))
+        return no(why, "n is a power of two: the row without _any covers it");
+    return tiled(p, why);
+}
+
+static enum op_status wide(const struct spmm_problem *p, const char **why)
+{
+    if (p->n < 33)
+        return no(why, "n is 32 or less: row caching is for more columns");
+    return tiled(p, why);
+}
+
+/* ---- bytes beside A, B and C ---- */
+
+static double clearing(const struct spmm_problem *p)
+{
+    return (double)p->m * p->n * 4;
+}
+
+static double clearing_and_rows(const struct spmm_problem *p)
+{
+    return clearing(p) + (double)p->nnz * 4;
+}
+
+/* ---- the table ---- */
+
+const struct spmm_impl spmm_kernels[] = {
+    /* the published eight, in the order of their tags */
+    { .base = { .name = "rb_sr_rm", .title = "RB-SR-RM", .role = OP_PAPER,
+                .origin = "DA-SpMM, arXiv 2202.08556, algorithm 0",
+                .sm_min = 75, .sm_max = 999, .layout = "row" },
+      .supports = published, .run = OP_CUDA(spmm_rb_sr_rm) },
+    { .base = { .name = "rb_pr_rm", .title = "RB-PR-RM", .role = OP_PAPER,
+                .origin = "DA-SpMM, arXiv 2202.08556, algorithm 1",
+                .sm_min = 75, .sm_max = 999, .layout = "row" },
+      .supports = published_warps, .run = OP_CUDA(spmm_rb_pr_rm) },
+    { .base = { .name = "eb_sr_rm", .title = "EB-SR-RM", .role = OP_PAPER,
+                .origin = "DA-SpMM, arXiv 2202.08556, algorithm 2",
+                .sm_min = 75, .sm_max = 999, .layout = "row" },
+      .supports = published, .run = OP_CUDA(spmm_eb_sr_rm), .extra_bytes = clearing_and_rows },
+    { .base = { .name = "eb_pr_rm", .title = "EB-PR-RM", .role = OP_PAPER,
+                .origin = "DA-SpMM, arXiv 2202.08556, algorithm 3",
+                .sm_min = 75, .sm_max = 999, .layout = "row" },
+      .supports = published_warps, .run = OP_CUDA(spmm_eb_pr_rm),
+      .extra_bytes = clearing_and_rows },
+    { .base = { .name = "rb_sr_cm", .title = "RB-SR-CM", .role = OP_PAPER,
+                .origin = "DA-SpMM, arXiv 2202.08556, algorithm 4",
+                .sm_min = 75, .sm_max = 999, .layout = "column" },
+      .supports = published_columns, .run = OP_CUDA(spmm_rb_sr_cm) },
+    { .base = { .name = "rb_pr_cm", .title = "RB-PR-CM", .role = OP_PAPER,
+                .origin = "DA-SpMM, arXiv 2202.08556, algorithm 5",
+                .sm_min = 75, .sm_max = 999, .layout = "column" },
+      .supports = published_warps_columns, .run = OP_CUDA(spmm_rb_pr_cm) },
+    { .base = { .name = "eb_sr_cm", .title = "EB-SR-CM", .role = OP_PAPER,
+                .origin = "DA-SpMM, arXiv 2202.08556, algorithm 6",
+                .sm_min = 75, .sm_max = 999, .layout = "column" },
+      .supports = published_columns, .run = OP_CUDA(spmm_eb_sr_cm),
+      .extra_bytes = clearing_and_rows },
+    { .base = { .name = "eb_pr_cm", .title = "EB-PR-CM", .role = OP_PAPER,
+                .origin = "DA-SpMM, arXiv 2202.08556, algorithm 7, with the published grid: "
+                          "32 times more blocks than have work",
+                .sm_min = 75, .sm_max = 999, .layout = "column" },
+      .supports = published_entries_columns, .run = OP_CUDA(spmm_eb_pr_cm),
+      .extra_bytes = clearing_and_rows },
+    { .base = { .name = "eb_pr_cm_mended", .title = "EB-PR-CM mended", .role = OP_PAPER,
+                .origin = "DA-SpMM, arXiv 2202.08556, algorithm 7, with a block per 256 entries",
+                .sm_min = 75, .sm_max = 999, .layout = "column" },
+      .supports = published_columns, .run = OP_CUDA(spmm_eb_pr_cm_mended),
+      .extra_bytes = clearing_and_rows },
+
+    /* forms of the same algorithms in the authors' library */
+    { .base = { .name = "rb_sr_rm_rc", .title = "RB-SR-RM rc", .role = OP_PAPER,
+                .origin = "dgSPARSE, row caching of GE-SpMM (SC 2020), row balance",
+                .sm_min = 75, .sm_max = 999, .layout = "row" },
+      .supports = wide, .run = OP_CUDA(spmm_rb_sr_rm_rc) },
+    { .base = { .name = "eb_sr_rm_rc", .title = "EB-SR-RM rc", .role = OP_PAPER,
+                .origin = "dgSPARSE, row caching of GE-SpMM (SC 2020), element balance",
+                .sm_min = 75, .sm_max = 999, .layout = "row" },
+      .supports = wide, .run = OP_CUDA(spmm_eb_sr_rm_rc), .extra_bytes = clearing },
+    { .base = { .name = "eb_sr_rm_csr", .title = "EB-SR-RM CSR", .role = OP_PAPER,
+                .origin = "dgSPARSE, element balance on CSR only, sequential reduction",
+                .sm_min = 75, .sm_max = 999, .layout = "row" },
+      .supports = tiled, .run = OP_CUDA(spmm_eb_sr_rm_csr), .extra_bytes = clearing },
+    { .base = { .name = "eb_pr_rm_csr", .title = "EB-PR-RM CSR", .role = OP_PAPER,
+                .origin = "dgSPARSE, element balance on CSR only, parallel reduction",
+                .sm_min = 75, .sm_max = 999, .layout = "row" },
+      .supports = tiled, .run = OP_CUDA(spmm_eb_pr_rm_csr), .extra_bytes = clearing },
+    { .base = { .name = "rb_sr_rm_any", .title = "RB-SR-RM any n", .role = OP_PAPER,
+                .origin = "dgSPARSE, row balance, sequential reduction, any n",
+                .sm_min = 75, .sm_max = 999, .layout = "row" },
+      .supports = not_power_of_two, .run = OP_CUDA(spmm_rb_sr_rm_any) },
+    { .base = { .name = "rb_pr_rm_any", .title = "RB-PR-RM any n", .role = OP_PAPER,
+                .origin = "dgSPARSE, row balance, parallel reduction, any n",
+                .sm_min = 75, .sm_max = 999, .layout = "row" },
+      .supports = not_power_of_two, .run = OP_CUDA(spmm_rb_pr_rm_any) },
+
+    /* the host */
+    { .base = { .name = "host_rb", .title = "host RB", .role = OP_OWN,
+                .origin = "threads take rows", .layout = "row" },
+      .supports = any_problem, .run = spmm_host_rb },
+    { .base = { .name = "host_eb", .title = "host EB", .role = OP_OWN,
+                .origin = "threads take equally many entries, cut rows by carry-out",
+                .layout = "row" },
+      .supports = any_problem, .setup = spmm_host_eb_setup, .teardown = spmm_host_eb_teardown,
+      .run = spmm_host_eb },
+    { .base = { .name = NULL } },
+};

@@ -1,0 +1,301 @@
+/* metrics.c - the table of metrics, and aggregates over cases. */
+#include "metrics.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../harness/error.h"
+
+const struct metric metrics[] = {
+    { "us", "us", "time", "median time of one execution", -1 },
+    { "speedup", "x", "speedup", "time of the baseline / time, paired per round", 1 },
+    { "gflops", "GFLOP/s", "rate", "operations of the definition / time", 1 },
+    { "tflops", "TFLOP/s", "rate", "operations of the definition / time", 1 },
+    { "gbps", "GB/s", "bandwidth", "bytes of every operand once / time", 1 },
+    { "sol", "fraction", "fraction of the speed of light", "shortest possible time / time", 1 },
+    { "oracle_fraction", "fraction", "fraction of the oracle",
+      "time of the fastest of the group / time, paired per round", 1 },
+    { "loss", "fraction", "loss against the oracle", "1 - fraction of the oracle", -1 },
+    { "setup_us", "us", "set-up", "wall time of what is done once per problem", -1 },
+    { "host_us", "us", "latency seen by the host", "first launch to end of synchronisation", -1 },
+    { "rel_fro", "", "error", "Frobenius error relative to the reference", -1 },
+    { 0 },
+};
+
+const struct metric *metric_find(const char *name)
+{
+    static const struct metric figure = { "figure", "", "figure", "named figure", 0 };
+    if (!strncmp(name, "figure:", 7))
+        return &figure;
+    for (const struct metric *m = metrics; m->name; m++)
+        if (!strcmp(m->name, name))
+            return m;
+    return NULL;
+}
+
+const char *metric_oracle(const struct result_experiment *e)
+{
+    static _Thread_local char name[64];
+    size_t i;
+    json_t *column;
+    json_array_foreach(json_object_get(e->json, "columns"), i, column) {
+        const char *text = json_string_value(column);
+        snprintf(name, sizeof name, "%.*s", text ? (int)strcspn(text, "/") : 0, text ? text : "");
+        if (*name && result_is_group(e, name))
+            return name;
+    }
+    return result_is_group(e, "paper") ? "paper" : "";
+}
+
+/* value = scale / time or scale * time, carried through the interval. */
+static struct result_value from_time(const struct result_row *row, double scale, bool inverse)
+{
+    struct result_value v = { 0 };
+    if (!row->timed || !(scale > 0))
+        return v;
+    v.ok = true;
+    v.invocations = row->invocations;
+    v.spread = row->spread;
+    v.value = inverse ? scale / row->us.value : scale * row->us.value;
+    v.low = inverse ? scale / row->us.high : scale * row->us.low;
+    v.high = inverse ? scale / row->us.low : scale * row->us.high;
+    return v;
+}
+
+static struct result_value plain(double x, double low, double high)
+{
+    return (struct result_value){ .ok = isfinite(x), .value = x, .low = low, .high = high,
+                                  .invocations = 1 };
+}
+
+static struct result_value figure_of(const json_t *list, const char *name)
+{
+    size_t i;
+    json_t *f;
+    json_array_foreach(list, i, f)
+        if (!strcmp(result_text(f, "name"), name)) {
+            double x = result_number(f, "value", NAN);
+            return plain(x, result_number(f, "low", x), result_number(f, "high", x));
+        }
+    return (struct result_value){ 0 };
+}
+
+struct result_value metric_value(const struct result *r, const struct result_experiment *e,
+                                 const struct result_case *c, const struct result_row *row,
+                                 const char *name)
+{
+    (void)r;
+    const json_t *work = json_object_get(row->json, "work");
+    struct result_pick self = { row, 1 };
+    if (!strncmp(name, "figure:", 7)) {
+        struct result_value v = figure_of(json_object_get(row->json, "figures"), name + 7);
+        return v.ok ? v : figure_of(json_object_get(c->json, "figures"), name + 7);
+    }
+    if (!strcmp(name, "us"))
+        return from_time(row, 1, false);
+    if (!strcmp(name, "speedup"))
+        return result_ratio(result_best(e, c, e->baseline), self, 0.05);
+    if (!strcmp(name, "gflops"))
+        return from_time(row, result_number(work, "flops", 0) * 1e-3, true);
+    if (!strcmp(name, "tflops"))
+        return from_time(row, result_number(work, "flops", 0) * 1e-6, true);
+    if (!strcmp(name, "gbps"))
+        return from_time(row, result_number(work, "bytes_min", 0) * 1e-3, true);
+    if (!strcmp(name, "sol"))
+        return from_time(row, result_number(json_object_get(row->json, "sol"), "t_sol_us", 0), true);
+    if (!strcmp(name, "oracle_fraction") || !strcmp(name, "loss")) {
+        struct result_value v = result_ratio(result_best(e, c, metric_oracle(e)), self, 0.05);
+        if (v.ok && *name == 'l') {
+            double high = 1 - v.low;
+            v.low = 1 - v.high;
+            v.high = high;
+            v.value = 1 - v.value;
+        }
+        return v;
+    }
+    if (!strcmp(name, "setup_us") || !strcmp(name, "host_us")) {
+        double x = result_number(row->json, name, NAN);
+        return row->timed ? plain(x, x, x) : (struct result_value){ 0 };
+    }
+    if (!strcmp(name, "rel_fro")) {
+        double x = result_number(json_object_get(row->json, "correctness"), name, NAN);
+        return plain(x, x, x);
+    }
+    return figure_of(json_object_get(row->json, "figures"), name);
+}
+
+/* ---- aggregates ---- */
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double middle(double *x, int n)
+{
+    qsort(x, n, sizeof *x, by_value);
+    return n ? cb_quantile(x, n, 0.5) : 0;
+}
+
+/* A case may not enter a claim if a row behind it was stopped early with a wide interval. */
+static bool is_loose(const struct result_row *row)
+{
+    const json_t *time = json_object_get(row->json, "time_us");
+    const char *stop = result_text(time, "stop");
+    double h = row->us.value > 0 ? (row->us.high - row->us.low) / (2 * row->us.value) : 0;
+    return (*stop && strcmp(stop, "converged") && h > 0.05);
+}
+
+static int summarise(struct aggregate *a, const double *over, const double *under)
+{
+    int n = a->cases;
+    double logs = 0, sum = 0, low = 0, high = 0, top = 0, bottom = 0, *x = malloc(3 * (size_t)n * sizeof *x);
+    if (!x)
+        return cb_error("no memory for an aggregate");
+    for (int i = 0; i < n; i++) {
+        const struct result_value *v = &a->value[i];
+        logs += log(v->value);
+        sum += v->value;
+        low += v->low;
+        high += v->high;
+        top += over[i];
+        bottom += under[i];
+        x[i] = v->value;
+        x[n + i] = v->low;
+        x[2 * n + i] = v->high;
+        a->faster += v->low > 1;
+        a->slower += v->high < 1;
+        a->flattered += v->flattered;
+        a->unpaired += v->unpaired;
+        if (!a->at_min || v->value < a->min.value) {
+            a->min = (struct cb_interval){ v->value, v->low, v->high };
+            a->at_min = a->at[i];
+        }
+        if (!a->at_max || v->value > a->max.value) {
+            a->max = (struct cb_interval){ v->value, v->low, v->high };
+            a->at_max = a->at[i];
+        }
+    }
+    /* leaving one out moves the mean most where the logarithm lies farthest from it */
+    double farthest = -1;
+    for (int i = 0; i < n; i++)
+        if (fabs(log(a->value[i].value) - logs / n) > farthest) {
+            farthest = fabs(log(a->value[i].value) - logs / n);
+            a->influential = a->at[i];
+        }
+    double g = exp(logs / n);
+    a->geomean = (struct cb_interval){ g, g, g };
+    a->mean = (struct cb_interval){ sum / n, low / n, high / n };
+    a->median = (struct cb_interval){ middle(x, n), middle(x + n, n), middle(x + 2 * n, n) };
+    a->total = bottom > 0 ? top / bottom : 0;
+    free(x);
+    return 0;
+}
+
+/* Interval of the geometric mean: rounds resampled inside each case, then widened
+ * to the range of the means of the single invocations and, for cases whose
+ * samples are not stored, to the mean of their ends. */
+static int bound_geomean(struct aggregate *a, const double *const *rounds, const int *count,
+                         int replicates, uint64_t seed)
+{
+    int n = a->cases, sampled = 0, invocations = RESULT_INVOCATIONS_MAX;
+    double g = a->geomean.value, low = g, high = g;
+    for (int i = 0; i < n; i++) {
+        sampled += count[i] > 0;
+        if (a->value[i].invocations < invocations)
+            invocations = a->value[i].invocations;
+    }
+    if (sampled == n) {
+        struct cb_interval ci;
+        if (cb_geomean_ci(rounds, count, n, false, replicates, seed, &ci))
+            return -1;
+        /* its centre is that of the pooled rounds: keep the widths */
+        low = g * ci.low / ci.value;
+        high = g * ci.high / ci.value;
+    } else {
+        double l = 0, h = 0;
+        for (int i = 0; i < n; i++) {
+            l += log(fmax(a->value[i].low, 1e-12));
+            h += log(a->value[i].high);
+        }
+        low = exp(l / n);
+        high = exp(h / n);
+    }
+    for (int k = 0; k < invocations; k++) {
+        double l = 0;
+        for (int i = 0; i < n; i++)
+            l += log(a->value[i].per_invocation[k]);
+        low = fmin(low, exp(l / n));
+        high = fmax(high, exp(l / n));
+    }
+    a->geomean.low = low;
+    a->geomean.high = high;
+    return 0;
+}
+
+int aggregate_ratio(const struct result *r, const struct result_experiment *e,
+                    const json_t *filter, const char *numerator, const char *denominator,
+                    int replicates, uint64_t seed, double alpha, struct aggregate *out)
+{
+    *out = (struct aggregate){ 0 };
+    size_t n = r->case_count ? (size_t)r->case_count : 1;
+    double **rounds = calloc(n, sizeof *rounds), *over = calloc(n, sizeof *over),
+           *under = calloc(n, sizeof *under);
+    int *count = calloc(n, sizeof *count), status = -1;
+    out->at = calloc(n, sizeof *out->at);
+    out->value = calloc(n, sizeof *out->value);
+    out->lost = calloc(n, sizeof *out->lost);
+    if (!rounds || !over || !under || !count || !out->at || !out->value || !out->lost) {
+        cb_error("no memory for an aggregate");
+        goto done;
+    }
+    for (int i = 0; i < r->case_count; i++) {
+        const struct result_case *c = &r->cases[i];
+        if (strcmp(c->experiment, e->id) || !result_matches(c, filter))
+            continue;
+        struct result_pick a = result_best(e, c, numerator), b = result_best(e, c, denominator);
+        struct result_value v = result_ratio(a, b, alpha);
+        if (!v.ok) {
+            out->lost[out->missing++] = c;
+            continue;
+        }
+        int k = out->cases++;
+        out->at[k] = c;
+        out->value[k] = v;
+        over[k] = a.row->us.value;
+        under[k] = b.row->us.value;
+        out->loose += is_loose(a.row) || is_loose(b.row);
+        out->own = out->own || !strcmp(b.row->role, "own");
+        if (replicates)
+            rounds[k] = result_rounds(a, b, &count[k]);
+    }
+    if (out->cases) {
+        if (summarise(out, over, under))
+            goto done;
+        if (replicates &&
+            bound_geomean(out, (const double *const *)rounds, count, replicates, seed))
+            goto done;
+    }
+    status = 0;
+done:
+    for (size_t i = 0; rounds && i < n; i++)
+        free(rounds[i]);
+    free(rounds);
+    free(over);
+    free(under);
+    free(count);
+    if (status)
+        aggregate_free(out);
+    return status;
+}
+
+void aggregate_free(struct aggregate *a)
+{
+    free(a->at);
+    free(a->value);
+    free(a->lost);
+    *a = (struct aggregate){ 0 };
+}

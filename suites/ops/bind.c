@@ -1,0 +1,59 @@
+/* bind.c - see bind.h. */
+#include "bind.h"
+
+#include <stdlib.h>
+
+#include "../../harness/error.h"
+
+static void *take(void *context, size_t bytes)
+{
+    struct op_pool *pool = context;
+    void *p;
+    if (pool->count == pool->room) {
+        int room = pool->room ? 2 * pool->room : 8;
+        void **more = realloc(pool->taken, (size_t)room * sizeof *more);
+        if (!more)
+            return NULL;
+        pool->taken = more;
+        pool->room = room;
+    }
+    if (cb_alloc(pool->device, bytes, &p))
+        return NULL;
+    pool->taken[pool->count++] = p;
+    return p;
+}
+
+struct op_memory op_pool_memory(struct op_pool *pool)
+{
+    return (struct op_memory){ take, pool };
+}
+
+void op_pool_free(struct op_pool *pool)
+{
+    for (int i = 0; i < pool->count; i++)
+        cb_free(pool->device, pool->taken[i]);
+    free(pool->taken);
+    *pool = (struct op_pool){ .device = pool->device };
+}
+
+int op_result(enum op_status s, const char *name, const char *what)
+{
+    if (s == OP_OK)
+        return 0;
+    return cb_error("%s%s: %s: %s", s == OP_ENOMEM ? "oom: " : "", name, what, op_status_name(s));
+}
+
+int op_sets_open(struct op_sets *s, int count)
+{
+    s->set = calloc((size_t)count, sizeof *s->set);
+    s->count = s->set ? count : 0;
+    return s->set ? 0 : cb_error("no memory for %d operand sets", count);
+}
+
+void op_sets_close(struct cb_device *d, struct op_sets *s)
+{
+    for (int i = 0; i < s->count; i++)
+        cb_free(d, s->set[i]);
+    free(s->set);
+    *s = (struct op_sets){ 0 };
+}

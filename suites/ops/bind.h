@@ -1,0 +1,32 @@
+/*
+ * bind.h - what the bindings of all operators share: device memory for set-up
+ * functions, errors of launchers, sets of operands.
+ */
+#ifndef SUITES_OPS_BIND_H
+#define SUITES_OPS_BIND_H
+
+#include "../../harness/bench.h"
+
+/* Device memory that a set-up function takes; freed together. */
+struct op_pool {
+    struct cb_device *device;
+    void **taken;
+    int count, room;
+};
+/* The op_memory that takes from pool. */
+struct op_memory op_pool_memory(struct op_pool *pool);
+void op_pool_free(struct op_pool *pool); /* accepts { 0 } */
+
+/* 0 for OP_OK; else -1 with "NAME: what: reason"; memory running out starts with
+ * "oom: ", so that a case knows it. */
+int op_result(enum op_status s, const char *name, const char *what);
+
+/* One tensor in all its operand sets: allocated when first asked for. */
+struct op_sets {
+    void **set; /* [count] device pointers; NULL until made */
+    int count;
+};
+int op_sets_open(struct op_sets *s, int count);
+void op_sets_close(struct cb_device *d, struct op_sets *s); /* accepts { 0 } */
+
+#endif

@@ -1,0 +1,16 @@
+/* ops.h - the operators, one per file of this folder; and what two of them share. */
+#ifndef SUITES_OPS_H
+#define SUITES_OPS_H
+
+#include "../../harness/bench.h"
+#include "../data/matrix.h"
+
+extern const struct cb_op op_spmm;         /* spmm.c */
+extern const struct cb_op op_gemm;         /* gemm.c */
+extern const struct cb_op op_matrix_stats; /* matrix_stats.c */
+extern const struct cb_op op_reported_table; /* reported_table.c */
+
+/* Rows, columns, nnz and row lengths of a matrix; returns the number written. */
+int matrix_figures(const struct matrix *m, struct cb_figure *out);
+
+#endif

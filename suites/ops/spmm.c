@@ -1,0 +1,428 @@
+/*
+ * spmm.c - sparse times dense, bound to the harness.
+ *
+ * A matrix is read or generated once and kept for the cases that follow with
+ * the same one.  B and C of the column-major rows are made only if such a row
+ * takes part.  All implementations of a case write the same C.
+ */
+#include "../../kernels/spmm/spmm.h"
+
+#include <math.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../harness/error.h"
+#include "../../harness/sha.h"
+#include "../data/matrix.h"
+#include "bind.h"
+#include "ops.h"
+
+enum { TENSOR_VALUES = 1, TENSOR_B = 2 };
+
+struct spmm_params {
+    char matrix[CB_PATH_MAX];
+    int n, dtype;
+};
+
+static const char *const dtype_names[] = { "f32", "f16", NULL };
+static const struct cb_param params[] = {
+    { "matrix", CB_PATH, offsetof(struct spmm_params, matrix), 0, 0, 0, NULL, true,
+      "a generated matrix, gen:FAMILY,..., package:NAME, or a file .mtx .graph (.gz) .csrb" },
+    { "n", CB_INT, offsetof(struct spmm_params, n), 0, 1, 65536, NULL, true, "columns of B and C" },
+    { "dtype", CB_CHOICE, offsetof(struct spmm_params, dtype), SPMM_F32, 0, 0, dtype_names, false,
+      "of the values, B and C; sums are float" },
+    { 0 },
+};
+
+/* The matrix of the last case: nine values of n follow one another on it. */
+static struct matrix kept;
+static char kept_spec[CB_PATH_MAX];
+
+static int matrix_keep(const char *spec)
+{
+    char why[256];
+    if (kept.rows && !strcmp(kept_spec, spec))
+        return 0;
+    matrix_free(&kept);
+    if (!matrix_available(spec, why, sizeof why))
+        return cb_error("not available: %s", why);
+    if (matrix_load(spec, &kept))
+        return -1;
+    snprintf(kept_spec, sizeof kept_spec, "%s", spec);
+    return 0;
+}
+
+struct instance {
+    struct spmm_problem p;
+    const struct matrix *m;
+    struct cb_device *device;
+    enum cb_dtype dtype;
+    bool exact;
+    uint64_t seed;
+    long used_cols;  /* columns with an entry: rows of B that must be read */
+    int *row;        /* [nnz] on the host */
+    struct op_sets row_ptr, col, row_of, val; /* per weight set */
+    struct op_sets b_rm, b_cm, c;             /* per input set; b_cm when first needed */
+    double *want;    /* [m][n] on the device */
+    float *bound;
+};
+
+struct bound {
+    struct instance *in;
+    const struct spmm_impl *impl;
+    struct op_pool pool;
+    struct spmm_args *args; /* [sets] */
+    void **state;           /* [sets] */
+    int sets;
+};
+
+static size_t element(const struct instance *in)
+{
+    return (size_t)cb_dtype_bytes(in->dtype);
+}
+
+static const struct op_impl *impl_at(int i)
+{
+    const struct spmm_impl *const table[] = { spmm_references, spmm_kernels, spmm_baselines };
+    for (int t = 0; t < 3; t++)
+        for (int k = 0; table[t][k].base.name; k++)
+            if (i-- == 0)
+                return &table[t][k].base;
+    return NULL;
+}
+
+static long count_used_cols(const struct matrix *m)
+{
+    unsigned char *seen = calloc((size_t)m->cols, 1);
+    long used = 0;
+    if (!seen)
+        return m->cols;
+    for (long p = 0; p < m->nnz; p++)
+        seen[m->col[p]] = 1;
+    for (int j = 0; j < m->cols; j++)
+        used += seen[j];
+    free(seen);
+    return used;
+}
+
+static void close_instance(void *instance)
+{
+    struct instance *in = instance;
+    if (!in)
+        return;
+    struct op_sets *all[] = { &in->row_ptr, &in->col, &in->row_of, &in->val,
+                              &in->b_rm,    &in->b_cm, &in->c };
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        op_sets_close(in->device, all[i]);
+    cb_free(in->device, in->want);
+    cb_free(in->device, in->bound);
+    free(in->row);
+    free(in);
+}
+
+static int open_problem(struct cb_context *c, const void *given, void **out)
+{
+    const struct spmm_params *q = given;
+    *out = NULL;
+    if (matrix_keep(q->matrix))
+        return -1;
+    struct instance *in = calloc(1, sizeof *in);
+    if (!in)
+        return cb_error("no memory for a problem");
+    in->m = &kept;
+    in->device = c->device;
+    in->dtype = q->dtype == SPMM_F16 ? CB_F16 : CB_F32;
+    in->exact = c->exact;
+    in->seed = c->seed;
+    in->p.n = q->n;
+    in->p.dtype = (enum spmm_dtype)q->dtype;
+    spmm_describe(kept.rows, kept.cols, kept.row_ptr, &in->p);
+    in->used_cols = count_used_cols(&kept);
+    in->row = malloc(((size_t)kept.nnz + 1) * sizeof *in->row);
+    if (!in->row) {
+        close_instance(in);
+        return cb_error("no memory for %ld row numbers", kept.nnz);
+    }
+    for (int i = 0; i < kept.rows; i++)
+        for (int e = kept.row_ptr[i]; e < kept.row_ptr[i + 1]; e++)
+            in->row[e] = i;
+    *out = in;
+    return 0;
+}
+
+static int inputs(void *instance, struct cb_input *out)
+{
+    const struct instance *in = instance;
+    const char *dtype = dtype_names[in->p.dtype];
+    out[0] = (struct cb_input){ .name = "A", .shape = { in->p.m, in->p.k, in->p.nnz } };
+    snprintf(out[0].dtype, sizeof out[0].dtype, "%s", dtype);
+    snprintf(out[0].gen, sizeof out[0].gen, "%s", in->m->gen);
+    snprintf(out[0].source, sizeof out[0].source, "%s", in->m->source);
+    memcpy(out[0].sha256, in->m->sha256, sizeof out[0].sha256);
+    out[1] = (struct cb_input){ .name = "B", .gen = "uniform [-1, 1)", .source = "generated",
+                                .shape = { in->p.k, in->p.n }, .tensor_id = TENSOR_B };
+    snprintf(out[1].dtype, sizeof out[1].dtype, "%s", dtype);
+    return 2;
+}
+
+int matrix_figures(const struct matrix *m, struct cb_figure *out)
+{
+    struct matrix_rows r = matrix_rows(m);
+    const struct {
+        const char *name, *unit;
+        double value;
+    } list[] = {
+        { "rows", "", m->rows },     { "cols", "", m->cols },
+        { "nnz", "", (double)m->nnz }, { "row_mean", "nnz", r.mean },
+        { "row_sd", "nnz", r.sd },   { "row_cv", "", r.mean > 0 ? r.sd / r.mean : 0 },
+        { "row_max", "nnz", r.max }, { "empty_rows", "", r.empty },
+    };
+    int n = (int)(sizeof list / sizeof *list);
+    for (int i = 0; i < n; i++) {
+        out[i] = (struct cb_figure){ .value = list[i].value, .low = list[i].value, .high = list[i].value };
+        snprintf(out[i].name, sizeof out[i].name, "%s", list[i].name);
+        snprintf(out[i].unit, sizeof out[i].unit, "%s", list[i].unit);
+    }
+    return n;
+}
+
+static int statistics(void *instance, struct cb_figure *out)
+{
+    return matrix_figures(((struct instance *)instance)->m, out);
+}
+
+static enum op_status ready(void *instance, const struct op_impl *i, const char **why)
+{
+    const struct instance *in = instance;
+    const struct spmm_impl *impl = (const struct spmm_impl *)i;
+    *why = NULL;
+    if (!impl->run) {
+        *why = "not built";
+        return OP_EUNSUPPORTED;
+    }
+    if (impl->supports)
+        return impl->supports(&in->p, why);
+    *why = "FP32 only";
+    return in->p.dtype == SPMM_F32 ? OP_OK : OP_EUNSUPPORTED;
+}
+
+static double matrix_bytes(const struct instance *in)
+{
+    return 4.0 * (in->p.m + 1.0) + (double)in->p.nnz * (4.0 + (double)element(in));
+}
+
+static struct cb_work work(void *instance, const struct op_impl *i)
+{
+    const struct instance *in = instance;
+    const struct spmm_impl *impl = (const struct spmm_impl *)i;
+    double dense = (double)element(in) * in->p.n;
+    struct cb_work w = { .flops = 2.0 * (double)in->p.nnz * in->p.n,
+                         .weight_bytes = matrix_bytes(in),
+                         .peak = "fp32_fma",
+                         .accumulate = CB_F32 };
+    w.bytes_min = w.weight_bytes + dense * ((double)in->used_cols + in->p.m);
+    w.bytes_model = w.bytes_min + (impl->extra_bytes ? impl->extra_bytes(&in->p) : 0);
+    w.core_ops = w.flops;
+    return w;
+}
+
+static void set_bytes(void *instance, double *weights, double *ins, double *outs)
+{
+    const struct instance *in = instance;
+    double dense = (double)element(in) * in->p.n;
+    *weights = matrix_bytes(in);
+    *ins = dense * in->p.k;
+    *outs = dense * in->p.m;
+}
+
+/* Set 0 holds the values of the matrix itself, the others other values on the
+ * same pattern; exact: small integers everywhere. */
+static int make_values(struct instance *in, int set, void *to)
+{
+    long nnz = in->p.nnz;
+    if (in->exact || set > 0)
+        return cb_random(in->device, to, in->dtype, in->exact ? CB_EXACT : CB_UNIFORM, in->seed,
+                         TENSOR_VALUES, (uint32_t)set, 1, nnz, false);
+    if (in->dtype == CB_F32)
+        return cb_upload(in->device, to, in->m->val, (size_t)nnz * sizeof(float));
+    void *half = malloc((size_t)nnz * element(in));
+    if (!half)
+        return cb_error("no memory for %ld values", nnz);
+    for (long e = 0; e < nnz; e++)
+        cb_store(half, in->dtype, e, (double)in->m->val[e]);
+    int status = cb_upload(in->device, to, half, (size_t)nnz * element(in));
+    free(half);
+    return status;
+}
+
+static int upload_new(struct cb_device *d, void **to, const void *from, size_t bytes)
+{
+    return cb_alloc(d, bytes, to) || cb_upload(d, *to, from, bytes) ? -1 : 0;
+}
+
+static int make_weights(struct instance *in, int set)
+{
+    struct cb_device *d = in->device;
+    size_t nnz = (size_t)in->p.nnz;
+    return upload_new(d, &in->row_ptr.set[set], in->m->row_ptr, ((size_t)in->p.m + 1) * sizeof(int)) ||
+                   upload_new(d, &in->col.set[set], in->m->col, nnz * sizeof(int)) ||
+                   upload_new(d, &in->row_of.set[set], in->row, nnz * sizeof(int)) ||
+                   cb_alloc(d, nnz * element(in), &in->val.set[set]) ||
+                   make_values(in, set, in->val.set[set])
+               ? -1
+               : 0;
+}
+
+static int make_b(struct instance *in, struct op_sets *b, int set, bool column_major)
+{
+    if (b->set[set])
+        return 0;
+    size_t bytes = (size_t)in->p.k * (size_t)in->p.n * element(in);
+    if (cb_alloc(in->device, bytes, &b->set[set]))
+        return -1;
+    return cb_random(in->device, b->set[set], in->dtype, in->exact ? CB_EXACT : CB_UNIFORM, in->seed,
+                     TENSOR_B, (uint32_t)set, in->p.k, in->p.n, column_major);
+}
+
+static int prepare(struct cb_context *c, void *instance, int weight_sets, int input_sets)
+{
+    struct instance *in = instance;
+    (void)c;
+    size_t out = (size_t)in->p.m * (size_t)in->p.n;
+    if (op_sets_open(&in->row_ptr, weight_sets) || op_sets_open(&in->col, weight_sets) ||
+        op_sets_open(&in->row_of, weight_sets) || op_sets_open(&in->val, weight_sets) ||
+        op_sets_open(&in->b_rm, input_sets) || op_sets_open(&in->b_cm, input_sets) ||
+        op_sets_open(&in->c, input_sets))
+        return -1;
+    for (int s = 0; s < weight_sets; s++)
+        if (make_weights(in, s))
+            return -1;
+    for (int s = 0; s < input_sets; s++)
+        if (make_b(in, &in->b_rm, s, false) || cb_alloc(in->device, out * element(in), &in->c.set[s]))
+            return -1;
+    if (cb_alloc(in->device, out * sizeof *in->want, (void **)&in->want) ||
+        cb_alloc(in->device, out * sizeof *in->bound, (void **)&in->bound))
+        return -1;
+    return cb_sync(in->device);
+}
+
+static bool column_major(const struct spmm_impl *i)
+{
+    return i->base.layout && !strcmp(i->base.layout, "column");
+}
+
+static struct spmm_matrix matrix_of(const struct instance *in, int set)
+{
+    return (struct spmm_matrix){ in->row_ptr.set[set], in->col.set[set], in->row_of.set[set],
+                                 in->val.set[set] };
+}
+
+static void unbind(void *bound)
+{
+    struct bound *b = bound;
+    if (!b)
+        return;
+    for (int s = 0; b->state && s < b->sets; s++)
+        if (b->impl->teardown)
+            b->impl->teardown(b->state[s]);
+    op_pool_free(&b->pool);
+    free(b->args);
+    free(b->state);
+    free(b);
+}
+
+static int bind(struct cb_context *c, void *instance, const struct op_impl *i, void **out)
+{
+    struct instance *in = instance;
+    struct bound *b = calloc(1, sizeof *b);
+    *out = NULL;
+    if (!b)
+        return cb_error("no memory to bind %s", i->name);
+    b->in = in;
+    b->impl = (const struct spmm_impl *)i;
+    b->pool.device = c->device;
+    b->sets = in->row_ptr.count > in->c.count ? in->row_ptr.count : in->c.count;
+    b->args = calloc((size_t)b->sets, sizeof *b->args);
+    b->state = calloc((size_t)b->sets, sizeof *b->state);
+    int status = b->args && b->state ? 0 : cb_error("no memory to bind %s", i->name);
+    for (int s = 0; !status && s < b->sets; s++) {
+        int w = s % in->row_ptr.count, x = s % in->c.count;
+        struct op_sets *dense = column_major(b->impl) ? &in->b_cm : &in->b_rm;
+        status = make_b(in, dense, x, column_major(b->impl));
+        b->args[s] = (struct spmm_args){ matrix_of(in, w), dense->set[x], in->c.set[x] };
+        if (status || !b->impl->setup)
+            continue;
+        struct spmm_matrix host = { in->m->row_ptr, in->m->col, in->row, NULL };
+        struct op_memory memory = op_pool_memory(&b->pool);
+        status = op_result(b->impl->setup(&in->p, &host, &b->args[s], &memory,
+                                          cb_device_stream(c->device), &b->state[s]),
+                           i->name, "set-up");
+    }
+    if (status) {
+        unbind(b);
+        return -1;
+    }
+    *out = b;
+    return 0;
+}
+
+static int run(void *bound, int weights, int ins)
+{
+    const struct bound *b = bound;
+    int s = weights > ins ? weights : ins;
+    enum op_status status = b->impl->run(&b->in->p, &b->args[s], b->state[s],
+                                         cb_device_stream(b->in->device));
+    return status == OP_OK ? 0 : op_result(status, b->impl->base.name, "launch");
+}
+
+static int outputs(void *bound, int weights, int ins, struct cb_region *out, int max)
+{
+    const struct bound *b = bound;
+    (void)weights, (void)max;
+    out[0] = (struct cb_region){ b->in->c.set[ins],
+                                 (size_t)b->in->p.m * (size_t)b->in->p.n * element(b->in) };
+    return 1;
+}
+
+static int expect(struct cb_context *c, void *instance, int weights, int ins)
+{
+    struct instance *in = instance;
+    struct spmm_matrix a = matrix_of(in, weights);
+    enum op_status s;
+#ifdef WITH_CUDA
+    if (cb_device_info(c->device)->sm)
+        s = spmm_ref_cuda(&in->p, &a, in->b_rm.set[ins], in->want, in->bound,
+                          cb_device_stream(c->device));
+    else
+#endif
+        s = spmm_ref(&in->p, &a, in->b_rm.set[ins], in->want, in->bound);
+    return op_result(s, "reference", "launch") || cb_sync(c->device) ? -1 : 0;
+}
+
+static int check(struct cb_context *c, void *bound, int weights, int ins, struct cb_accuracy *r1,
+                 struct cb_accuracy *r2, double *limit)
+{
+    const struct bound *b = bound;
+    const struct instance *in = b->in;
+    struct cb_view got = { in->c.set[ins], in->dtype, in->p.m, in->p.n, column_major(b->impl) };
+    (void)weights, (void)r2;
+    *limit = in->dtype == CB_F16 ? 1e-3 : 1e-5;
+    return cb_compare(c->device, &got, in->want, in->exact ? NULL : in->bound, r1);
+}
+
+static const char *choice(void *bound)
+{
+    const struct bound *b = bound;
+    return b->impl->choice ? b->impl->choice(b->state[0]) : NULL;
+}
+
+const struct cb_op op_spmm = {
+    .name = "spmm", .title = "sparse matrix times dense matrix",
+    .params = params, .params_size = sizeof(struct spmm_params),
+    .impl = impl_at, .open = open_problem, .inputs = inputs, .statistics = statistics,
+    .ready = ready, .work = work, .set_bytes = set_bytes, .prepare = prepare, .bind = bind,
+    .run = run, .outputs = outputs, .expect = expect, .check = check, .choice = choice,
+    .unbind = unbind, .close = close_instance,
+};

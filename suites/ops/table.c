@@ -1,0 +1,7 @@
+/* table.c - the operator table: one line an operator. */
+#include "../suite.h"
+#include "ops.h"
+
+const struct cb_op *const suite_ops[] = {
+    &op_spmm, &op_gemm, &op_matrix_stats, &op_reported_table, NULL,
+};

@@ -1,0 +1,107 @@
+/*
+ * gpu_exact.c - every implementation of spmm and gemm on inputs that no correct
+ * one rounds, compared to the bit, on shapes that tiles do not fit.
+ *
+ * Runs on the first GPU, and on the host where there is none (then only the
+ * host's rows are tried, which is said).
+ */
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "../harness/bench.h"
+#include "../harness/error.h"
+#include "../harness/params.h"
+#include "../suites/suite.h"
+#include "test.h"
+
+/* Writes a pattern with rows of the given lengths; columns spread over cols. */
+static void write_matrix(const char *path, int rows, int cols, int (*length)(int row))
+{
+    FILE *f = fopen(path, "w");
+    long nnz = 0;
+    for (int i = 0; i < rows; i++)
+        nnz += length(i);
+    fprintf(f, "%%%%MatrixMarket matrix coordinate pattern general\n%d %d %ld\n", rows, cols, nnz);
+    for (int i = 0; i < rows; i++)
+        for (int e = 0; e < length(i); e++)
+            fprintf(f, "%d %d\n", i + 1, (int)(((long)i * 7 + (long)e * (cols / length(i))) % cols) + 1);
+    fclose(f);
+}
+
+static int one(int row) { return row == 0; }
+static int dense_row(int row) { return row == 3 ? 1000 : 0; }
+static int ragged(int row) { return row % 5 == 0 ? 0 : row % 67; }
+static int threes(int row) { return row % 2 ? 3 : 1; }
+static int heavy_last(int row) { return row == 300 ? 997 : 2; }
+static int full_warps(int row) { return row >= 0 ? 32 : 0; }
+
+static int tried, wrong;
+
+static void try_case(struct cb_context *c, const struct cb_op *op, json_t *params)
+{
+    const struct op_impl *impl[512], *i;
+    int count = 0;
+    struct cb_case out;
+    void *p = calloc(1, op->params_size);
+    char label[CB_ID_MAX];
+    for (int k = 0; count < 511 && (i = op->impl(k)); k++)
+        impl[count++] = i;
+    impl[count] = NULL;
+    CHECK(!cb_params_from_json(op, params, p));
+    cb_params_label(op, p, label, sizeof label);
+    int lost = cb_run_case(c, op, p, impl, &out);
+    CHECK(!lost);
+    if (lost)
+        printf("%s %s: %s\n", op->name, label, cb_error_text());
+    for (int k = 0; k < out.count; k++) {
+        const struct cb_outcome *o = &out.out[k];
+        if (o->status == CB_SKIPPED || o->status == CB_UNSUPPORTED)
+            continue;
+        tried++;
+        if (o->status != CB_OK) {
+            wrong++;
+            printf("%s %s: %s: %s: %s\n", op->name, label, o->impl->name, cb_status_name(o->status), o->reason);
+        }
+        CHECK(o->status == CB_OK);
+    }
+    cb_case_free(&out);
+    free(p);
+    json_decref(params);
+    if (lost)
+        exit(1);
+}
+
+int main(void)
+{
+    static const int widths[] = { 1, 2, 3, 4, 5, 8, 16, 20, 31, 32, 33, 48, 64, 100, 128, 200, 256, 512 };
+    static const struct {
+        const char *name;
+        int rows, cols, (*length)(int);
+    } shapes[] = { { "one", 1, 1, one }, { "dense_row", 9, 1000, dense_row }, { "ragged", 333, 97, ragged },
+                   { "threes", 1027, 513, threes }, { "heavy_last", 301, 1000, heavy_last },
+                   { "full_warps", 2048, 64, full_warps } };
+    const struct cb_policy policy = { .name = "exact", .invocations = 1, .rotate_l2 = 2, .flush_l2 = 3, .executions_max = 64 };
+    struct cb_context c = { .policy = &policy, .cache = CB_HOT, .seed = 11, .order_seed = 5, .exact = true, .once = true, .aa = -1 };
+    char path[128];
+    int status = cb_device_open("auto", &c.device);
+    CHECK(!status);
+    if (status)
+        return TEST_END();
+    if (!cb_device_info(c.device)->sm)
+        SKIP("gpu_exact: no GPU, rows of the host only");
+    const struct cb_op *spmm = suite_op("spmm"), *gemm = suite_op("gemm");
+    for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
+        snprintf(path, sizeof path, "/tmp/exact_%ld_%s.mtx", (long)getpid(), shapes[s].name);
+        write_matrix(path, shapes[s].rows, shapes[s].cols, shapes[s].length);
+        for (size_t w = 0; w < sizeof widths / sizeof *widths; w++)
+            for (int half = 0; half < 2; half++)
+                try_case(&c, spmm, json_pack("{s:s,s:i,s:s}", "matrix", path, "n", widths[w], "dtype", half ? "f16" : "f32"));
+        unlink(path);
+    }
+    static const int sizes[][3] = { { 1, 8, 8 }, { 3, 5, 7 }, { 16, 256, 128 }, { 17, 100, 65 }, { 128, 129, 257 } };
+    for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++)
+        try_case(&c, gemm, json_pack("{s:i,s:i,s:i}", "m", sizes[s][0], "n", sizes[s][1], "k", sizes[s][2]));
+    cb_device_close(c.device);
+    printf("%d executions of implementations, %d wrong\n", tried, wrong);
+    return TEST_END();
+}

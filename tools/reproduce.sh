@@ -1,0 +1,112 @@
+#!/bin/bash
+# reproduce.sh - measures papers and draws what was measured.
+#
+#   tools/reproduce.sh [run] [tables] [plots] [claims]
+#
+# From the environment: PAPER (names), PROFILE, LAUNCHER; `make reproduce` sets them.  With a
+# GPU and a program that was built for it the profile is "reproduce"; without, the small
+# problems of "smoke" run on the host.  Tables, figures and claims are then made from every
+# recorded result and from the new runs.
+#
+# A claim that was not reproduced is a finding, not a failure of the command (exit code 6 of
+# the program); so is a wrong result of a row that is known to be wrong as published.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+program=${CLAIMBENCH:-build/claimbench}
+launcher=${LAUNCHER:-local}
+read -r -a papers <<< "${PAPER:-}"
+failed=0
+
+fail() {
+    echo "reproduce: $*" >&2
+    failed=1
+}
+
+# Which rows of a result were wrong without being known for it.  The document is written with
+# sorted keys and one space of indent for each level, so a field's depth tells what it is of.
+unexpectedly_wrong() {
+    awk -F '"' '
+        /^     "kernel": /          { kernel = $4; sub(/#.*/, "", kernel) }
+        /^     "status": "wrong"/   { wrong[kernel] = 1 }
+        /^   "id": /                { id = $4 }
+        /^   "known_wrong": "/      { known[id] = 1 }
+        END { for (k in wrong) if (!(k in known)) print k }' "$1" | sort | tr '\n' ' '
+}
+
+newest_run() { ls -dt runs/*_"$1" 2> /dev/null | head -n 1; }
+
+# What is shown of a paper: what is recorded of any GPU, and the run just made.
+results_of() {
+    ls -d results/*/"$1" 2> /dev/null
+    [ -z "${measured[$1]-}" ] || echo "${measured[$1]}"
+}
+declare -A measured
+
+measure() { # paper
+    local before after code wrong
+    before=$(newest_run "$1")
+    case $launcher in
+    local) "$program" run --paper "$1" --profile "$profile" --devices "$devices" ;;
+    slurm) mkdir -p runs && sbatch --wait --gpus-per-node="${GPUS:-1}" --job-name="claimbench-$1" \
+        configs/slurm/reproduce.sbatch "$1" "$profile" ;;
+    *) echo "reproduce: LAUNCHER is local or slurm, not '$launcher'" >&2; exit 2 ;;
+    esac
+    code=$?
+    after=$(newest_run "$1")
+    [ "$after" = "$before" ] || measured[$1]=$after
+    case $code in
+    0) ;;
+    6) echo "reproduce: $1: a claim was not reproduced; see its table" ;;
+    4)
+        wrong=$(unexpectedly_wrong "${after:-.}/result.json")
+        if [ "$after" = "$before" ] || [ -n "$wrong" ]; then
+            fail "$1: wrong results of ${wrong:-unknown rows}"
+        else
+            echo "reproduce: $1: wrong only where the published code is known to be"
+        fi
+        ;;
+    130) exit 130 ;;
+    *) fail "$1: run ended with exit code $code" ;;
+    esac
+}
+
+show() { # verb, paper
+    local folder code
+    for folder in $(results_of "$2"); do
+        "$program" "$1" "$folder"
+        code=$?
+        case $code in
+        0 | 6) ;;
+        *) fail "$1 $folder: exit code $code" ;;
+        esac
+    done
+}
+
+[ ${#papers[@]} -gt 0 ] || { echo 'reproduce: suites/ holds no paper' >&2; exit 2; }
+for paper in "${papers[@]}"; do
+    [ -f "suites/$paper/experiments.json" ] && continue
+    echo "reproduce: no paper '$paper' in suites/" >&2
+    exit 2
+done
+
+# The launcher's machines have the GPU when it is not this one.
+if [ "$launcher" = slurm ] ||
+    { [ "${CUDA:-1}" = 1 ] && nvidia-smi -L 2> /dev/null | grep -q '^GPU'; }; then
+    profile=${PROFILE:-reproduce} devices=${DEVICES:-auto}
+else
+    profile=${PROFILE:-smoke} devices=host
+fi
+
+for verb in "$@"; do
+    if [ "$verb" = run ]; then
+        echo "== measuring: ${papers[*]} (profile $profile, device $devices)"
+    fi
+    for paper in "${papers[@]}"; do
+        case $verb in
+        run) measure "$paper" ;;
+        tables | plots | claims) show "$verb" "$paper" ;;
+        *) echo "reproduce: no step '$verb'" >&2; exit 2 ;;
+        esac
+    done
+done
+exit "$failed"
