@@ -110,7 +110,8 @@ deps: ## install what is missing (Debian, Ubuntu)
 	@$(if $(GPU_CC),$(if $(NVCC),:,echo 'deps: a GPU but no nvcc, so a build without CUDA'),:)
 
 bundle: ## one folder that runs where only the NVIDIA driver and CUDA libraries are installed
-	@$(BUILD) $(B)/bundled
+	@$(BUILD) program $(B)/bundled
+	@$(B)/claimbench pack -o build/packed
 	@tools/bundle.sh $(B)/bundled build/bundle/claimbench-$(VERSION) $(STRIP) $(DATA)
 
 install: all ## copy program and data below PREFIX

@@ -241,6 +241,14 @@ static int plan_sets(struct job *j)
 
 /* ---- one implementation ---- */
 
+static bool left_out(const struct cb_context *c, const char *name)
+{
+    for (int i = 0; c->leave_out && c->leave_out[i]; i++)
+        if (!strcmp(c->leave_out[i], name))
+            return true;
+    return false;
+}
+
 static bool applies(struct job *j, struct cb_outcome *o)
 {
     const struct op_impl *i = o->impl;
@@ -270,7 +278,8 @@ static bool applies(struct job *j, struct cb_outcome *o)
         return false;
     }
     o->status = CB_OK;
-    return true;
+    o->left_out = left_out(j->c, i->name);
+    return !o->left_out;
 }
 
 static int set_up(struct job *j, int i)
@@ -319,12 +328,14 @@ static int measure(struct job *j)
     struct cb_timing *timing = calloc(n, sizeof *timing);
     int count = 0, status = subject && arg && timing ? 0 : cb_error("no memory for a case");
     for (int i = 0; !status && i < out->count; i++) {
-        if (out->out[i].status != CB_OK)
+        if (out->out[i].status != CB_OK || out->out[i].left_out)
             continue;
         unsigned flags = out->out[i].impl->flags;
         arg[count] = (struct step_arg){ j, i };
         subject[count] = (struct cb_subject){ run_step, &arg[count], (flags & OP_SYNCS) != 0,
-                                              (flags & OP_NO_CAPTURE) != 0 };
+                                              (flags & OP_NO_CAPTURE) != 0,
+                                              out->out[i].impl->role == OP_BASELINE,
+                                              out->out[i].host_us };
         j->subject[count++] = i;
     }
     if (!status && count) {
@@ -436,7 +447,7 @@ int cb_run_case(struct cb_context *c, const struct cb_op *op, const void *params
         }
     }
     for (int i = 0; i < out->count && !status; i++) {
-        if (out->out[i].status != CB_OK)
+        if (out->out[i].status != CB_OK || out->out[i].left_out)
             continue;
         cb_error_clear();
         status = set_up(&j, i);
@@ -459,7 +470,7 @@ record:
     if (out->status != CB_OK)
         for (int i = 0; i < out->count; i++) {
             struct cb_outcome *o = &out->out[i];
-            if (o->status == CB_OK && !o->timing.rounds) {
+            if (o->status == CB_OK && !o->timing.rounds && !o->left_out) {
                 o->status = out->status == CB_WRONG ? CB_SKIPPED : out->status;
                 snprintf(o->reason, sizeof o->reason, "%s", out->reason);
             }

@@ -85,6 +85,7 @@ struct cb_context {
     bool first;     /* first case of this process */
     bool once;      /* one execution of each implementation, no timing: for profilers */
     const struct cb_watch *watch; /* NULL: nobody */
+    const char *const *leave_out; /* names of rows that sit this invocation out; NULL: none */
     int aa;         /* index of an implementation that stands twice; -1: none */
 };
 
@@ -148,6 +149,7 @@ struct cb_outcome {
     struct cb_work work;
     struct cb_accuracy r1, r2;
     bool deterministic, post_check;
+    bool left_out;           /* CB_OK, but not this time: see cb_context.leave_out */
     struct cb_timing timing; /* CB_OK only: what is wrong has no time */
     struct cb_figure figures[CB_FIGURES_MAX];
     int figure_count;

@@ -97,13 +97,14 @@ struct runner {
     struct cb_session *session;
     struct cb_timing *t;
     struct cb_graph *graph;
+    int refills;
     int next;  /* step at which the next window of plain launches starts */
     int every; /* takes part in every every-th round */
 };
 
 static int gather_once(struct runner *r, struct cb_window *w)
 {
-    for (int i = 0; i < r->session->refills; i++)
+    for (int i = 0; i < r->refills; i++)
         if (r->s->run(r->s->arg, 0))
             return -1;
     if (r->session->flush && cb_flush(r->d))
@@ -173,6 +174,11 @@ static int estimate(struct runner *r)
 {
     double us[3];
     struct cb_window w;
+    /* launch latency does not count in what took this long */
+    if (r->s->hint_us > 5000) {
+        r->t->estimate_us = r->s->hint_us;
+        return 0;
+    }
     for (int i = 0; i < 3; i++) {
         if (cb_window(r->d, r->s->run, r->s->arg, i % (r->session->sets ? r->session->sets : 1), 1,
                       false, &w))
@@ -204,7 +210,13 @@ static int choose(struct runner *r, int count, double fastest)
     for (int i = 0; i < count; i++) {
         struct cb_timing *t = r[i].t;
         t->far = p->far > 0 && t->estimate_us > p->far * fastest;
-        r[i].every = t->far ? p->far_every : 1;
+        t->remote = t->far && p->remote > 0 && t->estimate_us > p->remote * fastest &&
+                    t->estimate_us >= p->remote_us;
+        r[i].every = t->remote ? (p->rounds_min + p->remote_rounds - 1) / p->remote_rounds
+                     : t->far  ? p->far_every
+                               : 1;
+        /* what a far row needs is in the cache from the row before it, which had the same operands */
+        r[i].refills = t->remote ? 0 : t->far ? session->refills / 2 : session->refills;
         t->gate = !r[i].s->syncs;
         t->k_exec = session->flush ? 1 : t->far ? executions(p, t->estimate_us, session->sets) : k;
         t->mode = CB_MODE_E;
@@ -310,25 +322,40 @@ static bool narrow(struct cb_interval i, double eps)
     return i.value > 0 && (i.high - i.low) / (2 * i.value) <= eps;
 }
 
+/* Does row i carry a headline ratio: the runner-up, or the fastest of a side
+ * that the fastest of all is not of? */
+static bool leads(const struct runner *r, const double *median, int count, int i, int best,
+                  int second)
+{
+    if (i == second)
+        return true;
+    if (r[i].s->side == r[best].s->side)
+        return false;
+    for (int k = 0; k < count; k++)
+        if (r[k].s->side == r[i].s->side && median[k] < median[i])
+            return false;
+    return true;
+}
+
 static bool converged(const struct runner *r, int count)
 {
     const struct cb_policy *p = r[0].p;
-    int best = -1;
+    int best = -1, second = -1;
     double median[count];
     for (int i = 0; i < count; i++) {
-        median[i] = INFINITY;
-        if (r[i].t->far)
-            continue;
-        median[i] = cb_median(r[i].t->us, r[i].t->rounds);
-        if (best < 0 || median[i] < median[best])
+        median[i] = r[i].t->far ? INFINITY : cb_median(r[i].t->us, r[i].t->rounds);
+        if (best < 0 || median[i] < median[best]) {
+            second = best;
             best = i;
+        } else if (second < 0 || median[i] < median[second]) {
+            second = i;
+        }
     }
-    if (best < 0)
-        return true;
     if (count == 1)
         return narrow(cb_median_ci(r[0].t->us, r[0].t->rounds, 0.05), p->eps);
     for (int i = 0; i < count; i++)
         if (i != best && median[i] <= p->converge_within * median[best] &&
+            leads(r, median, count, i, best, second) &&
             !narrow(cb_ratio(r[i].t, r[best].t, 0.05, NULL), p->eps))
             return false;
     return true;
@@ -352,7 +379,8 @@ static int rounds(struct runner *r, int count, enum cb_regime regime, uint64_t o
         for (int o = 0; o < count; o++) {
             struct runner *x = &r[order[o]];
             double us = NAN, mhz = 0;
-            bool turn = round < 0 ? !x->t->far || round == -1 : round % x->every == 0;
+            bool turn = round < 0 ? !x->t->far || (round == -1 && !x->t->remote)
+                                  : round % x->every == 0 && (!x->t->remote || round < p->rounds_min);
             if (turn) {
                 if (regime == CB_BURST)
                     sleep_s(0.05);
@@ -374,7 +402,7 @@ static int rounds(struct runner *r, int count, enum cb_regime regime, uint64_t o
             continue;
         }
         session->rounds = n > 0 ? n : 0;
-        if (n >= 6 && now_s() - start > p->t_max_s && n >= p->rounds_min / 2) {
+        if (n >= p->rounds_min && now_s() - start > p->t_max_s && !converged(r, count)) {
             stop = "max_time";
             break;
         }

@@ -47,7 +47,14 @@ struct cb_policy {
      * round, at least far_rounds times.  far = 0: no such rows. */
     double far;
     int far_every, far_rounds;
-    double converge_within;     /* rows within this factor of the fastest must converge */
+    /* A far row beyond `remote` times the fastest whose execution takes remote_us or
+     * more is timed remote_rounds times only: that it is slower needs no narrow
+     * interval.  0: no such rows. */
+    double remote, remote_us;
+    int remote_rounds;
+    int far_once;               /* 1: far rows are measured in the first invocation only */
+    double converge_within;     /* the best row of each side within this factor of the fastest
+                                 * must converge */
     double delta;               /* margin of a verdict */
     double flush_l2, rotate_l2; /* scratch and rotation, in units of the L2 */
     double timeout_s;           /* of one case; 0: from the above */
@@ -60,6 +67,9 @@ struct cb_subject {
     cb_enqueue_fn *run; /* step s works on operand set s mod sets */
     void *arg;
     bool syncs, no_capture; /* from the flags of the row */
+    int side;               /* rows of one side are compared with those of another: the
+                             * fastest of each is what a headline ratio is made of */
+    double hint_us;         /* host-visible time of an earlier execution; 0: none */
 };
 
 enum cb_mode { CB_MODE_E, CB_MODE_G, CB_MODE_L }; /* event, graph, plain launches */
@@ -72,7 +82,7 @@ struct cb_timing {
     struct cb_stats stats; /* over the rounds it took part in */
     enum cb_mode mode;
     int k_exec;          /* executions per window */
-    bool far, gate;
+    bool far, remote, gate;
     double null_us;      /* an empty kernel in the same mode and k; 0: not measured */
     double estimate_us;
     const char *stop;    /* "converged", "max_samples" or "max_time" */

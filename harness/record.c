@@ -153,7 +153,7 @@ static void add_flag(json_t *flags, bool set, const char *name)
 static json_t *time_flags(const struct cb_timing *t)
 {
     json_t *flags = json_array();
-    add_flag(flags, t->stop && strcmp(t->stop, "converged") != 0, "not_converged");
+    add_flag(flags, t->stats.n < 6 || (t->stop && strcmp(t->stop, "converged") != 0), "not_converged");
     add_flag(flags, t->stats.noisy, "noisy");
     add_flag(flags, t->stats.drift, "drift");
     add_flag(flags, t->stats.bimodal, "bimodal");
@@ -182,6 +182,10 @@ static json_t *outcome_json(const struct cb_outcome *o, bool untimed)
     put(j, "reason", o->status == CB_OK ? json_null() : text(o->reason));
     if (o->status == CB_UNSUPPORTED || o->status == CB_SKIPPED)
         return j;
+    if (o->left_out) {
+        put(j, "left_out", json_true());
+        return j;
+    }
     if (o->choice[0])
         put(j, "choice", json_string(o->choice));
     put(j, "setup_us", number(o->setup_us));
@@ -197,6 +201,8 @@ static json_t *outcome_json(const struct cb_outcome *o, bool untimed)
         put(j, "k_exec", json_integer(o->timing.k_exec));
         if (o->timing.far)
             put(j, "far", json_true());
+        if (o->timing.remote)
+            put(j, "remote", json_true());
         put(j, "time_us", cb_time_json(&o->timing));
         put(j, "samples_us", samples_json(&o->timing));
         put(j, "flags", time_flags(&o->timing));
@@ -718,42 +724,11 @@ json_t *cb_cases_merge(const json_t *lines, const json_t *ceilings, double l2, d
     return cases;
 }
 
-void cb_cases_slim(json_t *cases)
+static int gz_write(const char *path, const char *bytes, size_t left)
 {
-    static const char *const row_keys[] = { "host_us", "work", "role", NULL };
-    static const char *const time_keys[] = { "n_eff", "min", "p5", "p25", "p75", "p95", "max", "mean",
-                                             "stdev", "mad", "robust_cv", "h", "r1", "estimate_us",
-                                             NULL };
-    static const char *const check_keys[] = { "max_rel", "mean", "cosine", "n_nan", "compared", NULL };
-    static const char *const case_keys[] = { "telemetry", NULL };
-    size_t i, k;
-    json_t *c, *row;
-    json_array_foreach(cases, i, c)
-    {
-        for (int n = 0; case_keys[n]; n++)
-            json_object_del(c, case_keys[n]);
-        json_array_foreach(json_object_get(c, "implementations"), k, row)
-        {
-            for (int n = 0; row_keys[n]; n++)
-                if (strcmp(row_keys[n], "role"))
-                    json_object_del(row, row_keys[n]);
-            for (int n = 0; time_keys[n]; n++)
-                json_object_del(json_object_get(row, "time_us"), time_keys[n]);
-            for (int n = 0; check_keys[n]; n++)
-                json_object_del(json_object_get(row, "correctness"), check_keys[n]);
-        }
-    }
-}
-
-int cb_samples_write(const char *directory, const double *samples, size_t count)
-{
-    char path[4096];
-    snprintf(path, sizeof path, "%s/samples.f64le.gz", directory);
     gzFile f = gzopen(path, "wb9");
     if (!f)
         return cb_error("%s: cannot be written: %s", path, strerror(errno));
-    const char *bytes = (const char *)samples;
-    size_t left = count * sizeof *samples;
     bool bad = false;
     while (left && !bad) {
         unsigned part = left > 1 << 20 ? 1 << 20 : (unsigned)left;
@@ -761,7 +736,89 @@ int cb_samples_write(const char *directory, const double *samples, size_t count)
         bytes += part;
         left -= part;
     }
-    if (gzclose(f) != Z_OK || bad)
-        return cb_error("%s: not written whole", path);
+    return gzclose(f) != Z_OK || bad ? cb_error("%s: not written whole", path) : 0;
+}
+
+int cb_details_write(const char *directory, const json_t *cases)
+{
+    char path[4096];
+    snprintf(path, sizeof path, "%s/cases.json.gz", directory);
+    char *dump = json_dumps(cases, JSON_SORT_KEYS | JSON_COMPACT | JSON_REAL_PRECISION(9));
+    int status = dump ? gz_write(path, dump, strlen(dump)) : cb_error("no memory for %s", path);
+    free(dump);
+    return status;
+}
+
+static size_t gz_read(void *buffer, size_t size, void *file)
+{
+    int n = gzread(file, buffer, size > 1 << 20 ? 1 << 20 : (unsigned)size);
+    return n < 0 ? (size_t)-1 : (size_t)n;
+}
+
+int cb_details_load(const char *directory, json_t *doc)
+{
+    char path[4096];
+    json_error_t e;
+    const char *name = string_of(json_object_get(doc, "run"), "details");
+    if (!name[0])
+        return 0;
+    if (strcmp(name, "cases.json.gz"))
+        return cb_error("%s: run: details: '%.40s' is no file of a result", directory, name);
+    snprintf(path, sizeof path, "%s/%s", directory, name);
+    gzFile f = gzopen(path, "rb");
+    if (!f)
+        return cb_error("%s: cannot be opened: %s", path, strerror(errno));
+    json_t *cases = json_load_callback(gz_read, f, JSON_REJECT_DUPLICATES, &e);
+    gzclose(f);
+    if (!json_is_array(cases)) {
+        json_decref(cases);
+        return cb_error("%s: %s", path, cases ? "is no list" : e.text);
+    }
+    json_object_set_new(doc, "cases", cases);
     return 0;
+}
+
+void cb_cases_slim(json_t *cases)
+{
+    static const char *const kept[] = { "key", "id", "experiment", "op", "params", "cache", "regime",
+                                        "status", "reason", "invocations", "flags", "implementations" };
+    size_t i, k;
+    json_t *c, *row;
+    json_array_foreach(cases, i, c)
+    {
+        json_t *slim = json_object(), *rows = json_array();
+        for (size_t n = 0; n < sizeof kept / sizeof *kept; n++)
+            json_object_set(slim, kept[n], json_object_get(c, kept[n]));
+        json_array_foreach(json_object_get(c, "implementations"), k, row)
+        {
+            const json_t *t = json_object_get(row, "time_us");
+            json_t *r = json_object();
+            if (!t && !json_object_get(row, "figures") && strcmp(string_of(row, "status"), "wrong")) {
+                json_decref(r); /* what does not apply here is in the complete cases */
+                continue;
+            }
+            json_object_set(r, "kernel", json_object_get(row, "kernel"));
+            json_object_set(r, "status", json_object_get(row, "status"));
+            if (json_is_string(json_object_get(row, "reason")))
+                json_object_set(r, "reason", json_object_get(row, "reason"));
+            if (json_object_get(row, "figures"))
+                json_object_set(r, "figures", json_object_get(row, "figures"));
+            if (t) {
+                json_t *us = json_object();
+                json_object_set(us, "median", json_object_get(t, "median"));
+                json_object_set(us, "ci95", json_object_get(t, "ci95"));
+                json_object_set_new(r, "time_us", us);
+            }
+            json_array_append_new(rows, r);
+        }
+        json_object_set_new(slim, "implementations", rows);
+        json_array_set_new(cases, i, slim);
+    }
+}
+
+int cb_samples_write(const char *directory, const double *samples, size_t count)
+{
+    char path[4096];
+    snprintf(path, sizeof path, "%s/samples.f64le.gz", directory);
+    return gz_write(path, (const char *)samples, count * sizeof *samples);
 }

@@ -21,8 +21,8 @@
 
 #define CB_SCHEMA "claimbench/result"
 #define CB_SCHEMA_VERSION "1.0.0"
-/* Above this a result document leaves details of implementations to journal.jsonl.gz. */
-enum { CB_RESULT_BYTES_MAX = 5000000 };
+/* Above this a result document leaves the details of its cases to cases.json.gz. */
+enum { CB_RESULT_BYTES_MAX = 3000000 };
 
 /* What a case belongs to. */
 struct cb_place {
@@ -51,8 +51,13 @@ json_t *cb_time_json(const struct cb_timing *t);
  * *samples (malloc; *count).  ceilings: for the speed of light.  NULL with cb_error set. */
 json_t *cb_cases_merge(const json_t *lines, const json_t *ceilings, double l2, double **samples,
                        size_t *count);
-/* Details that a document over CB_RESULT_BYTES_MAX leaves out. */
+/* A document over CB_RESULT_BYTES_MAX has its complete cases in
+ * DIRECTORY/cases.json.gz (named by run.details) and keeps of each
+ * implementation kernel, status, reason, median and interval.  cb_details_load
+ * puts the complete ones back, where the document names them.  0 or -1. */
+int cb_details_write(const char *directory, const json_t *cases);
 void cb_cases_slim(json_t *cases);
+int cb_details_load(const char *directory, json_t *doc);
 
 /* DIRECTORY/samples.f64le.gz.  0 or -1. */
 int cb_samples_write(const char *directory, const double *samples, size_t count);

@@ -257,6 +257,7 @@ struct parent {
     struct cb_tally *tally;
     struct slot *slot;
     int slots, done;
+    json_t *far; /* case id -> rows that were far in invocation 1 */
     int chunk; /* next chunk: (invocation, experiment) pairs are dealt in order */
     char journal[4096];
     double start;
@@ -286,6 +287,19 @@ static int find_slot(const struct parent *p, const char *id, int invocation)
     return -1;
 }
 
+/* Later invocations leave out what the first found far from the fastest. */
+static void note_far(struct parent *p, const json_t *line)
+{
+    size_t i;
+    json_t *row, *list = json_array();
+    if (!p->run->policy->far_once || json_integer_value(json_object_get(line, "invocation")) != 1)
+        return;
+    json_array_foreach(json_object_get(line, "implementations"), i, row)
+        if (json_is_true(json_object_get(row, "far")))
+            json_array_append(list, json_object_get(row, "kernel"));
+    json_object_set_new(p->far, text_at(line, "id"), list);
+}
+
 static int load_journal(struct parent *p)
 {
     json_t *lines = cb_journal_read(p->journal), *line;
@@ -298,6 +312,7 @@ static int load_journal(struct parent *p)
         if (s >= 0 && !p->slot[s].done && final_status(text_at(line, "status"))) {
             p->slot[s].done = true;
             p->done++;
+            note_far(p, line);
         }
     }
     p->done_before = p->done;
@@ -369,9 +384,15 @@ static void log_path(const struct parent *p, const struct lane *l, char *path, s
 static int start_lane(struct parent *p, struct lane *l, int device)
 {
     json_t *plan = json_deep_copy(p->run->child_plan), *ids = json_array();
+    json_t *leave_out = json_object();
     char log[4608];
-    for (int i = l->next; i < l->count; i++)
-        json_array_append_new(ids, json_string(p->item[p->slot[l->queue[i]].item].id));
+    for (int i = l->next; i < l->count; i++) {
+        const char *id = p->item[p->slot[l->queue[i]].item].id;
+        json_array_append_new(ids, json_string(id));
+        if (l->invocation > 1 && json_object_get(p->far, id))
+            json_object_set(leave_out, id, json_object_get(p->far, id));
+    }
+    json_object_set_new(plan, "leave_out", leave_out);
     json_object_set_new(plan, "cases", ids);
     json_object_set_new(plan, "experiment", json_string(l->experiment));
     json_object_set_new(plan, "invocation", json_integer(l->invocation));
@@ -540,6 +561,7 @@ static int enter(struct parent *p, int slot, const json_t *line)
         p->slot[slot].done = true;
         p->done++;
     }
+    note_far(p, line);
     count_line(p->tally, line);
     show(p, line);
     return 0;
@@ -651,7 +673,8 @@ int cb_run(const struct cb_run *run, const struct cb_plan_item *item, int count,
     if (mkdir(path, 0777) && errno != EEXIST)
         status = cb_error("%s: cannot be made: %s", path, strerror(errno));
     p.slot = malloc(((size_t)count * (size_t)run->policy->invocations + 1) * sizeof *p.slot);
-    if (!p.slot || !lane)
+    p.far = json_object();
+    if (!p.slot || !lane || !p.far)
         status = cb_error("no memory for a plan");
     for (int inv = 1; !status && inv <= run->policy->invocations; inv++)
         for (int i = 0; i < count; i++)
@@ -687,6 +710,7 @@ int cb_run(const struct cb_run *run, const struct cb_plan_item *item, int count,
     tally->left = p.slots - p.done;
     free(lane);
     free(p.slot);
+    json_decref(p.far);
     return status;
 }
 
@@ -821,6 +845,11 @@ int cb_worker(const json_t *plan, const struct cb_plan_item *item, int count,
         c.cache = it->cache;
         c.regime = it->regime;
         c.aa = it->aa;
+        const json_t *out_list = json_object_get(json_object_get(plan, "leave_out"), it->id);
+        const char *leave_out[256] = { NULL };
+        for (size_t k = 0; k < json_array_size(out_list) && k < 255; k++)
+            leave_out[k] = json_string_value(json_array_get(out_list, k));
+        c.leave_out = leave_out;
         c.order_seed = order + i * 0x9E3779B97F4A7C15u;
         w.read = false;
         fprintf(stderr, "%s\n", it->id);

@@ -156,25 +156,48 @@ static void write_latex(const char *s, FILE *out)
 {
     for (; *s; s++)
         switch (*s) {
-        case '\\': fputs("\\textbackslash{}", out); break;
-        case '~': fputs("\\textasciitilde{}", out); break;
-        case '^': fputs("\\textasciicircum{}", out); break;
-        case '<': fputs("\\textless{}", out); break;
-        case '>': fputs("\\textgreater{}", out); break;
-        case '|': fputs("\\textbar{}", out); break;
-        case '&': case '%': case '$': case '#': case '_': case '{': case '}':
+        case '\\':
+            fputs("\\textbackslash{}", out);
+            break;
+        case '~':
+            fputs("\\textasciitilde{}", out);
+            break;
+        case '^':
+            fputs("\\textasciicircum{}", out);
+            break;
+        case '<':
+            fputs("\\textless{}", out);
+            break;
+        case '>':
+            fputs("\\textgreater{}", out);
+            break;
+        case '|':
+            fputs("\\textbar{}", out);
+            break;
+        case '&':
+        case '%':
+        case '$':
+        case '#':
+        case '_':
+        case '{':
+        case '}':
             fputc('\\', out);
             fputc(*s, out);
             break;
-        default: fputc(*s, out);
+        default:
+            fputc(*s, out);
         }
 }
 
 static void write_cell(const char *s, enum cb_format f, FILE *out)
 {
     switch (f) {
-    case CB_CSV: write_csv(s, out); return;
-    case CB_LATEX: write_latex(s, out); return;
+    case CB_CSV:
+        write_csv(s, out);
+        return;
+    case CB_LATEX:
+        write_latex(s, out);
+        return;
     case CB_MARKDOWN:
         for (; *s; s++)
             if (*s == '|')
@@ -288,11 +311,21 @@ int cb_table_write(const struct cb_table *t, enum cb_format f, FILE *out)
 {
     int status = 0;
     switch (f) {
-    case CB_MARKDOWN: write_markdown(t, out); break;
-    case CB_CSV: write_delimited(t, CB_CSV, ",", out); break;
-    case CB_TSV: write_delimited(t, CB_TSV, "\t", out); break;
-    case CB_LATEX: write_tex(t, out); break;
-    case CB_PLAIN: status = write_plain(t, out); break;
+    case CB_MARKDOWN:
+        write_markdown(t, out);
+        break;
+    case CB_CSV:
+        write_delimited(t, CB_CSV, ",", out);
+        break;
+    case CB_TSV:
+        write_delimited(t, CB_TSV, "\t", out);
+        break;
+    case CB_LATEX:
+        write_tex(t, out);
+        break;
+    case CB_PLAIN:
+        status = write_plain(t, out);
+        break;
     }
     if (!status && ferror(out))
         status = cb_error("a table was not written whole");

@@ -15,9 +15,9 @@ int cb_format_parse(const char *name, enum cb_format *out);
 const char *cb_format_extension(enum cb_format f); /* as above; "txt" for CB_PLAIN */
 
 struct cb_table {
-    char *caption;       /* written above; NULL: none.  CSV and TSV have none */
-    char **cell;         /* [rows + 1][columns]: the head is row 0; "" where nothing was put */
-    int columns, rows;   /* rows: without the head */
+    char *caption;     /* written above; NULL: none.  CSV and TSV have none */
+    char **cell;       /* [rows + 1][columns]: the head is row 0; "" where nothing was put */
+    int columns, rows; /* rows: without the head */
     int capacity;
 };
 

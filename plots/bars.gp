@@ -12,7 +12,7 @@ set yrange [0:*]
 set xlabel xlabel noenhanced
 if (stacked) {
     set multiplot layout 1, panels title title font ",13" noenhanced \
-        margins 60.0 / width, 1 - 170.0 / width, 0.19, 0.84 spacing 0.015, 0.05
+        margins 80.0 / width, 1 - 170.0 / width, 0.19, 0.84 spacing 0.015, 0.05
     set yrange [0:1]
     set boxwidth 0.85
     set style data histograms
@@ -20,9 +20,11 @@ if (stacked) {
     unset key
     do for [p = 1:panels] {
         set title heading[p] font ",11" noenhanced
-        if (p == 1) { set ylabel ylabel noenhanced } else { unset ylabel; set format y ""; unset label 1 }
+        if (p == 1) { set ylabel ylabel noenhanced }
+        if (p > 1) { unset ylabel; set format y ""; unset label 1 }
         if (p == panels) {
-            set key at screen 0.99, screen 0.85 right top vertical samplen 1 invert maxrows 30 font ",9"
+            set key at screen 0.99, screen 0.85 right top vertical samplen 1 invert maxrows 30 \
+                font ",9"
         }
         plot for [i = 1:n] panel[p] every ::1 using i + 1:xticlabels(1) lc rgb tint(i) \
                  title (p == panels ? legend[i] : "")
@@ -39,13 +41,16 @@ if (stacked) {
     at(i) = (i - 0.5) * room - 0.42
     set boxwidth room * 0.92
     set xrange [-0.6:cases - 0.4]
-    shown(i) = 2 + 4 * (i - 1)
-    plot for [i = 1:n] in every ::1 \
-             using ($0 + at(i)):(column(shown(i))):(column(shown(i) + 1)):(column(shown(i) + 2)):(room * 0.92) \
-             with boxerrorbars lc rgb tint(i) notitle, \
+    of(i, k) = column(2 + 4 * (i - 1) + k)
+    plot for [i = 1:n] in every ::1 using ($0 + at(i)):(of(i, 0)):(room * 0.92) \
+             with boxes lc rgb tint(i) notitle, \
+         for [i = 1:n] in every ::1 \
+             using ($0 + at(i)):(of(i, 1)):(0):(of(i, 2) - of(i, 1)) \
+             with vectors heads size screen 0.003, 90 lw 1.5 lc rgb "#202020" notitle, \
          in every ::1 using 0:(NaN):xticlabels(1) with points notitle, \
-         for [i = 1:n] in every ::1 using ($0 + at(i)):(column(shown(i) + 3)) \
+         for [i = 1:n] in every ::1 using ($0 + at(i)):(of(i, 3)) \
              with points pt 6 ps 0.9 lw 1.4 lc rgb "#000000" notitle, \
          for [i = 1:n] keyentry with boxes lc rgb tint(i) title legend[i], \
-         for [i = 1:(strlen(reported) ? 1 : 0)] keyentry with points pt 6 ps 0.9 lw 1.4 lc rgb "#000000" title reported
+         for [i = 1:(strlen(reported) ? 1 : 0)] keyentry \
+             with points pt 6 ps 0.9 lw 1.4 lc rgb "#000000" title reported
 }

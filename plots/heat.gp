@@ -25,10 +25,14 @@ set xlabel xlabel noenhanced
 do for [p = 1:panels] {
     set title heading[p] font ",11" noenhanced
     if (p > 1) { set ytics tc rgb "#ffffffff"; unset label 1 }  # row names once
-    if (p == panels) { set colorbox user origin 0.945, 0.25 size 0.014, 0.5 } else { unset colorbox }
-    bright(z) = reverse ? (z > 0.6 ? 0xffffff : 0x202020) : (z < 0.25 || z > 0.93 ? 0xffffff : 0x202020)
+    unset colorbox
+    if (p == panels) { set colorbox user origin 0.945, 0.25 size 0.014, 0.5 }
+    dark(z) = reverse ? z > 0.6 : z < 0.25 || z > 0.93
+    bright(z) = dark(z) ? 0xffffff : 0x202020
+    shown(z) = z == z ? sprintf("%.2f", z) : ""
     plot panel[p] matrix rowheaders columnheaders using 1:2:3 with image notitle, \
-         panel[p] matrix rowheaders columnheaders using 1:2:($3 == $3 ? sprintf("%.2f", $3) : ""):(bright($3)) \
+         panel[p] matrix rowheaders columnheaders \
+             using 1:2:(shown($3)):(bright($3)) \
              with labels tc rgb variable font (panels > 1 ? ",7" : ",8") notitle
 }
 unset multiplot

@@ -23,13 +23,17 @@ column5(i, k) = 2 + 5 * (i - 1) + k
 do for [i = 1:m] {
     set label 10 + i at place[i], value[i] "" point pt 6 ps 1.2 lw 1.5 lc rgb "#000000"
 }
-plot for [i = band:band] in every ::1 using 1:(i ? column(column5(i, 3)) : NaN):(i ? column(column5(i, 4)) : NaN) \
+of(i, k) = column(column5(i, k))
+plot for [i = band:band] in every ::1 \
+         using 1:(i ? of(i, 3) : NaN):(i ? of(i, 4) : NaN) \
          with filledcurves fc rgb tint(1) fs transparent solid 0.12 noborder notitle, \
-     for [i = 1:n] in every ::1 using 1:(column(column5(i, 0))) with lines lw 2 lc rgb tint(i) notitle, \
-     for [i = 1:n] in every ::1 using 1:(column(column5(i, 1))):(0):(column(column5(i, 2)) - column(column5(i, 1))) \
+     for [i = 1:n] in every ::1 using 1:(of(i, 0)) with lines lw 2 lc rgb tint(i) notitle, \
+     for [i = 1:n] in every ::1 using 1:(of(i, 1)):(0):(of(i, 2) - of(i, 1)) \
          with vectors nohead lw 3 lc rgb tint(i) notitle, \
-     for [i = 1:n] in every ::1 using 1:(column(column5(i, 0))) with points pt 7 ps 0.6 lc rgb tint(i) notitle, \
+     for [i = 1:n] in every ::1 using 1:(of(i, 0)) \
+         with points pt 7 ps 0.6 lc rgb tint(i) notitle, \
      for [i = 1:n] keyentry with linespoints pt 7 ps 0.6 lw 2 lc rgb tint(i) title legend[i], \
-     for [i = (band ? 1 : 2):1] keyentry with boxes fc rgb tint(1) fs transparent solid 0.12 noborder \
+     for [i = (band ? 1 : 2):1] keyentry \
+         with boxes fc rgb tint(1) fs transparent solid 0.12 noborder \
          title "range of cases, first line", \
      for [i = 1:m] keyentry with points pt 6 ps 1.2 lw 1.5 lc rgb "#000000" title name[i]

@@ -14,7 +14,8 @@ set grid xtics ytics lc rgb "#e0e0e0" lw 0.7
 set key outside right top vertical samplen 1.5
 set xrange [lowest:highest]
 set samples 400
-plot for [k = 1:c] (slope[k] > 0 ? slope[k] * x : flat[k]) with lines lw 1.5 dt k lc rgb "#404040" title roof[k], \
+plot for [k = 1:c] (slope[k] > 0 ? slope[k] * x : flat[k]) \
+         with lines lw 1.5 dt k lc rgb "#404040" title roof[k], \
      for [i = 1:n] in every ::1 using (column(1) == i ? column(2) : NaN):3 with points pt 6 ps 0.5 \
          lc rgb tint(i) notitle, \
      for [i = 1:n] keyentry with points pt 7 ps 0.9 lc rgb tint(i) title legend[i]

@@ -3,7 +3,7 @@
 # A driver sets out (name without extension) and, from the command line, kind
 # ("svg" or "png"); width and height are pixels of the svg.
 if (!exists("kind")) kind = "svg"
-if (!exists("width")) width = 860
+if (!exists("width")) width = 940
 if (!exists("height")) height = 480
 if (kind eq "png") {
     set terminal pngcairo noenhanced font "Sans,11" size 1.25*width, 1.25*height fontscale 1.1

@@ -7,13 +7,14 @@
 #include <unistd.h>
 
 #include "../harness/error.h"
+#include "home.h"
 #include "metrics.h"
 
 enum { REPLICATES = 10000, POINTS_MAX = 64, ROWS_MAX = 16 };
 
 static const char *const verdict_name[CLAIM_VERDICTS] = {
-    "REPRODUCED", "TREND_HOLDS", "NOT_REPRODUCED", "NOT_COMPARABLE_GPU", "NOT_COMPARABLE_SETUP",
-    "LOW_QUALITY", "NOT_MEASURED"
+    "REPRODUCED",           "TREND_HOLDS", "NOT_REPRODUCED", "NOT_COMPARABLE_GPU",
+    "NOT_COMPARABLE_SETUP", "LOW_QUALITY", "NOT_MEASURED"
 };
 
 const char *claim_verdict_name(enum claim_verdict v)
@@ -59,7 +60,8 @@ static int matching(const struct result *r, const char *experiment, const json_t
 
 static bool is_extreme(const char *statistic)
 {
-    return !strcmp(statistic, "min") || !strcmp(statistic, "max") || !strcmp(statistic, "worst_loss");
+    return !strcmp(statistic, "min") || !strcmp(statistic, "max") ||
+           !strcmp(statistic, "worst_loss");
 }
 
 /* The chosen statistic with its interval; false if the name is none. */
@@ -95,7 +97,8 @@ static int definition(const struct judge *j, const char *id, size_t length)
 {
     size_t i;
     json_t *a;
-    json_array_foreach(json_object_get(j->claims_doc, "aggregates"), i, a) {
+    json_array_foreach(json_object_get(j->claims_doc, "aggregates"), i, a)
+    {
         const char *have = result_text(a, "id");
         if (strlen(have) == length && !strncmp(have, id, length))
             return (int)i;
@@ -131,7 +134,8 @@ static int put_aggregates(struct judge *j)
 {
     json_t *list = json_array(), *def;
     size_t i;
-    json_array_foreach(json_object_get(j->claims_doc, "aggregates"), i, def) {
+    json_array_foreach(json_object_get(j->claims_doc, "aggregates"), i, def)
+    {
         const char *statistic = result_text(def, "statistic");
         struct cb_interval s;
         struct aggregate a;
@@ -141,7 +145,8 @@ static int put_aggregates(struct judge *j)
             !statistic_of(&none, statistic, &s)) {
             json_decref(list);
             return cb_error("%s: aggregates[%zu]: needs id, experiment, numerator, denominator and "
-                            "a statistic that exists", j->path, i);
+                            "a statistic that exists",
+                            j->path, i);
         }
         if (compute(j, def, statistic, &a)) {
             json_decref(list);
@@ -189,10 +194,10 @@ static int put_aggregates(struct judge *j)
 
 struct measured {
     bool found;
-    char from[160];             /* the metric it came from */
+    char from[160]; /* the metric it came from */
     struct cb_interval value;
     int cases, missing, loose, flattered, unpaired;
-    double *each;               /* value of every case; owned */
+    double *each; /* value of every case; owned */
     bool own;
 };
 
@@ -213,7 +218,8 @@ static int measure_figure(const struct judge *j, const json_t *claim, const char
     for (int i = 0; e && i < j->r->case_count; i++) {
         const struct result_case *c = &j->r->cases[i];
         const struct result_row *line = result_row(c, row);
-        if (strcmp(c->experiment, experiment) || !result_matches(c, json_object_get(claim, "filter")))
+        if (strcmp(c->experiment, experiment) ||
+            !result_matches(c, json_object_get(claim, "filter")))
             continue;
         struct result_value v = { 0 };
         if (line && !strcmp(line->status, "ok"))
@@ -223,8 +229,8 @@ static int measure_figure(const struct judge *j, const json_t *claim, const char
             continue;
         }
         struct cb_interval x = { v.value, v.low, v.high };
-        if (!m->cases || (!strcmp(statistic, "max") ? x.value > m->value.value
-                                                    : x.value < m->value.value))
+        if (!m->cases ||
+            (!strcmp(statistic, "max") ? x.value > m->value.value : x.value < m->value.value))
             m->value = x;
         sum += x.value;
         low += x.low;
@@ -302,7 +308,8 @@ static int measure(const struct judge *j, const json_t *claim, const json_t *met
         return measure_one(j, claim, json_string_value(metric), m);
     size_t i;
     json_t *one;
-    json_array_foreach(metric, i, one) {
+    json_array_foreach(metric, i, one)
+    {
         free(m->each);
         if (!json_is_string(one))
             return cb_error("%s: %s: metric: must be a text or a list of texts", j->path,
@@ -327,7 +334,8 @@ static int open_series(const struct judge *j, const json_t *claim, struct series
 {
     const json_t *o = json_object_get(claim, "series");
     if (!json_is_object(o) || !*result_text(o, "by"))
-        return cb_error("%s: %s: series: needs experiment and by", j->path, result_text(claim, "id"));
+        return cb_error("%s: %s: series: needs experiment and by", j->path,
+                        result_text(claim, "id"));
     *s = (struct series){ result_experiment(j->r, result_text(o, "experiment")),
                           json_object_get(o, "filter"), json_object_get(o, "points"),
                           result_text(o, "by") };
@@ -368,7 +376,8 @@ static int judge_order(const struct judge *j, const json_t *claim, struct measur
     if (n < 2 || n > ROWS_MAX)
         return cb_error("%s: %s: series: rows: needs 2 to %d", j->path, result_text(claim, "id"),
                         ROWS_MAX);
-    json_array_foreach(s.points, i, point) {
+    json_array_foreach(s.points, i, point)
+    {
         bool against = false, unresolved = false, seen = true;
         for (int a = 0; a < n && seen; a++)
             for (int b = a + 1; b < n && seen; b++) {
@@ -415,7 +424,8 @@ static int judge_trend(const struct judge *j, const json_t *claim, struct measur
     size_t i;
     if (open_series(j, claim, &s))
         return -1;
-    json_array_foreach(s.points, i, point) {
+    json_array_foreach(s.points, i, point)
+    {
         struct cb_interval q;
         bool seen;
         if (at_point(j, &s, json_array_get(point, 0), result_text(o, "numerator"),
@@ -522,7 +532,8 @@ static int rule_holds(const struct judge *j, const json_t *claim, const json_t *
         snprintf(text, size, "%s %g", type, v);
     } else if (!strcmp(type, "range")) {
         const json_t *r = json_object_get(rule, "range");
-        double a = json_number_value(json_array_get(r, 0)), b = json_number_value(json_array_get(r, 1));
+        double a = json_number_value(json_array_get(r, 0)),
+               b = json_number_value(json_array_get(r, 1));
         if (json_array_size(r) != 2)
             return cb_error("%s: %s: rules: range needs two ends", j->path, id);
         int inside = 0;
@@ -542,7 +553,8 @@ static int rule_holds(const struct judge *j, const json_t *claim, const json_t *
     } else if (!strcmp(type, "accuracy_delta")) {
         double d = result_number(rule, "d", NAN);
         if (!isfinite(d) || !isfinite(reported))
-            return cb_error("%s: %s: rules: accuracy_delta needs d and a reported value", j->path, id);
+            return cb_error("%s: %s: rules: accuracy_delta needs d and a reported value", j->path,
+                            id);
         *pass = c->value <= reported + d;
         snprintf(text, size, "loss at most %g", reported + d);
     } else {
@@ -559,8 +571,9 @@ static int class_of_one(const struct judge *j, const char *name)
     const json_t *g = json_object_get(json_object_get(j->claims_doc, "gpus"), name);
     double memory = result_number(g, "mem_gib", 0) * 1073741824.0;
     /* a product's memory as the driver reports it is a few per cent under its name */
-    if (!strcmp(result_text(g, "name"), r->gpu) && result_number(g, "sm_count", -1) == r->sm_count &&
-        memory > 0 && fabs(memory - r->memory_bytes) < 0.08 * memory)
+    if (!strcmp(result_text(g, "name"), r->gpu) &&
+        result_number(g, "sm_count", -1) == r->sm_count && memory > 0 &&
+        fabs(memory - r->memory_bytes) < 0.08 * memory)
         return 0;
     if (*r->cc && !strcmp(result_text(g, "cc"), r->cc))
         return 1;
@@ -576,9 +589,9 @@ static int class_of(const struct judge *j, const json_t *claim)
         return 0; /* nothing in it depends on the machine */
     if (json_is_string(gpu))
         return class_of_one(j, json_string_value(gpu));
-    json_array_foreach(gpu, i, one)
-        if (json_is_string(one) && class_of_one(j, json_string_value(one)) < best)
-            best = class_of_one(j, json_string_value(one));
+    json_array_foreach(gpu, i, one) if (json_is_string(one) &&
+                                        class_of_one(j, json_string_value(one)) < best) best =
+        class_of_one(j, json_string_value(one));
     return best;
 }
 
@@ -587,10 +600,8 @@ static const char *gpu_text(const json_t *claim, char *text, size_t size)
     const json_t *gpu = json_object_get(claim, "gpu"), *one;
     size_t i;
     snprintf(text, size, "%s", json_is_string(gpu) ? json_string_value(gpu) : "");
-    json_array_foreach(gpu, i, one)
-        if (json_is_string(one))
-            snprintf(text + strlen(text), size - strlen(text), "%s%s", i ? ", " : "",
-                     json_string_value(one));
+    json_array_foreach(gpu, i, one) if (json_is_string(one)) snprintf(
+        text + strlen(text), size - strlen(text), "%s%s", i ? ", " : "", json_string_value(one));
     if (json_is_false(json_object_get(claim, "hardware")))
         snprintf(text, size, "any");
     return *text ? text : "?";
@@ -602,7 +613,8 @@ static const char *kind_of(const json_t *claim)
 {
     const char *key;
     json_t *rule;
-    json_object_foreach(json_object_get(claim, "rules"), key, rule) {
+    json_object_foreach(json_object_get(claim, "rules"), key, rule)
+    {
         const char *type = result_text(rule, "type");
         if (!strcmp(type, "order") || !strcmp(type, "trend") || !strcmp(type, "crossover"))
             return type;
@@ -621,7 +633,8 @@ static bool other_baseline(const struct result *r, const json_t *claim)
     const json_t *libs = json_object_get(json_object_get(r->doc, "env"), "libs");
     const char *library;
     json_t *version;
-    json_object_foreach(json_object_get(claim, "baseline_lib"), library, version) {
+    json_object_foreach(json_object_get(claim, "baseline_lib"), library, version)
+    {
         const char *want = json_string_value(version), *have = result_text(libs, library);
         if (want && strncmp(have, want, strlen(want)))
             return true;
@@ -649,7 +662,8 @@ static int decide(struct judge *j, const json_t *claim, int class, const struct 
             bool weak = k > 0 || !strcmp(type, "order") || !strcmp(type, "trend");
             *verdict = weak ? CLAIM_TREND_HOLDS : CLAIM_REPRODUCED;
             snprintf(reason, size, "%s%s met%s", failed, text,
-                     class && k == 2 && !strstr(text, "oint") ? "; value not compared: other GPU" : "");
+                     class && k == 2 && !strstr(text, "oint") ? "; value not compared: other GPU"
+                                                              : "");
             return 0;
         }
         if (!*failed)
@@ -694,16 +708,21 @@ static int judge_claim(struct judge *j, const json_t *claim, json_t **out)
         verdict = CLAIM_NOT_COMPARABLE_SETUP;
         snprintf(reason, sizeof reason, "%s", result_text(claim, "setup"));
     } else if (!m.found) {
-        snprintf(reason, sizeof reason, "%s", json_is_null(json_object_get(claim, "experiment"))
-                                                  ? "no experiment measures it yet"
-                                                  : "no case of this run has it");
+        if (*kind && m.cases)
+            snprintf(reason, sizeof reason, "%d points are too few for a %s", m.cases, kind);
+        else
+            snprintf(reason, sizeof reason, "%s",
+                     json_is_null(json_object_get(claim, "experiment"))
+                         ? "no experiment measures it yet"
+                         : "no case of this run has it");
     } else if (m.own && !json_is_true(json_object_get(claim, "on_own"))) {
         snprintf(reason, sizeof reason, "rows of role own took part: not a paper's claim");
         add_flag(flags, "own_rows");
     } else {
         if (decide(j, claim, class, &m, distance, &verdict, reason, sizeof reason))
             goto done;
-        double h = m.value.value != 0 ? (m.value.high - m.value.low) / (2 * fabs(m.value.value)) : 0;
+        double h =
+            m.value.value != 0 ? (m.value.high - m.value.low) / (2 * fabs(m.value.value)) : 0;
         bool judged = verdict == CLAIM_REPRODUCED || verdict == CLAIM_TREND_HOLDS ||
                       verdict == CLAIM_NOT_REPRODUCED;
         if (m.loose)
@@ -730,8 +749,8 @@ static int judge_claim(struct judge *j, const json_t *claim, json_t **out)
             add_flag(flags, "baseline_version_differs");
     }
     json_t *o = json_object(), *copy;
-    static const char *const kept[] = { "id", "claim", "locator", "provenance", "unit", "baseline",
-        "unknowns", "reported", "table", NULL };
+    static const char *const kept[] = { "id",       "claim",    "locator",  "provenance", "unit",
+                                        "baseline", "unknowns", "reported", "table",      NULL };
     for (int i = 0; kept[i]; i++)
         if ((copy = json_object_get(claim, kept[i])))
             json_object_set(o, kept[i], copy);
@@ -742,7 +761,8 @@ static int judge_claim(struct judge *j, const json_t *claim, json_t **out)
     json_object_set_new(o, "measured", m.found ? number(m.value.value) : json_null());
     json_object_set_new(o, "ci95", m.found ? pair(m.value.low, m.value.high) : json_null());
     json_object_set_new(o, "own", own.found ? number(own.value.value) : json_null());
-    json_object_set_new(o, "own_ci95", own.found ? pair(own.value.low, own.value.high) : json_null());
+    json_object_set_new(o, "own_ci95",
+                        own.found ? pair(own.value.low, own.value.high) : json_null());
     json_object_set_new(o, "cases", json_integer(m.cases));
     json_object_set_new(o, "missing", json_integer(m.missing));
     json_object_set_new(o, "verdict", json_string(verdict_name[verdict]));
@@ -763,7 +783,7 @@ int claims_judge(struct result *r, const char *path)
     if (!path) {
         if (!*r->paper || strchr(r->paper, '/') || *r->paper == '.')
             return cb_error("run: paper: '%s' names no suite", r->paper);
-        snprintf(place, sizeof place, "%s/suites/%s/claims.json", result_home(), r->paper);
+        snprintf(place, sizeof place, "%s/suites/%s/claims.json", home_folder(), r->paper);
         if (access(place, R_OK)) {
             json_object_set_new(r->doc, "aggregates", json_array());
             json_object_set_new(r->doc, "claims", json_array());
@@ -772,7 +792,8 @@ int claims_judge(struct result *r, const char *path)
         path = place;
     }
     json_error_t error;
-    json_t *doc = json_load_file(path, JSON_REJECT_DUPLICATES, &error), *list = json_array(), *claim;
+    json_t *doc = json_load_file(path, JSON_REJECT_DUPLICATES, &error), *list = json_array(),
+           *claim;
     if (!doc) {
         json_decref(list);
         return cb_error("%s:%d: %s", path, error.line, error.text);
@@ -782,7 +803,8 @@ int claims_judge(struct result *r, const char *path)
     size_t i, definitions = json_array_size(json_object_get(doc, "aggregates"));
     j.computed = calloc(definitions + 1, sizeof *j.computed);
     int status = j.computed ? put_aggregates(&j) : cb_error("no memory for the aggregates");
-    json_array_foreach(json_object_get(doc, "claims"), i, claim) {
+    json_array_foreach(json_object_get(doc, "claims"), i, claim)
+    {
         json_t *judged = NULL;
         if (status || (status = judge_claim(&j, claim, &judged)))
             break;
@@ -805,9 +827,9 @@ void claims_count(const struct result *r, int count[CLAIM_VERDICTS])
     size_t i;
     json_t *c;
     memset(count, 0, CLAIM_VERDICTS * sizeof *count);
-    json_array_foreach(json_object_get(r->doc, "claims"), i, c)
-        for (int v = 0; v < CLAIM_VERDICTS; v++)
-            count[v] += !strcmp(result_text(c, "verdict"), verdict_name[v]);
+    json_array_foreach(json_object_get(r->doc, "claims"), i, c) for (int v = 0; v < CLAIM_VERDICTS;
+                                                                     v++) count[v] +=
+        !strcmp(result_text(c, "verdict"), verdict_name[v]);
 }
 
 static const char *with_interval(const json_t *c, const char *value, const char *ci, char *text,
@@ -850,10 +872,8 @@ static void join_flags(const json_t *c, char *text, size_t size)
     size_t i;
     json_t *f;
     text[0] = 0;
-    json_array_foreach(json_object_get(c, "flags"), i, f)
-        if (json_is_string(f))
-            snprintf(text + strlen(text), size - strlen(text), "%s%s", i ? " " : "",
-                     json_string_value(f));
+    json_array_foreach(json_object_get(c, "flags"), i, f) if (json_is_string(f)) snprintf(
+        text + strlen(text), size - strlen(text), "%s%s", i ? " " : "", json_string_value(f));
 }
 
 /* The text in lines of at most 100 columns, each indented by four. */
@@ -880,42 +900,44 @@ static int print_plain(const struct result *r, FILE *out)
     int count[CLAIM_VERDICTS];
     char prefix[80];
     fprintf(out, "Claims of %s; GPU used: %s; run %s\n\n", r->paper, r->gpu, r->id);
-    fprintf(out, "%-31s %8s  %-23s %-14s %s\n", "claim", "reported", "measured [95 %]",
+    fprintf(out, "%-29s %8s  %-23s %-14s %s\n", "claim", "reported", "measured [95 %]",
             "GPU of paper", "verdict");
     snprintf(prefix, sizeof prefix, "%s.", r->paper);
-    json_array_foreach(json_object_get(r->doc, "claims"), i, c) {
+    json_array_foreach(json_object_get(r->doc, "claims"), i, c)
+    {
         const char *id = result_text(c, "id");
         char value[96], own[96], flags[256], reported[CB_NUMBER_MAX], line[1024];
         if (!strncmp(id, prefix, strlen(prefix)))
             id += strlen(prefix);
         join_flags(c, flags, sizeof flags);
-        fprintf(out, "%-31.31s %8.8s  %-23.23s %-14.14s %s\n", id,
-                as_reported(c, reported),
+        fprintf(out, "%-29.29s %8.8s  %-23.23s %-14.14s %s\n", id, as_reported(c, reported),
                 with_interval(c, "measured", "ci95", value, sizeof value),
                 short_gpu(result_text(c, "gpu_reported")), result_text(c, "verdict"));
         snprintf(line, sizeof line, "%s: %s%s%s%s%s%s%s", result_text(c, "claim"),
                  result_text(c, "reason"), *flags ? " (" : "", flags, *flags ? ")" : "",
                  isfinite(result_number(c, "own", NAN)) ? "; own rows: " : "",
                  isfinite(result_number(c, "own", NAN))
-                     ? with_interval(c, "own", "own_ci95", own, sizeof own) : "",
+                     ? with_interval(c, "own", "own_ci95", own, sizeof own)
+                     : "",
                  isfinite(result_number(c, "own", NAN)) ? " (not judged)" : "");
         wrap(line, out);
     }
     claims_count(r, count);
-    fputc('\n', out);
-    for (int v = 0, first = 1; v < CLAIM_VERDICTS; v++)
-        if (count[v]) {
-            fprintf(out, "%s%d %s", first ? "" : ", ", count[v], verdict_name[v]);
-            first = 0;
-        }
-    fputc('\n', out);
+    char summary[512] = "";
+    for (int v = 0; v < CLAIM_VERDICTS; v++)
+        if (count[v])
+            snprintf(summary + strlen(summary), sizeof summary - strlen(summary), "%s%d %s",
+                     *summary ? ", " : "", count[v], verdict_name[v]);
+    fputs("\nsummary\n", out);
+    wrap(summary, out);
     return 0;
 }
 
 int claims_print(const struct result *r, enum cb_format f, FILE *out)
 {
-    static const char *const head[] = { "claim", "reported", "measured [95 %]", "own rows [95 %]",
-        "GPU reported", "GPU used", "verdict", "reason", "flags" };
+    static const char *const head[] = { "claim",           "reported",     "measured [95 %]",
+                                        "own rows [95 %]", "GPU reported", "GPU used",
+                                        "verdict",         "reason",       "flags" };
     struct cb_table t;
     size_t i;
     json_t *c;
@@ -926,16 +948,22 @@ int claims_print(const struct result *r, enum cb_format f, FILE *out)
     snprintf(caption, sizeof caption, "Claims of %s, %s, run %s", r->paper, r->gpu, r->id);
     if (cb_table_init(&t, caption, 9, head))
         return -1;
-    json_array_foreach(json_object_get(r->doc, "claims"), i, c) {
+    json_array_foreach(json_object_get(r->doc, "claims"), i, c)
+    {
         char value[96], own[96], flags[256], reported[CB_NUMBER_MAX];
         const char *unit = result_text(c, "unit");
         int row = cb_table_row(&t);
         join_flags(c, flags, sizeof flags);
         as_reported(c, reported);
-        const char *cell[] = { result_text(c, "claim"), reported,
-            with_interval(c, "measured", "ci95", value, sizeof value),
-            with_interval(c, "own", "own_ci95", own, sizeof own), result_text(c, "gpu_reported"),
-            result_text(c, "gpu_used"), result_text(c, "verdict"), result_text(c, "reason"), flags };
+        const char *cell[] = { result_text(c, "claim"),
+                               reported,
+                               with_interval(c, "measured", "ci95", value, sizeof value),
+                               with_interval(c, "own", "own_ci95", own, sizeof own),
+                               result_text(c, "gpu_reported"),
+                               result_text(c, "gpu_used"),
+                               result_text(c, "verdict"),
+                               result_text(c, "reason"),
+                               flags };
         for (int k = 0; k < 9 && row > 0 && !status; k++)
             status = k == 1 && *unit && strcmp(reported, "-")
                          ? cb_table_set(&t, row, k, "%s %s", cell[k], unit)

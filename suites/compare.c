@@ -20,7 +20,7 @@ struct match {
 struct comparison {
     struct result run[COMPARE_MAX];
     int runs;
-    bool same[COMPARE_MAX];                    /* same GPU product as the reference */
+    bool same[COMPARE_MAX]; /* same GPU product as the reference */
     struct match *match;
     int matches, only_first, only_other[COMPARE_MAX];
     double delta;
@@ -49,7 +49,8 @@ static const struct result_case *counterpart(const struct result *r, const struc
 static struct cb_interval widened(const struct result_row *row)
 {
     double half = row->spread * row->us.value / 2;
-    return (struct cb_interval){ row->us.value, fmax(row->us.low - half, 1e-9), row->us.high + half };
+    return (struct cb_interval){ row->us.value, fmax(row->us.low - half, 1e-9),
+                                 row->us.high + half };
 }
 
 static const char *verdict_of(struct cb_interval q, double delta)
@@ -117,14 +118,30 @@ static int match_all(struct comparison *k, const struct compare_options *o)
 
 /* ---- what differs in the circumstances ---- */
 
-static const char *const circumstances[] = {
-    "env.gpu.0.name", "env.gpu.0.sm_count", "env.gpu.0.mem_bytes", "env.gpu.0.ecc", "env.gpu.0.mig",
-    "env.gpu.0.power_limit_w", "env.gpu.0.max_sm_clock_mhz", "env.driver", "env.cuda_runtime",
-    "env.nvcc", "env.libs.cublas", "env.libs.cusparse", "env.build.nvcc_flags",
-    "env.build.cc_flags", "env.host.cpu", "env.host.virt", "run.suite.git_commit",
-    "run.suite.git_dirty", "run.profile", "run.policy.regime", "run.clock_policy",
-    "run.invocations", "run.seed", NULL
-};
+static const char *const circumstances[] = { "env.gpu.0.name",
+                                             "env.gpu.0.sm_count",
+                                             "env.gpu.0.mem_bytes",
+                                             "env.gpu.0.ecc",
+                                             "env.gpu.0.mig",
+                                             "env.gpu.0.power_limit_w",
+                                             "env.gpu.0.max_sm_clock_mhz",
+                                             "env.driver",
+                                             "env.cuda_runtime",
+                                             "env.nvcc",
+                                             "env.libs.cublas",
+                                             "env.libs.cusparse",
+                                             "env.build.nvcc_flags",
+                                             "env.build.cc_flags",
+                                             "env.host.cpu",
+                                             "env.host.virt",
+                                             "run.suite.git_commit",
+                                             "run.suite.git_dirty",
+                                             "run.profile",
+                                             "run.policy.regime",
+                                             "run.clock_policy",
+                                             "run.invocations",
+                                             "run.seed",
+                                             NULL };
 
 static void look_up(const json_t *doc, const char *path, char *text, size_t size)
 {
@@ -135,8 +152,9 @@ static void look_up(const json_t *doc, const char *path, char *text, size_t size
         doc = json_is_array(doc) ? json_array_get(doc, atoi(part)) : json_object_get(doc, part);
         path += n + (path[n] == '.');
     }
-    char *dumped = doc && !json_is_null(doc) ? json_dumps(doc, JSON_ENCODE_ANY | JSON_REAL_PRECISION(9) |
-                                                          JSON_SORT_KEYS) : NULL;
+    char *dumped = doc && !json_is_null(doc)
+                       ? json_dumps(doc, JSON_ENCODE_ANY | JSON_REAL_PRECISION(9) | JSON_SORT_KEYS)
+                       : NULL;
     const char *s = json_is_string(doc) ? json_string_value(doc) : dumped ? dumped : "-";
     snprintf(text, size, "%s", s);
     free(dumped);
@@ -224,8 +242,9 @@ static int times_table(const struct comparison *k, struct cb_table *t)
     }
     for (int i = 0; i < n; i++)
         names[i] = head[i];
-    if (cb_table_init(t, across ? "Times side by side (runs on other hardware are not judged)"
-                                : "Times", n, names))
+    if (cb_table_init(
+            t, across ? "Times side by side (runs on other hardware are not judged)" : "Times", n,
+            names))
         return -1;
     for (int i = 0; i < k->matches; i++) {
         const struct match *m = &k->match[i];
@@ -251,9 +270,9 @@ static int times_table(const struct comparison *k, struct cb_table *t)
                 const json_t *sol = r ? json_object_get(r->json, "sol") : NULL;
                 if (cell_of(t, row, &c, s.ok ? cb_number(s.value, 3, a) : "-"))
                     return -1;
-                if (cb_table_set(t, row, c++, "%s %s",
+                if (cb_table_set(t, row, c++, "%s%s%s",
                                  cb_number(result_number(sol, "fraction", NAN), 2, a),
-                                 result_text(sol, "bound")))
+                                 *result_text(sol, "bound") ? " " : "", result_text(sol, "bound")))
                     return -1;
             }
         }
@@ -264,8 +283,8 @@ static int times_table(const struct comparison *k, struct cb_table *t)
 /* One line per experiment, kernel and run. */
 static int geomean_table(const struct comparison *k, struct cb_table *t)
 {
-    static const char *const head[] = { "experiment", "kernel", "run", "cases", "geomean", "FASTER",
-        "SAME", "SLOWER", "UNRESOLVED" };
+    static const char *const head[] = { "experiment", "kernel", "run",    "cases",     "geomean",
+                                        "FASTER",     "SAME",   "SLOWER", "UNRESOLVED" };
     if (cb_table_init(t, "Geometric mean of the quotients over A", 9, head))
         return -1;
     for (int i = 0; i < k->matches; i++) {
@@ -307,14 +326,16 @@ static int geomean_table(const struct comparison *k, struct cb_table *t)
 }
 
 /* Kendall's tau of the speedups of one experiment in run f and in the reference. */
-static bool agreement(const struct comparison *k, const char *experiment, int f, double *tau, int *n)
+static bool agreement(const struct comparison *k, const char *experiment, int f, double *tau,
+                      int *n)
 {
     double *a = malloc((k->matches + 1) * sizeof *a), *b = malloc((k->matches + 1) * sizeof *b);
     *n = 0;
     for (int i = 0; a && b && i < k->matches; i++) {
         const struct match *m = &k->match[i];
         if (!m->row[f] || strcmp(m->c[0]->experiment, experiment) ||
-            !strcmp(m->row[0]->role, "ablation"))
+            !strcmp(m->row[0]->role, "ablation") ||
+            !strcmp(m->row[0]->kernel, result_experiment(&k->run[0], experiment)->baseline))
             continue;
         struct result_value x = speedup_of(k, m, 0), y = speedup_of(k, m, f);
         if (x.ok && y.ok) {
@@ -360,8 +381,8 @@ static int write_json(const struct comparison *k, FILE *out)
                                         f ? k->only_other[f] : k->only_first));
     for (int i = 0; i < k->matches; i++) {
         const struct match *m = &k->match[i];
-        json_t *o = json_pack("{s:s, s:s, s:[]}", "case", m->c[0]->id, "kernel", m->row[0]->kernel,
-                              "runs");
+        json_t *o =
+            json_pack("{s:s, s:s, s:[]}", "case", m->c[0]->id, "kernel", m->row[0]->kernel, "runs");
         for (int f = 0; f < k->runs; f++) {
             json_t *one = json_object();
             if (m->row[f]) {
@@ -433,8 +454,8 @@ static int write_all(const struct comparison *k, const struct compare_options *o
     return 0;
 }
 
-int compare_results(const char *const *paths, int count, const struct compare_options *o,
-                    FILE *out, bool *slower)
+int compare_results(const char *const *paths, int count, const struct compare_options *o, FILE *out,
+                    bool *slower)
 {
     int status = -1;
     *slower = false;

@@ -30,7 +30,7 @@ struct compare_options {
 };
 
 /* paths: files or folders; the first is the reference.  *slower: see options.  0 or -1. */
-int compare_results(const char *const *paths, int count, const struct compare_options *o,
-                    FILE *out, bool *slower);
+int compare_results(const char *const *paths, int count, const struct compare_options *o, FILE *out,
+                    bool *slower);
 
 #endif

@@ -301,6 +301,34 @@ static int verb_validate(const struct options *o)
     return code;
 }
 
+/* Rows that were wrong without being known for it: what a published bug may not hide. */
+static int verb_wrong(const struct options *o)
+{
+    struct result r;
+    bool any = false;
+    size_t k;
+    json_t *kernel;
+    if (o->args != 1)
+        return usage("wrong takes one result folder or file");
+    if (result_load(o->arg[0], &r))
+        return fail(EXIT_USAGE);
+    for (int c = 0; c < r.case_count; c++)
+        for (int i = 0; i < r.cases[c].row_count; i++) {
+            const struct result_row *row = &r.cases[c].row[i];
+            bool known = false;
+            if (strcmp(row->status, "wrong"))
+                continue;
+            json_array_foreach(json_object_get(r.doc, "kernels"), k, kernel)
+                known = known || (!strcmp(result_text(kernel, "id"), row->kernel) &&
+                                  *result_text(kernel, "known_wrong"));
+            if (!known)
+                printf("%s: %s: %s\n", r.cases[c].id, row->kernel, row->reason);
+            any = any || !known;
+        }
+    result_free(&r);
+    return any ? EXIT_WRONG : EXIT_OK;
+}
+
 static int format_of(const struct options *o, enum cb_format *out, bool *json)
 {
     *out = CB_PLAIN;
@@ -480,6 +508,10 @@ static int verb_pack(const struct options *o)
 {
     if (o->args || !o->out)
         return usage("pack takes -o DIR");
+    if (mkdir(o->out, 0777) && errno != EEXIST) {
+        cb_error("%s: cannot be made: %s", o->out, strerror(errno));
+        return fail(EXIT_INTERNAL);
+    }
     int n = package_pack(o->out);
     if (n < 0)
         return fail(EXIT_INTERNAL);
@@ -497,6 +529,7 @@ static const struct {
     { "merge", "DIR... -o DIR", "join pieces of one run", verb_merge },
     { "record", "DIR", "put a clean, complete, valid run into results/", verb_record },
     { "validate", "RESULT...", "check results against the rules for publishing", verb_validate },
+    { "wrong", "RESULT", "wrong rows that are not known to be, exit 4 if any", verb_wrong },
     { "claims", "RESULT...", "judge the paper's claims", verb_claims },
     { "tables", "RESULT", "write tables from stored results", verb_tables },
     { "plots", "RESULT", "draw figures from stored results", verb_plots },

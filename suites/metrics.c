@@ -40,7 +40,8 @@ const char *metric_oracle(const struct result_experiment *e)
     static _Thread_local char name[64];
     size_t i;
     json_t *column;
-    json_array_foreach(json_object_get(e->json, "columns"), i, column) {
+    json_array_foreach(json_object_get(e->json, "columns"), i, column)
+    {
         const char *text = json_string_value(column);
         snprintf(name, sizeof name, "%.*s", text ? (int)strcspn(text, "/") : 0, text ? text : "");
         if (*name && result_is_group(e, name))
@@ -66,19 +67,20 @@ static struct result_value from_time(const struct result_row *row, double scale,
 
 static struct result_value plain(double x, double low, double high)
 {
-    return (struct result_value){ .ok = isfinite(x), .value = x, .low = low, .high = high,
-                                  .invocations = 1 };
+    return (struct result_value){
+        .ok = isfinite(x), .value = x, .low = low, .high = high, .invocations = 1
+    };
 }
 
 static struct result_value figure_of(const json_t *list, const char *name)
 {
     size_t i;
     json_t *f;
-    json_array_foreach(list, i, f)
-        if (!strcmp(result_text(f, "name"), name)) {
-            double x = result_number(f, "value", NAN);
-            return plain(x, result_number(f, "low", x), result_number(f, "high", x));
-        }
+    json_array_foreach(list, i, f) if (!strcmp(result_text(f, "name"), name))
+    {
+        double x = result_number(f, "value", NAN);
+        return plain(x, result_number(f, "low", x), result_number(f, "high", x));
+    }
     return (struct result_value){ 0 };
 }
 
@@ -87,7 +89,7 @@ struct result_value metric_value(const struct result *r, const struct result_exp
                                  const char *name)
 {
     (void)r;
-    const json_t *work = json_object_get(row->json, "work");
+    const json_t *work = result_work(c, row);
     struct result_pick self = { row, 1 };
     if (!strncmp(name, "figure:", 7)) {
         struct result_value v = figure_of(json_object_get(row->json, "figures"), name + 7);
@@ -104,7 +106,8 @@ struct result_value metric_value(const struct result *r, const struct result_exp
     if (!strcmp(name, "gbps"))
         return from_time(row, result_number(work, "bytes_min", 0) * 1e-3, true);
     if (!strcmp(name, "sol"))
-        return from_time(row, result_number(json_object_get(row->json, "sol"), "t_sol_us", 0), true);
+        return from_time(row, result_number(json_object_get(row->json, "sol"), "t_sol_us", 0),
+                         true);
     if (!strcmp(name, "oracle_fraction") || !strcmp(name, "loss")) {
         struct result_value v = result_ratio(result_best(e, c, metric_oracle(e)), self, 0.05);
         if (v.ok && *name == 'l') {
@@ -152,7 +155,8 @@ static bool is_loose(const struct result_row *row)
 static int summarise(struct aggregate *a, const double *over, const double *under)
 {
     int n = a->cases;
-    double logs = 0, sum = 0, low = 0, high = 0, top = 0, bottom = 0, *x = malloc(3 * (size_t)n * sizeof *x);
+    double logs = 0, sum = 0, low = 0, high = 0, top = 0, bottom = 0,
+           *x = malloc(3 * (size_t)n * sizeof *x);
     if (!x)
         return cb_error("no memory for an aggregate");
     for (int i = 0; i < n; i++) {
@@ -236,9 +240,9 @@ static int bound_geomean(struct aggregate *a, const double *const *rounds, const
     return 0;
 }
 
-int aggregate_ratio(const struct result *r, const struct result_experiment *e,
-                    const json_t *filter, const char *numerator, const char *denominator,
-                    int replicates, uint64_t seed, double alpha, struct aggregate *out)
+int aggregate_ratio(const struct result *r, const struct result_experiment *e, const json_t *filter,
+                    const char *numerator, const char *denominator, int replicates, uint64_t seed,
+                    double alpha, struct aggregate *out)
 {
     *out = (struct aggregate){ 0 };
     size_t n = r->case_count ? (size_t)r->case_count : 1;

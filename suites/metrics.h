@@ -33,10 +33,10 @@ struct aggregate {
     struct cb_interval geomean; /* bootstrap over rounds, widened to the invocations' range */
     double total;               /* sum of times of the numerator over that of the denominator */
     struct cb_interval mean, median, min, max; /* arithmetic mean: its ends are means of ends */
-    int faster, slower;         /* cases whose interval is above, below 1 */
+    int faster, slower;                        /* cases whose interval is above, below 1 */
     const struct result_case *at_min, *at_max, *influential;
     int flattered, unpaired, loose; /* cases of those flags; loose: not converged, h > 5 % */
-    bool own;                   /* a row of role own took part in the denominator */
+    bool own;                       /* a row of role own took part in the denominator */
     /* cases [cases] with their values; owned */
     const struct result_case **at;
     struct result_value *value;
@@ -47,9 +47,9 @@ struct aggregate {
 
 /* replicates: of the bootstrap; 0: no interval for the geometric mean.  alpha is
  * that of single cases.  0 or -1; cases == 0 is no error. */
-int aggregate_ratio(const struct result *r, const struct result_experiment *e,
-                    const json_t *filter, const char *numerator, const char *denominator,
-                    int replicates, uint64_t seed, double alpha, struct aggregate *out);
+int aggregate_ratio(const struct result *r, const struct result_experiment *e, const json_t *filter,
+                    const char *numerator, const char *denominator, int replicates, uint64_t seed,
+                    double alpha, struct aggregate *out);
 void aggregate_free(struct aggregate *a); /* accepts { 0 } */
 
 #endif

@@ -1,5 +1,6 @@
 /* plots.c - figures of a recorded run: a .tsv, a driver of a few lines, gnuplot. */
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <math.h>
 #include <stdio.h>
@@ -11,6 +12,7 @@
 
 #include "../harness/error.h"
 #include "../harness/table.h"
+#include "home.h"
 #include "report.h"
 #include "reported.h"
 #include "view.h"
@@ -61,12 +63,12 @@ static void set_text(FILE *f, const char *name, const char *value)
 
 static void set_list(FILE *f, const char *name, const char *const *value, int n)
 {
-    fprintf(f, "array %s[%d]", name, n ? n : 1);
-    for (int i = 0; i < n; i++) {
-        fputs(i ? ", " : " = [", f);
-        quoted(f, value[i]);
+    fprintf(f, "array %s[%d] = [", name, n ? n : 1); /* gnuplot knows no empty array */
+    for (int i = 0; i < n || !i; i++) {
+        fputs(i ? ", " : "", f);
+        quoted(f, n ? value[i] : "");
     }
-    fputs(n ? "]\n" : "\n", f);
+    fputs("]\n", f);
 }
 
 bool report_can_draw(void)
@@ -90,7 +92,7 @@ static int draw(const struct plots *w, const char *name)
     char library[PATH_MAX], place[4096], driver[256];
     if (!w->draw)
         return 0;
-    snprintf(place, sizeof place, "%s/plots", result_home());
+    snprintf(place, sizeof place, "%s/plots", home_folder());
     if (!realpath(place, library))
         return cb_error("%s: %s", place, strerror(errno));
     snprintf(driver, sizeof driver, "%s.gp", name);
@@ -99,7 +101,12 @@ static int draw(const struct plots *w, const char *name)
         if (child < 0)
             return cb_error("fork: %s", strerror(errno));
         if (!child) {
-            if (chdir(w->folder) || setenv("GNUPLOT_LIB", library, 1) || setenv("LC_ALL", "C.UTF-8", 1))
+            /* it warns of every empty cell; what matters shows in its status */
+            int quiet = open("/dev/null", O_WRONLY);
+            if (quiet >= 0)
+                dup2(quiet, STDERR_FILENO);
+            if (chdir(w->folder) || setenv("GNUPLOT_LIB", library, 1) ||
+                setenv("LC_ALL", "C.UTF-8", 1))
                 _exit(126);
             execlp("gnuplot", "gnuplot", "-e", kind[k], driver, (char *)NULL);
             _exit(127);
@@ -109,7 +116,8 @@ static int draw(const struct plots *w, const char *name)
             if (errno != EINTR)
                 return cb_error("waitpid: %s", strerror(errno));
         if (!WIFEXITED(status) || WEXITSTATUS(status))
-            return cb_error("gnuplot failed on %s/%s", w->folder, driver);
+            return cb_error("gnuplot failed on %s/%s: run it there with GNUPLOT_LIB=%s to see why",
+                            w->folder, driver, library);
     }
     return 0;
 }
@@ -205,13 +213,13 @@ static int reported_averages(const struct plots *w, const struct view *v, FILE *
         names[m] = label[m];
         value[m++] = p->value;
     }
-    fprintf(f, "m = %d\narray place[%d]", m, m ? m : 1);
-    for (int i = 0; i < m; i++)
-        fprintf(f, "%s%.9g", i ? ", " : " = [", place);
-    fprintf(f, "%s\narray value[%d]", m ? "]" : "", m ? m : 1);
-    for (int i = 0; i < m; i++)
-        fprintf(f, "%s%.9g", i ? ", " : " = [", value[i]);
-    fprintf(f, "%s\n", m ? "]" : "");
+    fprintf(f, "m = %d\narray place[%d] = [", m, m ? m : 1);
+    for (int i = 0; i < m || !i; i++)
+        fprintf(f, "%s%.9g", i ? ", " : "", place);
+    fprintf(f, "]\narray value[%d] = [", m ? m : 1);
+    for (int i = 0; i < m || !i; i++)
+        fprintf(f, "%s%.9g", i ? ", " : "", m ? value[i] : 0);
+    fputs("]\n", f);
     set_list(f, "name", names, m);
     return m;
 }
@@ -260,8 +268,9 @@ static double standing_value(const struct standing *s, int g, enum kind kind)
 {
     if (!s->cases[g])
         return NAN;
-    return kind == WINS ? (double)s->wins[g] / s->cases[g]
-                        : kind == FRACTION ? s->fraction[g] : 1 - s->worst[g];
+    return kind == WINS       ? (double)s->wins[g] / s->cases[g]
+           : kind == FRACTION ? s->fraction[g]
+                              : 1 - s->worst[g];
 }
 
 /* A panel of our own: rows are kernels, or values of the axis if upright. */
@@ -328,7 +337,8 @@ static int reported_gpus(const struct plots *w, const struct view *v, const char
 }
 
 static int reported_panel(const struct plots *w, const struct view *v, const struct standing *s,
-                          int n, const char *metric, const char *gpu, bool upright, const char *file)
+                          int n, const char *metric, const char *gpu, bool upright,
+                          const char *file)
 {
     char stem[256];
     snprintf(stem, sizeof stem, "%.*s", (int)strcspn(file, "."), file);
@@ -377,7 +387,8 @@ static int standing_figure(const struct plots *w, const struct view *v, const st
     static const char *const what[] = { "wins", "fraction", "loss" };
     static const char *const metric[] = { "win_share", "oracle_fraction", "loss" };
     static const char *const words[] = { "share of cases won",
-        "fraction of the fastest, geometric mean over cases", "largest loss on any case" };
+                                         "fraction of the fastest, geometric mean over cases",
+                                         "largest loss on any case" };
     char name[256], tag[64], title[300], file[PANELS_MAX][320], heading[PANELS_MAX][96];
     const char *files[PANELS_MAX], *headings[PANELS_MAX], *gpu[PANELS_MAX], *legend[VIEW_KERNELS];
     int panels = 1, others = beside ? reported_gpus(w, v, metric[kind], gpu, PANELS_MAX - 1) : 0;
@@ -412,11 +423,12 @@ static int standing_figure(const struct plots *w, const struct view *v, const st
     if (kind == WINS) {
         set_text(f, "ylabel", words[kind]);
         set_list(f, "legend", legend, n);
-        fprintf(f, "stacked = 1\nwidth = %d\nheight = 440\n", 520 + 240 * panels);
+        fprintf(f, "stacked = 1\nwidth = %d\nheight = 440\n",
+                panels > 1 ? 520 + 240 * panels : 940);
         return finish(w, f, name, "bars");
     }
     fprintf(f, "rows = %d\nreverse = %d\nwidth = %d\nheight = %d\n", n, kind == LOSS,
-            panels > 1 ? 360 + 250 * panels : 860, 150 + (n > 6 ? n : 6) * 22);
+            panels > 1 ? 360 + 250 * panels : 900, 150 + (n > 6 ? n : 6) * 22);
     return finish(w, f, name, "heat");
 }
 
@@ -435,8 +447,9 @@ static int standing_figures(const struct plots *w, const struct view *v)
                 for (int k = 0; winner && k < n; k++)
                     if (s[k].wins[v->grid_count])
                         winner[winners++] = s[k];
-                status = !winner ? cb_error("no memory for a figure")
-                         : winners ? standing_figure(w, v, winner, winners, set[i], kind, false) : 0;
+                status = !winner   ? cb_error("no memory for a figure")
+                         : winners ? standing_figure(w, v, winner, winners, set[i], kind, false)
+                                   : 0;
                 free(winner);
             } else {
                 status = standing_figure(w, v, s, n, set[i], kind, !i);
@@ -529,13 +542,14 @@ static int case_bars(const struct plots *w, const struct view *v)
     set_text(f, "in", in);
     set_text(f, "xlabel", "");
     snprintf(label, sizeof label, "%s%s%s%s%s", m ? m->title : metric,
-             strcmp(metric, "speedup") ? "" : " over ", strcmp(metric, "speedup") ? "" : v->e->baseline,
-             m && *m->unit ? ", " : "", m ? m->unit : "");
+             strcmp(metric, "speedup") ? "" : " over ",
+             strcmp(metric, "speedup") ? "" : v->e->baseline, m && *m->unit ? ", " : "",
+             m ? m->unit : "");
     set_text(f, "ylabel", label);
     set_text(f, "reported", marker);
     set_list(f, "legend", legend, n);
     fprintf(f, "n = %d\ncases = %d\nstacked = 0\nrotate = %d\nwidth = %d\n", n, cases, cases > 4,
-            cases * n > 24 ? 1200 : 860);
+            cases * n > 24 ? 1200 : 940);
     return finish(w, f, name, "bars");
 }
 
@@ -563,7 +577,8 @@ static int rooflines(const struct plots *w, const struct view *v)
     }
     size_t i;
     json_t *ceiling;
-    json_array_foreach(json_object_get(v->r->doc, "ceilings"), i, ceiling) {
+    json_array_foreach(json_object_get(v->r->doc, "ceilings"), i, ceiling)
+    {
         const char *id = result_text(ceiling, "id"), *unit = result_text(ceiling, "unit");
         double value = result_number(ceiling, "value", 0);
         bool memory = !strcmp(unit, "B/s"), flops = !strcmp(unit, "op/s") && strstr(id, "fma");
@@ -586,8 +601,9 @@ static int rooflines(const struct plots *w, const struct view *v)
     for (int k = 0; k < v->count; k++)
         for (int s = 0; s < n; s++) {
             struct result_pick best = result_best(v->e, v->c[k], which[s]);
-            const json_t *work = best.row ? json_object_get(best.row->json, "work") : NULL;
-            double flops = result_number(work, "flops", 0), bytes = result_number(work, "bytes_min", 0);
+            const json_t *work = best.row ? result_work(v->c[k], best.row) : NULL;
+            double flops = result_number(work, "flops", 0),
+                   bytes = result_number(work, "bytes_min", 0);
             char x[CB_NUMBER_MAX], y[CB_NUMBER_MAX], label[512];
             if (!(flops > 0) || !(bytes > 0))
                 continue;
@@ -609,7 +625,10 @@ static int rooflines(const struct plots *w, const struct view *v)
     set_list(f, "roof", names, c);
     fprintf(f, "n = %d\nc = %d\nlowest = %.4g\nhighest = %.4g\nwidth = 1000\n", n, c, low / 1.5,
             high * 1.5);
-    const struct { const char *word; const double *x; } list[] = { { "slope", slope }, { "flat", flat } };
+    const struct {
+        const char *word;
+        const double *x;
+    } list[] = { { "slope", slope }, { "flat", flat } };
     for (int k = 0; k < 2; k++) {
         fprintf(f, "array %s[%d] = [", list[k].word, c);
         for (int q = 0; q < c; q++)

@@ -63,7 +63,7 @@ static void reported_beside(const struct report *w, const struct result_experime
         if (strcmp(p->experiment, e->id) || strcmp(p->metric, metric) || strcmp(p->impl, impl) ||
             !json_object_size(p->problem) || !reported_covers(p, c->params))
             continue;
-        n += (size_t)snprintf(text + n, size - n, " (%s: %.6g%s)", *p->gpu ? p->gpu : "reported",
+        n += (size_t)snprintf(text + n, size - n, " (%s: %.9g%s)", *p->gpu ? p->gpu : "reported",
                               p->value, p->from_figure ? ", read off" : "");
     }
 }
@@ -96,17 +96,21 @@ static int absent_table(struct report *w, const struct view *v)
                 continue;
             int line = cb_table_row(&t);
             status = line < 0 || cb_table_set(&t, line, 0, "%s", v->kernel[k]) ||
-                     cb_table_set(&t, line, 1, "%s", row->status) ||
-                     cb_table_set(&t, line, 2, "%s", row->reason) ||
-                     cb_table_set(&t, line, 3, "%d", n) ? -1 : 0;
+                             cb_table_set(&t, line, 1, "%s", row->status) ||
+                             cb_table_set(&t, line, 2, "%s", row->reason) ||
+                             cb_table_set(&t, line, 3, "%d", n)
+                         ? -1
+                         : 0;
         }
     for (int i = 0; i < v->count && !status; i++) /* cases lost as a whole */
         if (!v->c[i]->row_count) {
             int line = cb_table_row(&t);
             status = line < 0 || cb_table_set(&t, line, 0, "%s", v->c[i]->id) ||
-                     cb_table_set(&t, line, 1, "%s", v->c[i]->status) ||
-                     cb_table_set(&t, line, 2, "%s", v->c[i]->reason) ||
-                     cb_table_set(&t, line, 3, "1") ? -1 : 0;
+                             cb_table_set(&t, line, 1, "%s", v->c[i]->status) ||
+                             cb_table_set(&t, line, 2, "%s", v->c[i]->reason) ||
+                             cb_table_set(&t, line, 3, "1")
+                         ? -1
+                         : 0;
         }
     if (!status)
         status = emit(w, &t);
@@ -130,27 +134,39 @@ static int speedup_line(struct cb_table *t, const char *label, const struct aggr
         return cb_table_set(t, row, 10, "%d", a->missing);
     }
     return cb_table_set(t, row, c++, "%s", bounded(a->geomean, 3, text, sizeof text)) ||
-           cb_table_set(t, row, c++, "%s", cb_number(a->mean.value, 3, n)) ||
-           cb_table_set(t, row, c++, "%s", cb_number(a->total, 3, n)) ||
-           cb_table_set(t, row, c++, "%s", cb_number(a->min.value, 3, n)) ||
-           cb_table_set(t, row, c++, "%s", cb_number(a->median.value, 3, n)) ||
-           cb_table_set(t, row, c++, "%s", cb_number(a->max.value, 3, n)) ||
-           cb_table_set(t, row, c++, "%d", a->faster) ||
-           cb_table_set(t, row, c++, "%d", a->slower) ||
-           cb_table_set(t, row, c++, "%d", a->missing) ? -1 : 0;
+                   cb_table_set(t, row, c++, "%s", cb_number(a->mean.value, 3, n)) ||
+                   cb_table_set(t, row, c++, "%s", cb_number(a->total, 3, n)) ||
+                   cb_table_set(t, row, c++, "%s", cb_number(a->min.value, 3, n)) ||
+                   cb_table_set(t, row, c++, "%s", cb_number(a->median.value, 3, n)) ||
+                   cb_table_set(t, row, c++, "%s", cb_number(a->max.value, 3, n)) ||
+                   cb_table_set(t, row, c++, "%d", a->faster) ||
+                   cb_table_set(t, row, c++, "%d", a->slower) ||
+                   cb_table_set(t, row, c++, "%d", a->missing)
+               ? -1
+               : 0;
 }
 
 static int speedup_table(struct report *w, const struct view *v, const struct view_pair *p)
 {
-    const char *head[] = { *v->axis ? v->axis : "cases of", "cases", "geomean [95 %]", "mean",
-        "total time", "min", "median", "max", "S > 1", "S < 1", "missing" };
+    const char *head[] = { *v->axis ? v->axis : "cases of",
+                           "cases",
+                           "geomean [95 %]",
+                           "mean",
+                           "total time",
+                           "min",
+                           "median",
+                           "max",
+                           "S > 1",
+                           "S < 1",
+                           "missing" };
     char caption[300];
     struct cb_table t;
     struct aggregate a;
     int status = 0;
     snprintf(caption, sizeof caption, "Speedup S of %s over %s%s", p->rows, p->baseline,
              result_is_group(v->e, p->rows) || result_is_group(v->e, p->baseline)
-                 ? " (fastest row of a group in each case)" : "");
+                 ? " (fastest row of a group in each case)"
+                 : "");
     if (cb_table_init(&t, caption, 11, head))
         return -1;
     const char *influential = NULL;
@@ -176,7 +192,9 @@ static int speedup_table(struct report *w, const struct view *v, const struct vi
             continue;
         int row = cb_table_row(&t);
         status = row < 0 || cb_table_set(&t, row, 0, "reported, %s", *q->gpu ? q->gpu : q->item) ||
-                 cb_table_set(&t, row, 2, "%.6g", q->value) ? -1 : 0;
+                         cb_table_set(&t, row, 2, "%.6g", q->value)
+                     ? -1
+                     : 0;
         for (int c = 1; c < 11 && !status; c++)
             status = c == 2 ? 0 : cb_table_set(&t, row, c, "-");
     }
@@ -185,7 +203,8 @@ static int speedup_table(struct report *w, const struct view *v, const struct vi
     if (!status && w->format == CB_MARKDOWN && influential)
         fprintf(w->out, "\nLargest influence on the geometric mean: `%s`.%s\n", influential,
                 flattered ? " One invocation only: winners are chosen and reported on the same"
-                            " samples." : "");
+                            " samples."
+                          : "");
     cb_table_free(&t);
     return status;
 }
@@ -271,8 +290,9 @@ static int standing_table(struct report *w, const struct view *v, const struct s
             else if (kind == WINS)
                 status = cb_table_set(&t, row, g + 1, "%d of %d", s[k].wins[g], s[k].cases[g]);
             else
-                status = cb_table_set(&t, row, g + 1, "%s", cb_number(kind == FRACTION
-                                          ? s[k].fraction[g] : 1 - s[k].worst[g], 3, text));
+                status = cb_table_set(
+                    &t, row, g + 1, "%s",
+                    cb_number(kind == FRACTION ? s[k].fraction[g] : 1 - s[k].worst[g], 3, text));
         }
         if (!status && beside && *v->axis)
             status = reported_lines(w, v, &t, s[k].kernel, metric[kind]);
@@ -317,8 +337,9 @@ static int case_table(struct report *w, const struct view *v, const struct view_
     head[c++] = p->rows;
     head[c++] = "us";
     head[c++] = "speedup [95 %]";
-    snprintf(caption, sizeof caption, "Cases: fastest of %s against fastest of %s", p->rows,
-             p->baseline);
+    snprintf(caption, sizeof caption, "Cases: %s%s against %s%s",
+             result_is_group(v->e, p->rows) ? "fastest of " : "", p->rows,
+             result_is_group(v->e, p->baseline) ? "fastest of " : "", p->baseline);
     if (cb_table_init(&t, caption, c, head))
         return -1;
     for (int i = 0; i < v->count && !status; i++) {
@@ -342,8 +363,10 @@ static int case_table(struct report *w, const struct view *v, const struct view_
                      cb_table_set(&t, row, c++, "%s", r ? cb_number(r->us.value, 4, x) : "-");
         }
         if (!status)
-            status = cb_table_set(&t, row, c, "%s", !s.ok ? "-" : bounded(
-                         (struct cb_interval){ s.value, s.low, s.high }, 3, text, sizeof text));
+            status = cb_table_set(&t, row, c, "%s",
+                                  !s.ok ? "-"
+                                        : bounded((struct cb_interval){ s.value, s.low, s.high }, 3,
+                                                  text, sizeof text));
     }
     if (!status)
         status = emit(w, &t);
@@ -382,8 +405,8 @@ static int narrow_table(struct report *w, const struct view *v)
         snprintf(caption, sizeof caption, "Speedup over %s [95 %%]", v->e->baseline);
     else
         snprintf(caption, sizeof caption, "%s%s%s%s [95 %%]", m ? m->title : metric,
-                 m && *m->unit ? ", " : "", m ? m->unit : "", m && m->better ?
-                 m->better > 0 ? " (more is better)" : " (less is better)" : "");
+                 m && *m->unit ? ", " : "", m ? m->unit : "",
+                 m && m->better ? m->better > 0 ? " (more is better)" : " (less is better)" : "");
     if (cb_table_init(&t, caption, c, head))
         return -1;
     for (int i = 0; i < v->count && !status; i++) {
@@ -422,8 +445,9 @@ static int narrow_table(struct report *w, const struct view *v)
 /* Aggregates of a narrow table: one line per row. */
 static int narrow_aggregates(struct report *w, const struct view *v)
 {
-    static const char *const head[] = { "row", "cases", "geomean [95 %]", "mean", "total time", "min",
-        "median", "max", "S > 1", "S < 1", "missing" };
+    static const char *const head[] = { "row",        "cases", "geomean [95 %]", "mean",
+                                        "total time", "min",   "median",         "max",
+                                        "S > 1",      "S < 1", "missing" };
     char caption[300];
     struct cb_table t;
     int status = 0;
@@ -436,7 +460,8 @@ static int narrow_aggregates(struct report *w, const struct view *v)
         struct view_pair p = { 0 };
         struct aggregate a;
         if (strlen(v->kernel[k]) >= VIEW_NAME || strlen(v->e->baseline) >= VIEW_NAME ||
-            !strcmp(v->kernel[k], v->e->baseline) || !strcmp(view_role(v, v->kernel[k]), "ablation"))
+            !strcmp(v->kernel[k], v->e->baseline) ||
+            !strcmp(view_role(v, v->kernel[k]), "ablation"))
             continue;
         strcpy(p.rows, v->kernel[k]);
         strcpy(p.baseline, v->e->baseline);
@@ -462,7 +487,8 @@ static int figure_names(const struct view *v, char name[][VIEW_NAME], int max)
             const json_t *from = k < 0 ? v->c[i]->json : v->c[i]->row[k].json;
             size_t l;
             json_t *f;
-            json_array_foreach(json_object_get(from, "figures"), l, f) {
+            json_array_foreach(json_object_get(from, "figures"), l, f)
+            {
                 const char *s = result_text(f, "name");
                 bool known = !*s || strlen(s) >= VIEW_NAME;
                 for (int q = 0; q < n && !known; q++)
@@ -474,6 +500,52 @@ static int figure_names(const struct view *v, char name[][VIEW_NAME], int max)
     return n;
 }
 
+/* A figure as text, with what is reported of it. */
+static void figure_cell(const struct report *w, const struct view *v, const struct result_case *c,
+                        const struct result_row *r, const char *name, char *text, size_t size)
+{
+    char metric[VIEW_NAME + 8], x[CB_NUMBER_MAX];
+    snprintf(metric, sizeof metric, "figure:%s", name);
+    struct result_value f = metric_value(v->r, v->e, c, r, metric);
+    if (f.ok && f.value == floor(f.value) && fabs(f.value) < 1e15)
+        snprintf(text, size, "%.0f", f.value);
+    else if (f.ok && f.low < f.high)
+        cb_bounded(f.value, f.low, f.high, 4, text, size);
+    else
+        snprintf(text, size, "%s", f.ok ? cb_number(f.value, 4, x) : "-");
+    reported_beside(w, v->e, c, r->kernel, metric, text, size);
+}
+
+/* Many figures of few cases stand upright: a line per figure. */
+static int upright_figures(struct report *w, const struct view *v, char name[][VIEW_NAME], int n)
+{
+    enum { ACROSS = 6 };
+    char label[ACROSS][256];
+    const char *head[ACROSS + 1] = { "figure" };
+    struct cb_table t;
+    int status = 0;
+    for (int i = 0; i < v->count; i++) {
+        view_label(v, v->c[i], label[i], sizeof label[i]);
+        head[i + 1] = label[i];
+    }
+    if (cb_table_init(&t, "Figures; in brackets what is reported", v->count + 1, head))
+        return -1;
+    for (int q = 0; q < n && !status; q++) {
+        int row = cb_table_row(&t);
+        status = row < 0 ? -1 : cb_table_set(&t, row, 0, "%s", name[q]);
+        for (int i = 0; i < v->count && !status; i++) {
+            char text[512] = "-";
+            if (v->c[i]->row_count && !strcmp(v->c[i]->row[0].status, "ok"))
+                figure_cell(w, v, v->c[i], &v->c[i]->row[0], name[q], text, sizeof text);
+            status = cb_table_set(&t, row, i + 1, "%s", text);
+        }
+    }
+    if (!status)
+        status = emit(w, &t);
+    cb_table_free(&t);
+    return status;
+}
+
 static int figure_table(struct report *w, const struct view *v)
 {
     enum { MOST = 48 };
@@ -481,6 +553,8 @@ static int figure_table(struct report *w, const struct view *v)
     const char *head[VIEW_PARAMS + MOST + 2];
     int n = figure_names(v, name, MOST), c = 0, status = 0;
     struct cb_table t;
+    if (n > 10 && v->count <= 6 && v->kernels == 1)
+        return upright_figures(w, v, name, n);
     for (; c < v->params; c++)
         head[c] = v->param[c];
     if (!v->params)
@@ -508,17 +582,7 @@ static int figure_table(struct report *w, const struct view *v)
             if (v->kernels > 1 && !status)
                 status = cb_table_set(&t, row, c++, "%s", r->kernel);
             for (int q = 0; q < n && !status; q++) {
-                char metric[VIEW_NAME + 8];
-                snprintf(metric, sizeof metric, "figure:%s", name[q]);
-                struct result_value f = metric_value(v->r, v->e, v->c[i], r, metric);
-                char x[CB_NUMBER_MAX];
-                if (f.ok && f.value == floor(f.value) && fabs(f.value) < 1e15)
-                    snprintf(text, sizeof text, "%.0f", f.value);
-                else if (f.ok && f.low < f.high)
-                    bounded((struct cb_interval){ f.value, f.low, f.high }, 4, text, sizeof text);
-                else
-                    snprintf(text, sizeof text, "%s", f.ok ? cb_number(f.value, 4, x) : "-");
-                reported_beside(w, v->e, v->c[i], r->kernel, metric, text, sizeof text);
+                figure_cell(w, v, v->c[i], r, name[q], text, sizeof text);
                 status = cb_table_set(&t, row, c++, "%s", text);
             }
         }
@@ -530,8 +594,8 @@ static int figure_table(struct report *w, const struct view *v)
 
 /* ---- the long form ---- */
 
-static const char *const measured_metric[] = { "us", "speedup", "gflops", "gbps", "sol",
-                                               "oracle_fraction", "setup_us", "rel_fro" };
+static const char *const measured_metric[] = { "us",  "speedup",         "gflops",   "gbps",
+                                               "sol", "oracle_fraction", "setup_us", "rel_fro" };
 enum { METRICS = 8 };
 
 static int add_long(struct cb_table *t, const struct report *w, const struct view *v)
@@ -560,11 +624,10 @@ static int add_long(struct cb_table *t, const struct report *w, const struct vie
             }
             size_t l, n = 0;
             json_t *f;
-            json_array_foreach(json_object_get(r->json, "figures"), l, f)
-                if (n < sizeof text)
-                    n += (size_t)snprintf(text + n, sizeof text - n, "%s%s=%s", n ? " " : "",
-                                          result_text(f, "name"),
-                                          cb_number(result_number(f, "value", NAN), 6, x));
+            json_array_foreach(json_object_get(r->json, "figures"), l, f) if (n < sizeof text) n +=
+                (size_t)snprintf(text + n, sizeof text - n, "%s%s=%s", n ? " " : "",
+                                 result_text(f, "name"),
+                                 cb_number(result_number(f, "value", NAN), 6, x));
             if (cb_table_set(t, row, c++, "%s", text))
                 return -1;
             text[0] = 0;
@@ -573,12 +636,12 @@ static int add_long(struct cb_table *t, const struct report *w, const struct vie
             n = strlen(text);
             size_t fl;
             char flags[256] = "";
-            json_array_foreach(json_object_get(r->json, "flags"), fl, f)
-                if (json_is_string(f))
-                    snprintf(flags + strlen(flags), sizeof flags - strlen(flags), "%s%s",
-                             *flags ? " " : "", json_string_value(f));
+            json_array_foreach(json_object_get(r->json, "flags"), fl, f) if (json_is_string(f))
+                snprintf(flags + strlen(flags), sizeof flags - strlen(flags), "%s%s",
+                         *flags ? " " : "", json_string_value(f));
             if (cb_table_set(t, row, c++, "%s", n ? text + 1 : "") ||
-                cb_table_set(t, row, c++, "%s", flags) || cb_table_set(t, row, c++, "%s", r->choice) ||
+                cb_table_set(t, row, c++, "%s", flags) ||
+                cb_table_set(t, row, c++, "%s", r->choice) ||
                 cb_table_set(t, row, c++, "%s", r->reason))
                 return -1;
         }
@@ -624,9 +687,12 @@ static int experiment_files(const struct result *r, const struct reported_set *p
                             const struct result_experiment *e, const char *folder,
                             enum cb_format format)
 {
-    static const char *const head[] = { "case", "cache", "row", "role", "status", "invocations", "us",
-        "us_low", "us_high", "speedup", "speedup_low", "speedup_high", "gflops", "gbps", "sol",
-        "oracle_fraction", "setup_us", "rel_fro", "figures", "reported", "flags", "choice", "reason" };
+    static const char *const head[] = { "case",     "cache",       "row",         "role",
+                                        "status",   "invocations", "us",          "us_low",
+                                        "us_high",  "speedup",     "speedup_low", "speedup_high",
+                                        "gflops",   "gbps",        "sol",         "oracle_fraction",
+                                        "setup_us", "rel_fro",     "figures",     "reported",
+                                        "flags",    "choice",      "reason" };
     struct report w = { r, paper, format, NULL, true };
     char path[4096], tsv[4096], caption[1024], title[600];
     struct cb_table all;
@@ -635,15 +701,16 @@ static int experiment_files(const struct result *r, const struct reported_set *p
     if (cb_table_init(&all, NULL, sizeof head / sizeof *head, head))
         return -1;
     if (format != CB_CSV) {
-        if ((status = open_in(folder, e->id, cb_format_extension(format), path, sizeof path, &w.out)))
+        if ((status =
+                 open_in(folder, e->id, cb_format_extension(format), path, sizeof path, &w.out)))
             goto done;
         if (format == CB_MARKDOWN)
             fprintf(w.out, "# %s: %s\n", e->id, e->title);
         else
             fprintf(w.out, "%% %s: %s\n", e->id, e->title);
         if (*e->where)
-            fprintf(w.out, "%s%s\n", format == CB_MARKDOWN ? "\nIn the paper: " : "% in the paper: ",
-                    e->where);
+            fprintf(w.out, "%s%s\n",
+                    format == CB_MARKDOWN ? "\nIn the paper: " : "% in the paper: ", e->where);
         w.first = false;
     }
     while (!status && (more = view_open(r, e, index++, &v))) {
@@ -689,8 +756,8 @@ static int claims_file(const struct result *r, const char *folder, enum cb_forma
 static int reported_file(const struct reported_set *paper, const char *folder,
                          enum cb_format format)
 {
-    static const char *const head[] = { "table", "what", "problem", "metric", "reported", "unit", "GPU",
-        "where", "source" };
+    static const char *const head[] = { "table", "what", "problem", "metric", "reported",
+                                        "unit",  "GPU",  "where",   "source" };
     enum { LONGEST = 60 };
     char path[4096];
     struct cb_table t;
@@ -715,18 +782,21 @@ static int reported_file(const struct reported_set *paper, const char *folder,
         char *problem = json_dumps(p->problem, JSON_SORT_KEYS | JSON_COMPACT);
         int row = cb_table_row(&t);
         bool whole = same <= LONGEST;
-        status = row < 0 || cb_table_set(&t, row, 0, "%s", p->table) ||
-                 cb_table_set(&t, row, 1, "%s", whole ? *p->impl ? p->impl : p->item : "") ||
-                 cb_table_set(&t, row, 2, "%s",
-                              whole && problem && json_object_size(p->problem) ? problem : "") ||
-                 cb_table_set(&t, row, 3, "%s", p->metric) ||
-                 (whole ? cb_table_set(&t, row, 4, "%s%.6g", p->from_figure ? "about " : "",
-                                       p->value)
-                        : cb_table_set(&t, row, 4, "%d numbers", same)) ||
-                 cb_table_set(&t, row, 5, "%s", p->unit) ||
-                 cb_table_set(&t, row, 6, "%s", whole ? p->gpu : "") ||
-                 cb_table_set(&t, row, 7, "%s", p->where) ||
-                 cb_table_set(&t, row, 8, "%s", p->source) ? -1 : 0;
+        status =
+            row < 0 || cb_table_set(&t, row, 0, "%s", p->table) ||
+                    cb_table_set(&t, row, 1, "%s", whole ? *p->impl ? p->impl : p->item : "") ||
+                    cb_table_set(&t, row, 2, "%s",
+                                 whole && problem && json_object_size(p->problem) ? problem : "") ||
+                    cb_table_set(&t, row, 3, "%s", p->metric) ||
+                    (whole ? cb_table_set(&t, row, 4, "%s%.9g", p->from_figure ? "about " : "",
+                                          p->value)
+                           : cb_table_set(&t, row, 4, "%d numbers", same)) ||
+                    cb_table_set(&t, row, 5, "%s", p->unit) ||
+                    cb_table_set(&t, row, 6, "%s", whole ? p->gpu : "") ||
+                    cb_table_set(&t, row, 7, "%s", p->where) ||
+                    cb_table_set(&t, row, 8, "%s", p->source)
+                ? -1
+                : 0;
         free(problem);
     }
     snprintf(path, sizeof path, "%s/reported.%s", folder, cb_format_extension(format));

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "../harness/error.h"
+#include "home.h"
 #include "results.h"
 
 static int add(struct reported_set *s, int *room, const json_t *from, json_t *problem,
@@ -23,13 +24,19 @@ static int add(struct reported_set *s, int *room, const json_t *from, json_t *pr
         s->number = n;
         *room = more;
     }
-    s->number[s->count++] = (struct reported_number){
-        .experiment = result_text(from, "experiment"), .table = result_text(from, "table"),
-        .impl = impl, .metric = result_text(from, "metric"), .unit = result_text(from, "unit"),
-        .gpu = result_text(from, "gpu"), .where = result_text(from, "where"),
-        .source = result_text(from, "source"), .item = result_text(from, "item"),
-        .problem = problem, .value = value,
-        .from_figure = json_is_true(json_object_get(from, "from_figure")) };
+    s->number[s->count++] = (struct reported_number){ .experiment = result_text(from, "experiment"),
+                                                      .table = result_text(from, "table"),
+                                                      .impl = impl,
+                                                      .metric = result_text(from, "metric"),
+                                                      .unit = result_text(from, "unit"),
+                                                      .gpu = result_text(from, "gpu"),
+                                                      .where = result_text(from, "where"),
+                                                      .source = result_text(from, "source"),
+                                                      .item = result_text(from, "item"),
+                                                      .problem = problem,
+                                                      .value = value,
+                                                      .from_figure = json_is_true(
+                                                          json_object_get(from, "from_figure")) };
     return 0;
 }
 
@@ -38,7 +45,8 @@ static int known_keys(const json_t *o, const char *const *keys, const char *path
 {
     const char *key;
     json_t *v;
-    json_object_foreach((json_t *)o, key, v) {
+    json_object_foreach((json_t *)o, key, v)
+    {
         int known = 0;
         for (int i = 0; keys[i]; i++)
             known = known || !strcmp(keys[i], key);
@@ -50,11 +58,13 @@ static int known_keys(const json_t *o, const char *const *keys, const char *path
 
 static int read_rows(struct reported_set *s, int *room, const char *path)
 {
-    static const char *const keys[] = { "experiment", "table", "problem", "impl", "metric", "unit",
-        "value", "gpu", "where", "source", "from_figure", "item", NULL };
+    static const char *const keys[] = { "experiment",  "table", "problem", "impl",  "metric",
+                                        "unit",        "value", "gpu",     "where", "source",
+                                        "from_figure", "item",  NULL };
     size_t i;
     json_t *j;
-    json_array_foreach(json_object_get(s->doc, "rows"), i, j) {
+    json_array_foreach(json_object_get(s->doc, "rows"), i, j)
+    {
         json_t *problem = json_object_get(j, "problem");
         if (known_keys(j, keys, path, "rows", i))
             return -1;
@@ -71,18 +81,21 @@ static int read_rows(struct reported_set *s, int *room, const char *path)
 
 static int read_grids(struct reported_set *s, int *room, const char *path)
 {
-    static const char *const keys[] = { "experiment", "table", "metric", "unit", "gpu", "where",
-        "source", "from_figure", "by", "impls", "values", NULL };
+    static const char *const keys[] = { "experiment", "table", "metric", "unit",
+                                        "gpu",        "where", "source", "from_figure",
+                                        "by",         "impls", "values", NULL };
     size_t g, l;
     json_t *grid, *line;
-    json_array_foreach(json_object_get(s->doc, "grids"), g, grid) {
+    json_array_foreach(json_object_get(s->doc, "grids"), g, grid)
+    {
         const json_t *by = json_object_get(grid, "by"), *impls = json_object_get(grid, "impls");
         size_t nb = json_array_size(by), ni = json_array_size(impls);
         if (known_keys(grid, keys, path, "grids", g))
             return -1;
         if (!ni || !*result_text(grid, "metric"))
             return cb_error("%s: grids[%zu]: needs metric and impls", path, g);
-        json_array_foreach(json_object_get(grid, "values"), l, line) {
+        json_array_foreach(json_object_get(grid, "values"), l, line)
+        {
             if (json_array_size(line) != nb + ni)
                 return cb_error("%s: grids[%zu]: values[%zu]: has %zu entries, needs %zu", path, g,
                                 l, json_array_size(line), nb + ni);
@@ -92,8 +105,8 @@ static int read_grids(struct reported_set *s, int *room, const char *path)
                 if (json_is_null(v))
                     continue;
                 if (!json_is_number(v) || !impl)
-                    return cb_error("%s: grids[%zu]: values[%zu][%zu]: must be a number", path, g, l,
-                                    nb + k);
+                    return cb_error("%s: grids[%zu]: values[%zu][%zu]: must be a number", path, g,
+                                    l, nb + k);
                 json_t *problem = json_object();
                 for (size_t b = 0; b < nb; b++) {
                     const char *name = json_string_value(json_array_get(by, b));
@@ -128,7 +141,7 @@ int reported_load(const char *paper, struct reported_set *out)
     *out = (struct reported_set){ 0 };
     if (!*paper || strchr(paper, '/') || *paper == '.')
         return 0;
-    snprintf(path, sizeof path, "%s/suites/%s/reported.json", result_home(), paper);
+    snprintf(path, sizeof path, "%s/suites/%s/reported.json", home_folder(), paper);
     return access(path, R_OK) ? 0 : reported_load_file(path, out);
 }
 
@@ -145,7 +158,8 @@ bool reported_covers(const struct reported_number *n, const json_t *params)
 {
     const char *key;
     json_t *want;
-    json_object_foreach(n->problem, key, want) {
+    json_object_foreach(n->problem, key, want)
+    {
         const json_t *have = json_object_get(params, key);
         if (json_is_number(have) && json_is_number(want)
                 ? json_number_value(have) != json_number_value(want)
@@ -195,6 +209,7 @@ int published_losses(const char *paper, const char *table, const char *gpu,
     reported_free(&s);
     for (int a = 0; a < n; a++)
         out[a].geomean = exp(out[a].geomean / out[a].cases);
-    return n ? n : cb_error("suites/%s/reported.json: no table '%s'%s%s", paper, table,
-                            gpu && *gpu ? " of " : "", gpu ? gpu : "");
+    return n ? n
+             : cb_error("suites/%s/reported.json: no table '%s'%s%s", paper, table,
+                        gpu && *gpu ? " of " : "", gpu ? gpu : "");
 }

@@ -14,9 +14,9 @@
 struct reported_number {
     const char *experiment, *table; /* experiment: "" while none exists */
     const char *impl, *metric, *unit, *gpu, *where, *source, *item; /* "" where it does not apply */
-    json_t *problem;                /* parameters it belongs to; {}: all problems */
+    json_t *problem; /* parameters it belongs to; {}: all problems */
     double value;
-    bool from_figure;               /* read off a plot: two digits at most */
+    bool from_figure; /* read off a plot: two digits at most */
 };
 
 struct reported_set {

@@ -12,6 +12,7 @@
 #include <zlib.h>
 
 #include "../harness/error.h"
+#include "../harness/record.h"
 
 /* ---- small readers of JSON ---- */
 
@@ -27,20 +28,19 @@ double result_number(const json_t *object, const char *key, double fallback)
     return json_is_number(v) ? json_number_value(v) : fallback;
 }
 
+const json_t *result_work(const struct result_case *c, const struct result_row *row)
+{
+    const json_t *work = json_object_get(row->json, "work");
+    return json_is_object(work) ? work : json_object_get(c->json, "work");
+}
+
 bool result_has_flag(const json_t *object, const char *flag)
 {
     size_t i;
     json_t *f;
-    json_array_foreach(json_object_get(object, "flags"), i, f)
-        if (json_is_string(f) && !strcmp(json_string_value(f), flag))
-            return true;
+    json_array_foreach(json_object_get(object, "flags"), i,
+                       f) if (json_is_string(f) && !strcmp(json_string_value(f), flag)) return true;
     return false;
-}
-
-const char *result_home(void)
-{
-    const char *s = getenv("CLAIMBENCH_HOME");
-    return s && *s ? s : ".";
 }
 
 /* ---- finding the folder ---- */
@@ -98,8 +98,8 @@ char *result_resolve(const char *path)
     }
     if (S_ISREG(s.st_mode)) {
         const char *slash = strrchr(path, '/');
-        char *folder = slash ? strndup(path, slash == path ? 1 : (size_t)(slash - path))
-                             : strdup(".");
+        char *folder =
+            slash ? strndup(path, slash == path ? 1 : (size_t)(slash - path)) : strdup(".");
         if (!folder)
             cb_error("no memory for a path");
         return folder;
@@ -207,7 +207,8 @@ static const char *title_of(const json_t *kernels, const char *kernel)
     size_t i;
     json_t *k;
     size_t length = strcspn(kernel, "#");
-    json_array_foreach(kernels, i, k) {
+    json_array_foreach(kernels, i, k)
+    {
         const char *id = result_text(k, "id");
         if (strlen(id) == length && !strncmp(id, kernel, length) && *result_text(k, "title"))
             return result_text(k, "title");
@@ -258,9 +259,11 @@ static int read_row(const struct result *r, const json_t *j, const char *where,
     out->reason = result_text(j, "reason");
     out->choice = result_text(j, "choice");
 
-    const json_t *time = json_object_get(j, "time_us"), *parts = json_object_get(j, "samples"), *part;
+    const json_t *time = json_object_get(j, "time_us"), *parts = json_object_get(j, "samples"),
+                 *part;
     size_t i;
-    json_array_foreach(parts, i, part) {
+    json_array_foreach(parts, i, part)
+    {
         double offset = result_number(part, "offset", -1), count = result_number(part, "count", -1);
         if (offset < 0 || count < 0 || offset != floor(offset) || count != floor(count) ||
             (r->samples && offset + count > (double)r->sample_count))
@@ -277,7 +280,8 @@ static int read_row(const struct result *r, const json_t *j, const char *where,
     if (!json_is_object(time) || strcmp(out->status, "ok"))
         return 0;
     const json_t *medians = json_object_get(time, "medians"), *m;
-    json_array_foreach(medians, i, m) {
+    json_array_foreach(medians, i, m)
+    {
         if (i >= RESULT_INVOCATIONS_MAX)
             break;
         if (!out->sample[i] && json_is_number(m) && finite_positive(json_number_value(m)))
@@ -293,8 +297,10 @@ static int read_row(const struct result *r, const json_t *j, const char *where,
         out->median[0] = value;
     }
     const json_t *ci = json_object_get(time, "ci95");
-    double low = json_is_number(json_array_get(ci, 0)) ? json_number_value(json_array_get(ci, 0)) : value;
-    double high = json_is_number(json_array_get(ci, 1)) ? json_number_value(json_array_get(ci, 1)) : value;
+    double low =
+        json_is_number(json_array_get(ci, 0)) ? json_number_value(json_array_get(ci, 0)) : value;
+    double high =
+        json_is_number(json_array_get(ci, 1)) ? json_number_value(json_array_get(ci, 1)) : value;
     out->us = (struct cb_interval){ value, low, high };
     out->spread = spread_of(out->median, out->invocations, value);
     out->timed = true;
@@ -306,10 +312,10 @@ static int read_case(struct result *r, const json_t *j, const char *name, int in
     struct result_case *c = &r->cases[index];
     char where[400];
     snprintf(where, sizeof where, "%s: cases[%d]", name, index);
-    const json_t *id = need(j, "id", JSON_STRING, where);
-    const json_t *params = need(j, "params", JSON_OBJECT, where);
-    const json_t *rows = need(j, "implementations", JSON_ARRAY, where);
-    if (!id || !params || !rows)
+    const json_t *id, *params, *rows;
+    if (!(id = need(j, "id", JSON_STRING, where)) ||
+        !(params = need(j, "params", JSON_OBJECT, where)) ||
+        !(rows = need(j, "implementations", JSON_ARRAY, where)))
         return -1;
     snprintf(where, sizeof where, "%s: %s", name, json_string_value(id));
     c->json = j;
@@ -319,6 +325,8 @@ static int read_case(struct result *r, const json_t *j, const char *name, int in
     c->experiment = result_text(j, "experiment");
     c->op = result_text(j, "op");
     c->cache = result_text(j, "cache");
+    if (!strcmp(c->cache, "untimed"))
+        c->cache = "";
     c->regime = result_text(j, "regime");
     c->status = result_text(j, "status");
     c->reason = result_text(j, "reason");
@@ -351,11 +359,11 @@ int result_adopt(json_t *doc, double *samples, size_t count, const char *name, s
                  RESULT_SCHEMA_MAJOR);
         goto fail;
     }
-    const json_t *run = need(doc, "run", JSON_OBJECT, name);
-    const json_t *env = need(doc, "env", JSON_OBJECT, name);
-    const json_t *experiments = need(doc, "experiments", JSON_ARRAY, name);
-    const json_t *cases = need(doc, "cases", JSON_ARRAY, name);
-    if (!run || !env || !experiments || !cases)
+    const json_t *run, *env, *experiments, *cases;
+    if (!(run = need(doc, "run", JSON_OBJECT, name)) ||
+        !(env = need(doc, "env", JSON_OBJECT, name)) ||
+        !(experiments = need(doc, "experiments", JSON_ARRAY, name)) ||
+        !(cases = need(doc, "cases", JSON_ARRAY, name)))
         goto fail;
     const json_t *gpu = json_array_get(json_object_get(env, "gpu"), 0);
     out->id = result_text(run, "id");
@@ -376,8 +384,8 @@ int result_adopt(json_t *doc, double *samples, size_t count, const char *name, s
     out->cuda = result_text(env, "cuda_runtime");
 
     out->experiment_count = (int)json_array_size(experiments);
-    out->experiment = calloc(out->experiment_count ? out->experiment_count : 1,
-                             sizeof *out->experiment);
+    out->experiment =
+        calloc(out->experiment_count ? out->experiment_count : 1, sizeof *out->experiment);
     out->case_count = 0;
     out->cases = calloc(json_array_size(cases) ? json_array_size(cases) : 1, sizeof *out->cases);
     if (!out->experiment || !out->cases) {
@@ -392,9 +400,11 @@ int result_adopt(json_t *doc, double *samples, size_t count, const char *name, s
         const json_t *id = need(j, "id", JSON_STRING, where);
         if (!id)
             goto fail;
-        *e = (struct result_experiment){ json_string_value(id), result_text(j, "title"),
-            result_text(j, "where"), result_text(j, "op"), result_text(j, "metric"),
-            result_text(j, "baseline"), result_text(j, "figure"), j, json_object_get(j, "groups") };
+        *e = (struct result_experiment){ json_string_value(id),       result_text(j, "title"),
+                                         result_text(j, "where"),     result_text(j, "op"),
+                                         result_text(j, "metric"),    result_text(j, "baseline"),
+                                         result_text(j, "figure"),    j,
+                                         json_object_get(j, "groups") };
         /* the id becomes a file's name */
         if (!*e->id || strspn(e->id, "abcdefghijklmnopqrstuvwxyz0123456789_-") != strlen(e->id)) {
             cb_error("%s: id: '%s' is not a name of a-z, 0-9, _ and -", where, e->id);
@@ -403,10 +413,20 @@ int result_adopt(json_t *doc, double *samples, size_t count, const char *name, s
     }
     size_t i;
     json_t *j;
-    json_array_foreach(cases, i, j) {
+    json_array_foreach(cases, i, j)
+    {
         out->case_count++;
         if (read_case(out, j, name, (int)i))
             goto fail;
+    }
+    const json_t *planned = json_object_get(run, "planned");
+    for (int c = 0; c < out->case_count; c++) {
+        size_t n = json_array_size(planned), place = 0;
+        const char *id = out->cases[c].id, *other;
+        while (place < n &&
+               (!(other = json_string_value(json_array_get(planned, place))) || strcmp(other, id)))
+            place++;
+        out->cases[c].plan = place < n ? (int)place : (int)n + c;
     }
     return 0;
 fail:
@@ -434,6 +454,10 @@ int result_load(const char *path, struct result *out)
     json_t *doc = json_load_file(file, JSON_REJECT_DUPLICATES, &error);
     if (!doc) {
         cb_error("%s:%d: %s", file, error.line, error.text);
+        goto done;
+    }
+    if (cb_details_load(folder, doc)) {
+        json_decref(doc);
         goto done;
     }
     if (is_file(folder, "samples.f64le.gz") && read_samples(sidecar, &samples, &count)) {
@@ -487,8 +511,8 @@ bool result_is_group(const struct result_experiment *e, const char *name)
     return e && json_is_array(json_object_get(e->groups, *name == '@' ? name + 1 : name));
 }
 
-int result_members(const struct result_experiment *e, const struct result_case *c,
-                   const char *name, const struct result_row **out, int max)
+int result_members(const struct result_experiment *e, const struct result_case *c, const char *name,
+                   const struct result_row **out, int max)
 {
     int n = 0;
     if (*name == '@')
@@ -508,7 +532,8 @@ int result_members(const struct result_experiment *e, const struct result_case *
     }
     size_t i;
     json_t *member;
-    json_array_foreach(json_object_get(e->groups, name), i, member) {
+    json_array_foreach(json_object_get(e->groups, name), i, member)
+    {
         const char *kernel = json_string_value(member);
         const struct result_row *row = kernel ? result_row(c, kernel) : NULL;
         if (row && n < max && !strchr(kernel, '#') && strcmp(row->role, "ablation"))
@@ -547,7 +572,8 @@ static int rounds_of(const struct result_row *num, const struct result_row *den,
                      double *out)
 {
     int n = num->count[invocation] < den->count[invocation] ? num->count[invocation]
-                                                            : den->count[invocation], used = 0;
+                                                            : den->count[invocation],
+        used = 0;
     const double *a = num->sample[invocation], *b = den->sample[invocation];
     if (!a || !b)
         return 0;
@@ -559,8 +585,8 @@ static int rounds_of(const struct result_row *num, const struct result_row *den,
 
 static int first_reporting(struct result_pick num, struct result_pick den, bool *flattered)
 {
-    int invocations = num.row->invocations < den.row->invocations ? num.row->invocations
-                                                                  : den.row->invocations;
+    int invocations =
+        num.row->invocations < den.row->invocations ? num.row->invocations : den.row->invocations;
     bool chosen = num.among > 1 || den.among > 1;
     *flattered = false;
     if (!chosen)
@@ -669,7 +695,8 @@ bool result_matches(const struct result_case *c, const json_t *filter)
 {
     const char *key;
     json_t *want;
-    json_object_foreach((json_t *)filter, key, want) {
+    json_object_foreach((json_t *)filter, key, want)
+    {
         const json_t *have = json_object_get(c->params, key);
         if (!have && (!strcmp(key, "cache") || !strcmp(key, "regime") || !strcmp(key, "device")))
             have = json_object_get(c->json, key);
@@ -677,8 +704,7 @@ bool result_matches(const struct result_case *c, const json_t *filter)
         if (json_is_array(want)) {
             size_t i;
             json_t *one;
-            json_array_foreach(want, i, one)
-                met = met || (have && same(have, one));
+            json_array_foreach(want, i, one) met = met || (have && same(have, one));
         } else {
             met = have && same(have, want);
         }

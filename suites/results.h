@@ -21,19 +21,20 @@ enum { RESULT_INVOCATIONS_MAX = 32, RESULT_SCHEMA_MAJOR = 1 };
 /* One implementation of a case.  Texts are never NULL: "" where absent. */
 struct result_row {
     const char *kernel, *title, *role, *status, *reason, *choice;
-    bool timed;                  /* ok, checked, and with a time */
-    int invocations;             /* length of the arrays below */
-    double median[RESULT_INVOCATIONS_MAX];         /* us; 0: not in this invocation */
-    const double *sample[RESULT_INVOCATIONS_MAX];  /* per round; NAN: sat out; NULL: not stored */
+    bool timed;                                   /* ok, checked, and with a time */
+    int invocations;                              /* length of the arrays below */
+    double median[RESULT_INVOCATIONS_MAX];        /* us; 0: not in this invocation */
+    const double *sample[RESULT_INVOCATIONS_MAX]; /* per round; NAN: sat out; NULL: not stored */
     int count[RESULT_INVOCATIONS_MAX];
-    struct cb_interval us;       /* median of the medians with the recorded interval */
-    double spread;               /* of the medians: (max - min) / median */
+    struct cb_interval us; /* median of the medians with the recorded interval */
+    double spread;         /* of the medians: (max - min) / median */
     const json_t *json;
 };
 
 struct result_case {
     const char *key, *id, *experiment, *op, *cache, *regime, *status, *reason;
     const json_t *params, *json;
+    int plan;               /* place in the plan: cases are recorded in the order of their run */
     struct result_row *row; /* in the order of the experiment */
     int row_count;
 };
@@ -53,7 +54,8 @@ struct result {
     struct result_case *cases;
     int case_count;
     /* of run and env; "" where absent */
-    const char *id, *paper, *profile, *status, *gpu, *driver, *cuda, *commit, *started, *clock_policy;
+    const char *id, *paper, *profile, *status, *gpu, *driver, *cuda, *commit, *started,
+        *clock_policy;
     const char *cc;
     int sm_count;
     double memory_bytes;
@@ -65,15 +67,11 @@ struct result {
 int result_load(const char *path, struct result *out);
 /* The same from a document in memory: takes over doc (also on failure) and
  * samples (malloc; may be NULL, count 0). */
-int result_adopt(json_t *doc, double *samples, size_t count, const char *name,
-                 struct result *out);
+int result_adopt(json_t *doc, double *samples, size_t count, const char *name, struct result *out);
 void result_free(struct result *r); /* accepts { 0 } */
 
 /* The folder of result.json that path stands for; malloc, NULL with cb_error set. */
 char *result_resolve(const char *path);
-
-/* The folder that holds suites/ and plots/: $CLAIMBENCH_HOME, else ".". */
-const char *result_home(void);
 
 const struct result_experiment *result_experiment(const struct result *r, const char *id);
 const struct result_row *result_row(const struct result_case *c, const char *kernel);
@@ -82,8 +80,8 @@ const struct result_row *result_row(const struct result_case *c, const char *ker
  * or "*": every row that may win.  Ablations and the copies of an A/A control are
  * in no group, references not in "*".
  * Writes up to max pointers; returns their number. */
-int result_members(const struct result_experiment *e, const struct result_case *c,
-                   const char *name, const struct result_row **out, int max);
+int result_members(const struct result_experiment *e, const struct result_case *c, const char *name,
+                   const struct result_row **out, int max);
 bool result_is_group(const struct result_experiment *e, const char *name);
 
 /* The fastest timed row of `name` by its median in invocation 1 (its first). */
@@ -122,6 +120,8 @@ const char *result_param(const struct result_case *c, const char *name, char *te
 bool result_has_flag(const json_t *object, const char *flag);
 const char *result_text(const json_t *object, const char *key); /* "" if it is no text */
 double result_number(const json_t *object, const char *key, double fallback);
+/* What one execution amounts to: of the row, else of the case; NULL: not recorded. */
+const json_t *result_work(const struct result_case *c, const struct result_row *row);
 
 /* Checks a run folder as methodology's checker does: document, checksums, seeds,
  * policy, A/A control, samples, correctness of everything timed, no planned case

@@ -10,7 +10,6 @@
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
-#include <zlib.h>
 
 #include "../harness/env.h"
 #include "../harness/error.h"
@@ -424,6 +423,28 @@ static json_t *aa_control(const json_t *lines)
     return aa;
 }
 
+/* SHA256SUMS over the files of a result that are there. */
+static int write_sums(const char *folder)
+{
+    static const char *const all[] = { "cases.json.gz", "journal.jsonl", "log.tar.gz", "result.json",
+                                       "samples.f64le.gz" };
+    char path[4700], sum[65];
+    int status = 0;
+    snprintf(path, sizeof path, "%s/SHA256SUMS", folder);
+    FILE *f = fopen(path, "w");
+    for (size_t i = 0; i < sizeof all / sizeof *all && f && !status; i++) {
+        snprintf(path, sizeof path, "%s/%s", folder, all[i]);
+        if (access(path, F_OK))
+            continue;
+        status = cb_sha256_file(path, sum);
+        if (!status && fprintf(f, "%s  %s\n", sum, all[i]) < 0)
+            status = -1;
+    }
+    if (!f || fclose(f) || status)
+        return cb_error("%s/SHA256SUMS: not written whole", folder);
+    return 0;
+}
+
 /* Rows of kernels[] that no case has a part of stay: they say what was skipped. */
 int run_finish(const char *folder, const char *status)
 {
@@ -453,12 +474,6 @@ int run_finish(const char *folder, const char *status)
         json_array_append_new(json_object_get(run, "flags"), json_string("aa_failed"));
     cb_env_finish(json_object_get(doc, "env"));
     json_object_set(doc, "cases", cases);
-    char *dump = json_dumps(doc, JSON_FORM);
-    if (dump && strlen(dump) > CB_RESULT_BYTES_MAX) {
-        cb_cases_slim(cases);
-        json_object_set_new(run, "details", json_string("journal.jsonl"));
-    }
-    free(dump);
     json_object_set_new(doc, "aggregates", json_array());
     json_object_set_new(doc, "claims", json_array());
     if (cb_samples_write(folder, samples, count))
@@ -471,8 +486,15 @@ int run_finish(const char *folder, const char *status)
     }
     samples = NULL;
     code = claims_judge(&r, NULL);
+    char *dump = code ? NULL : json_dumps(r.doc, JSON_FORM);
+    if (dump && strlen(dump) > CB_RESULT_BYTES_MAX) {
+        code = cb_details_write(folder, json_object_get(r.doc, "cases"));
+        json_object_set_new(json_object_get(r.doc, "run"), "details", json_string("cases.json.gz"));
+        cb_cases_slim(json_object_get(r.doc, "cases"));
+    }
+    free(dump);
     if (!code)
-        code = cb_json_write(path, r.doc, JSON_FORM);
+        code = cb_json_write(path, r.doc, JSON_FORM) || write_sums(folder);
     result_free(&r);
 done:
     free(samples);
@@ -731,30 +753,9 @@ int run_merge(const char *const *pieces, int count, const char *out, bool allow_
     return status;
 }
 
-static int journal_without_samples(const char *from, const char *to)
-{
-    json_t *lines = cb_journal_read(from), *line, *row;
-    size_t i, k;
-    gzFile f = lines ? gzopen(to, "wb9") : NULL;
-    int status = f ? 0 : cb_error("%s: cannot be written", to);
-    json_array_foreach(lines, i, line)
-    {
-        json_array_foreach(json_object_get(line, "implementations"), k, row)
-            json_object_del(row, "samples_us");
-        char *dump = json_dumps(line, JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(9));
-        if (!status && (!dump || gzputs(f, dump) < 0 || gzputc(f, '\n') < 0))
-            status = cb_error("%s: not written whole", to);
-        free(dump);
-    }
-    if (f && gzclose(f) != Z_OK && !status)
-        status = cb_error("%s: not written whole", to);
-    json_decref(lines);
-    return status;
-}
-
 int run_record(const char *folder, const char *results)
 {
-    char path[9300], to[4608], base[4096], command[9300], commit[16], sum[65];
+    char path[9300], to[4608], base[4096], command[9300], commit[16];
     snprintf(path, sizeof path, "%s/result.json", folder);
     json_t *doc = cb_json_read(path);
     if (!doc)
@@ -790,16 +791,14 @@ int run_record(const char *folder, const char *results)
         status = cb_error("%s: exists already; results are never replaced", to);
     if (!status)
         status = make_folders(to);
-    static const char *const files[] = { "result.json", "samples.f64le.gz" };
-    for (int i = 0; i < 2 && !status; i++) {
-        snprintf(command, sizeof command, "cp '%s/%s' '%s/'", folder, files[i], to);
+    static const char *const files[] = { "result.json", "samples.f64le.gz", "cases.json.gz" };
+    for (int i = 0; i < 3 && !status; i++) {
+        snprintf(path, sizeof path, "%s/%s", folder, files[i]);
+        if (access(path, F_OK))
+            continue;
+        snprintf(command, sizeof command, "cp '%.4400s' '%.4400s/'", path, to);
         if (system(command))
-            status = cb_error("%s/%s: cannot be copied", folder, files[i]);
-    }
-    if (!status) {
-        snprintf(path, sizeof path, "%s/journal.jsonl", folder);
-        snprintf(command, sizeof command, "%s/journal.jsonl.gz", to);
-        status = journal_without_samples(path, command);
+            status = cb_error("%s: cannot be copied", path);
     }
     if (!status) {
         snprintf(command, sizeof command, "tar --sort=name --owner=0 --group=0 --numeric-owner -czf '%s/log.tar.gz' -C '%s' log",
@@ -807,18 +806,8 @@ int run_record(const char *folder, const char *results)
         if (system(command))
             status = cb_error("%s/log: cannot be packed", folder);
     }
-    if (!status) {
-        static const char *const all[] = { "journal.jsonl.gz", "log.tar.gz", "result.json", "samples.f64le.gz" };
-        snprintf(path, sizeof path, "%s/SHA256SUMS", to);
-        FILE *f = fopen(path, "w");
-        for (int i = 0; i < 4 && f && !status; i++) {
-            snprintf(path, sizeof path, "%s/%s", to, all[i]);
-            status = cb_sha256_file(path, sum);
-            fprintf(f, "%s  %s\n", sum, all[i]);
-        }
-        if (!f || fclose(f))
-            status = cb_error("%s/SHA256SUMS: cannot be written", to);
-    }
+    if (!status)
+        status = write_sums(to);
     if (!status) {
         snprintf(path, sizeof path, "%s/recorded", base);
         FILE *f = fopen(path, "w");

@@ -33,7 +33,8 @@ static void find_params(struct view *v)
     for (int i = 0; i < v->count; i++) {
         const char *name;
         json_t *value;
-        json_object_foreach((json_t *)v->c[i]->params, name, value) {
+        json_object_foreach((json_t *)v->c[i]->params, name, value)
+        {
             bool differs = false, known = strlen(name) >= VIEW_NAME;
             bool text = !json_is_number(value);
             for (int k = 0; k < v->count && !differs; k++)
@@ -94,7 +95,8 @@ static void find_pairs(struct view *v)
         const char *slash = text ? strchr(text, '/') : NULL;
         if (!text || strlen(text) >= VIEW_NAME || (!slash && strlen(v->e->baseline) >= VIEW_NAME))
             continue;
-        snprintf(p.rows, sizeof p.rows, "%.*s", (int)(slash ? slash - text : (long)strlen(text)), text);
+        snprintf(p.rows, sizeof p.rows, "%.*s", (int)(slash ? slash - text : (long)strlen(text)),
+                 text);
         snprintf(p.baseline, sizeof p.baseline, "%s", slash ? slash + 1 : v->e->baseline);
         bool any = false;
         for (int k = 0; k < v->count && !any; k++)
@@ -105,39 +107,53 @@ static void find_pairs(struct view *v)
     }
 }
 
+static int by_plan(const void *a, const void *b)
+{
+    const struct result_case *x = *(const struct result_case *const *)a;
+    const struct result_case *y = *(const struct result_case *const *)b;
+    return (x->plan > y->plan) - (x->plan < y->plan);
+}
+
 int view_open(const struct result *r, const struct result_experiment *e, int index,
               struct view *out)
 {
     *out = (struct view){ .r = r, .e = e };
     const struct result_case *first = NULL;
     int seen = 0;
-    for (int i = 0; i < r->case_count && !first; i++) {
-        const struct result_case *c = &r->cases[i];
-        bool earlier = strcmp(c->experiment, e->id) != 0;
-        for (int k = 0; k < i && !earlier; k++)
-            earlier = in_slice(&r->cases[k], e, c->cache, c->regime);
-        if (!earlier && seen++ == index)
-            first = c;
-    }
-    if (!first)
-        return 0;
-    out->cache = first->cache;
-    out->regime = first->regime;
-    out->c = malloc(r->case_count * sizeof *out->c);
-    if (!out->c)
+    const struct result_case **c = malloc((r->case_count + 1) * sizeof *c);
+    if (!c)
         return cb_error("no memory for a view");
     for (int i = 0; i < r->case_count; i++)
-        if (in_slice(&r->cases[i], e, out->cache, out->regime))
-            out->c[out->count++] = &r->cases[i];
+        c[i] = &r->cases[i];
+    qsort(c, r->case_count, sizeof *c, by_plan);
+    for (int i = 0; i < r->case_count && !first; i++) {
+        bool earlier = strcmp(c[i]->experiment, e->id) != 0;
+        for (int k = 0; k < i && !earlier; k++)
+            earlier = in_slice(c[k], e, c[i]->cache, c[i]->regime);
+        if (!earlier && seen++ == index)
+            first = c[i];
+    }
+    if (!first) {
+        free(c);
+        return 0;
+    }
+    out->cache = first->cache;
+    out->regime = first->regime;
+    out->c = c;
+    for (int i = 0; i < r->case_count; i++)
+        if (in_slice(c[i], e, out->cache, out->regime))
+            out->c[out->count++] = c[i]; /* never ahead of i */
     size_t k;
     json_t *name;
-    json_array_foreach(json_object_get(e->json, "implementations"), k, name)
-        if (json_is_string(name))
-            for (int i = 0; i < out->count; i++)
-                if (result_row(out->c[i], json_string_value(name))) {
-                    add_kernel(out, json_string_value(name));
-                    break;
-                }
+    json_array_foreach(
+        json_object_get(e->json, "implementations"), k,
+        name) if (json_is_string(name)) for (int i = 0; i < out->count;
+                                             i++) if (result_row(out->c[i],
+                                                                 json_string_value(name)))
+    {
+        add_kernel(out, json_string_value(name));
+        break;
+    }
     for (int i = 0; i < out->count; i++)
         for (int row = 0; row < out->c[i]->row_count; row++) {
             add_kernel(out, out->c[i]->row[row].kernel);
@@ -179,11 +195,12 @@ void view_caption(const struct view *v, char *text, size_t size)
 {
     const struct result *r = v->r;
     size_t n = (size_t)snprintf(text, size, "%s", r->gpu);
-    const struct { const char *word, *value; } part[] = {
-        { "driver", r->driver }, { "CUDA", r->cuda }, { "clock", r->clock_policy },
-        { "cache", v->cache }, { "regime", v->regime }, { "profile", r->profile } };
+    const struct {
+        const char *word, *value;
+    } part[] = { { "driver", r->driver }, { "CUDA", r->cuda },     { "clock", r->clock_policy },
+                 { "cache", v->cache },   { "regime", v->regime }, { "profile", r->profile } };
     for (int i = 0; i < 6 && n < size; i++)
-        if (*part[i].value)
+        if (*part[i].value && (v->timed || i < 2 || i > 4))
             n += (size_t)snprintf(text + n, size - n, ", %s %s", part[i].word, part[i].value);
     if (v->timed && n < size)
         n += (size_t)snprintf(text + n, size - n, ", %d invocation%s", r->invocations,
@@ -218,8 +235,8 @@ int view_speedup(const struct view *v, const struct view_pair *p, int at, int re
     if (at >= 0)
         json_object_set_new(filter, v->axis, json_real(v->grid[at]));
     uint64_t seed = (uint64_t)result_number(json_object_get(v->r->doc, "run"), "seed", 1);
-    int status = aggregate_ratio(v->r, v->e, filter, p->baseline, p->rows, replicates, seed, 0.05,
-                                 out);
+    int status =
+        aggregate_ratio(v->r, v->e, filter, p->baseline, p->rows, replicates, seed, 0.05, out);
     json_decref(filter);
     return status;
 }
@@ -245,7 +262,8 @@ int view_standings(const struct view *v, const char *set, struct standing **out)
     }
     for (int i = 0; i < v->count; i++) {
         const struct result_row *member[VIEW_KERNELS], *winner = NULL;
-        int n = result_members(v->e, v->c[i], set, member, VIEW_KERNELS), g = grid_index(v, v->c[i]);
+        int n = result_members(v->e, v->c[i], set, member, VIEW_KERNELS),
+            g = grid_index(v, v->c[i]);
         struct result_pick best = result_best(v->e, v->c[i], set);
         for (int m = 0; m < n; m++)
             if (member[m]->timed && (!winner || member[m]->us.value < winner->us.value))

@@ -26,14 +26,14 @@ struct view {
     int count;
     char param[VIEW_PARAMS][VIEW_NAME]; /* that differ between cases; texts first */
     int params;
-    char axis[VIEW_NAME];               /* "": none */
+    char axis[VIEW_NAME]; /* "": none */
     double grid[VIEW_GRID];
     int grid_count;
-    const char *kernel[VIEW_KERNELS];   /* in the order of the experiment */
+    const char *kernel[VIEW_KERNELS]; /* in the order of the experiment */
     int kernels;
-    struct view_pair pair[VIEW_PAIRS];  /* with at least one case */
+    struct view_pair pair[VIEW_PAIRS]; /* with at least one case */
     int pairs;
-    bool timed;                         /* some row has a time */
+    bool timed; /* some row has a time */
 };
 
 /* The index-th view of an experiment: 1, or 0 past the last, or -1. */

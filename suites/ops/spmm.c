@@ -39,6 +39,22 @@ static const struct cb_param params[] = {
 /* The matrix of the last case: nine values of n follow one another on it. */
 static struct matrix kept;
 static char kept_spec[CB_PATH_MAX];
+static int *kept_row;       /* [nnz] the row of each entry */
+static long kept_used_cols; /* columns with an entry: rows of B that must be read */
+
+static long count_used_cols(const struct matrix *m)
+{
+    unsigned char *seen = calloc((size_t)m->cols, 1);
+    long used = 0;
+    if (!seen)
+        return m->cols;
+    for (long p = 0; p < m->nnz; p++)
+        seen[m->col[p]] = 1;
+    for (int j = 0; j < m->cols; j++)
+        used += seen[j];
+    free(seen);
+    return used;
+}
 
 static int matrix_keep(const char *spec)
 {
@@ -46,10 +62,21 @@ static int matrix_keep(const char *spec)
     if (kept.rows && !strcmp(kept_spec, spec))
         return 0;
     matrix_free(&kept);
+    free(kept_row);
+    kept_row = NULL;
     if (!matrix_available(spec, why, sizeof why))
         return cb_error("not available: %s", why);
     if (matrix_load(spec, &kept))
         return -1;
+    kept_row = malloc(((size_t)kept.nnz + 1) * sizeof *kept_row);
+    if (!kept_row) {
+        matrix_free(&kept);
+        return cb_error("no memory for row numbers");
+    }
+    for (int i = 0; i < kept.rows; i++)
+        for (int e = kept.row_ptr[i]; e < kept.row_ptr[i + 1]; e++)
+            kept_row[e] = i;
+    kept_used_cols = count_used_cols(&kept);
     snprintf(kept_spec, sizeof kept_spec, "%s", spec);
     return 0;
 }
@@ -61,8 +88,6 @@ struct instance {
     enum cb_dtype dtype;
     bool exact;
     uint64_t seed;
-    long used_cols;  /* columns with an entry: rows of B that must be read */
-    int *row;        /* [nnz] on the host */
     struct op_sets row_ptr, col, row_of, val; /* per weight set */
     struct op_sets b_rm, b_cm, c;             /* per input set; b_cm when first needed */
     double *want;    /* [m][n] on the device */
@@ -93,20 +118,6 @@ static const struct op_impl *impl_at(int i)
     return NULL;
 }
 
-static long count_used_cols(const struct matrix *m)
-{
-    unsigned char *seen = calloc((size_t)m->cols, 1);
-    long used = 0;
-    if (!seen)
-        return m->cols;
-    for (long p = 0; p < m->nnz; p++)
-        seen[m->col[p]] = 1;
-    for (int j = 0; j < m->cols; j++)
-        used += seen[j];
-    free(seen);
-    return used;
-}
-
 static void close_instance(void *instance)
 {
     struct instance *in = instance;
@@ -118,7 +129,6 @@ static void close_instance(void *instance)
         op_sets_close(in->device, all[i]);
     cb_free(in->device, in->want);
     cb_free(in->device, in->bound);
-    free(in->row);
     free(in);
 }
 
@@ -139,15 +149,6 @@ static int open_problem(struct cb_context *c, const void *given, void **out)
     in->p.n = q->n;
     in->p.dtype = (enum spmm_dtype)q->dtype;
     spmm_describe(kept.rows, kept.cols, kept.row_ptr, &in->p);
-    in->used_cols = count_used_cols(&kept);
-    in->row = malloc(((size_t)kept.nnz + 1) * sizeof *in->row);
-    if (!in->row) {
-        close_instance(in);
-        return cb_error("no memory for %ld row numbers", kept.nnz);
-    }
-    for (int i = 0; i < kept.rows; i++)
-        for (int e = kept.row_ptr[i]; e < kept.row_ptr[i + 1]; e++)
-            in->row[e] = i;
     *out = in;
     return 0;
 }
@@ -222,7 +223,7 @@ static struct cb_work work(void *instance, const struct op_impl *i)
                          .weight_bytes = matrix_bytes(in),
                          .peak = "fp32_fma",
                          .accumulate = CB_F32 };
-    w.bytes_min = w.weight_bytes + dense * ((double)in->used_cols + in->p.m);
+    w.bytes_min = w.weight_bytes + dense * ((double)kept_used_cols + in->p.m);
     w.bytes_model = w.bytes_min + (impl->extra_bytes ? impl->extra_bytes(&in->p) : 0);
     w.core_ops = w.flops;
     return w;
@@ -268,7 +269,7 @@ static int make_weights(struct instance *in, int set)
     size_t nnz = (size_t)in->p.nnz;
     return upload_new(d, &in->row_ptr.set[set], in->m->row_ptr, ((size_t)in->p.m + 1) * sizeof(int)) ||
                    upload_new(d, &in->col.set[set], in->m->col, nnz * sizeof(int)) ||
-                   upload_new(d, &in->row_of.set[set], in->row, nnz * sizeof(int)) ||
+                   upload_new(d, &in->row_of.set[set], kept_row, nnz * sizeof(int)) ||
                    cb_alloc(d, nnz * element(in), &in->val.set[set]) ||
                    make_values(in, set, in->val.set[set])
                ? -1
@@ -354,7 +355,7 @@ static int bind(struct cb_context *c, void *instance, const struct op_impl *i, v
         b->args[s] = (struct spmm_args){ matrix_of(in, w), dense->set[x], in->c.set[x] };
         if (status || !b->impl->setup)
             continue;
-        struct spmm_matrix host = { in->m->row_ptr, in->m->col, in->row, NULL };
+        struct spmm_matrix host = { in->m->row_ptr, in->m->col, kept_row, NULL };
         struct op_memory memory = op_pool_memory(&b->pool);
         status = op_result(b->impl->setup(&in->p, &host, &b->args[s], &memory,
                                           cb_device_stream(c->device), &b->state[s]),

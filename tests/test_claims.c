@@ -1,0 +1,258 @@
+/* test_claims.c - every verdict, on a made-up run; and that the claims of the suites load. */
+#include "../suites/claims.h"
+
+#include <dirent.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "../harness/error.h"
+#include "test.h"
+
+static const char *top = ".";
+static char run_dir[300], claims_path[300];
+
+static const json_t *claim_of(const struct result *r, const char *id)
+{
+    size_t i;
+    json_t *c;
+    json_array_foreach(json_object_get(r->doc, "claims"), i,
+                       c) if (!strcmp(result_text(c, "id"), id)) return c;
+    return NULL;
+}
+
+static void verdict(const struct result *r, const char *id, const char *want)
+{
+    const json_t *c = claim_of(r, id);
+    if (strcmp(result_text(c, "verdict"), want))
+        printf("%s: %s\n", id, result_text(c, "reason"));
+    CHECK_STR(result_text(c, "verdict"), want);
+}
+
+static void every_verdict(void)
+{
+    struct result r;
+    CHECK(result_load(run_dir, &r) == 0);
+    CHECK(claims_judge(&r, claims_path) == 0);
+    verdict(&r, "made_up.same", "REPRODUCED");
+    verdict(&r, "made_up.weaker", "TREND_HOLDS");
+    verdict(&r, "made_up.arch", "TREND_HOLDS");
+    verdict(&r, "made_up.other", "NOT_COMPARABLE_GPU");
+    verdict(&r, "made_up.unnamed", "TREND_HOLDS");
+    verdict(&r, "made_up.fails", "NOT_REPRODUCED");
+    verdict(&r, "made_up.small", "TREND_HOLDS");
+    verdict(&r, "made_up.range", "TREND_HOLDS");
+    verdict(&r, "made_up.share", "TREND_HOLDS");
+    verdict(&r, "made_up.loss", "TREND_HOLDS");
+    verdict(&r, "made_up.quality", "REPRODUCED");
+    verdict(&r, "made_up.delta", "NOT_REPRODUCED");
+    verdict(&r, "made_up.missing", "NOT_MEASURED");
+    verdict(&r, "made_up.end_to_end", "NOT_MEASURED");
+    verdict(&r, "made_up.setup", "NOT_COMPARABLE_SETUP");
+    verdict(&r, "made_up.own_only", "NOT_MEASURED");
+    verdict(&r, "made_up.order", "TREND_HOLDS");
+    verdict(&r, "made_up.order_wrong", "NOT_REPRODUCED");
+    verdict(&r, "made_up.trend", "NOT_MEASURED");
+    verdict(&r, "made_up.crossover", "TREND_HOLDS");
+
+    const json_t *same = claim_of(&r, "made_up.same");
+    CHECK_STR(result_text(same, "gpu_class"), "same");
+    CHECK_NEAR(result_number(same, "measured", 0), 1.344, 0.01);
+    CHECK(result_number(same, "own", 0) > 1.9); /* shown, and not what was judged */
+    CHECK_STR(result_text(claim_of(&r, "made_up.arch"), "gpu_class"), "same_arch");
+    CHECK_STR(result_text(claim_of(&r, "made_up.other"), "gpu_class"), "other_arch");
+    CHECK(result_has_flag(claim_of(&r, "made_up.unnamed"), "baseline_version_differs"));
+    CHECK(!result_has_flag(same, "baseline_version_differs"));
+    /* the first metric that was measured is the one judged */
+    CHECK_STR(result_text(claim_of(&r, "made_up.small"), "metric"), "aggregate:gemv_small");
+    CHECK_NEAR(result_number(claim_of(&r, "made_up.loss"), "measured", 0), 0.1, 0.01);
+    CHECK_NEAR(result_number(claim_of(&r, "made_up.share"), "measured", 0), 2.0 / 3, 1e-6);
+    CHECK_NEAR(result_number(claim_of(&r, "made_up.order_wrong"), "measured", 0), 2.0 / 3, 1e-6);
+
+    json_t *a = json_array_get(json_object_get(r.doc, "aggregates"), 0);
+    CHECK(result_number(a, "cases", 0) == 3 && result_number(a, "n_faster", 0) == 2);
+    CHECK(json_array_size(json_object_get(a, "missing")) == 0);
+    a = json_array_get(json_object_get(r.doc, "aggregates"), 2); /* own rows: one is wrong */
+    CHECK(result_number(a, "cases", 0) == 2 && json_array_size(json_object_get(a, "missing")) == 1);
+
+    int count[CLAIM_VERDICTS];
+    claims_count(&r, count);
+    CHECK(count[CLAIM_REPRODUCED] == 2 && count[CLAIM_NOT_REPRODUCED] == 3);
+
+    /* the printed form keeps to 100 columns; judging twice changes nothing */
+    char *text = NULL, *again = NULL;
+    size_t size, longest = 0;
+    FILE *f = open_memstream(&text, &size);
+    CHECK(claims_print(&r, CB_PLAIN, f) == 0);
+    fclose(f);
+    for (char *line = text; *line; line += strcspn(line, "\n") + 1)
+        if (strcspn(line, "\n") > longest)
+            longest = strcspn(line, "\n");
+    CHECK(longest <= 100 && longest > 80);
+    CHECK(claims_judge(&r, claims_path) == 0);
+    f = open_memstream(&again, &size);
+    CHECK(claims_print(&r, CB_PLAIN, f) == 0);
+    fclose(f);
+    CHECK_STR(again, text);
+    free(text);
+    free(again);
+    result_free(&r);
+}
+
+/* The same run with one thing changed. */
+static void changed(void (*change)(json_t *doc), const char *id, const char *want, const char *flag)
+{
+    struct result r, other;
+    CHECK(result_load(run_dir, &r) == 0);
+    json_t *doc = json_deep_copy(r.doc);
+    double *samples = malloc(r.sample_count * sizeof *samples);
+    memcpy(samples, r.samples, r.sample_count * sizeof *samples);
+    change(doc);
+    CHECK(result_adopt(doc, samples, r.sample_count, "changed", &other) == 0);
+    CHECK(claims_judge(&other, claims_path) == 0);
+    verdict(&other, id, want);
+    if (flag)
+        CHECK(result_has_flag(claim_of(&other, id), flag));
+    result_free(&other);
+    result_free(&r);
+}
+
+static json_t *row_of(json_t *doc, int which, int row)
+{
+    return json_array_get(
+        json_object_get(json_array_get(json_object_get(doc, "cases"), which), "implementations"),
+        row);
+}
+
+static void aa_failed(json_t *doc)
+{
+    json_object_set_new(json_object_get(doc, "run"), "flags", json_pack("[s]", "aa_failed"));
+}
+
+static void loose(json_t *doc)
+{
+    json_t *time = json_object_get(row_of(doc, 0, 1), "time_us");
+    json_object_set_new(time, "stop", json_string("max_time"));
+    json_object_set_new(time, "ci95", json_pack("[f,f]", 5.0, 7.5));
+}
+
+static void no_samples(json_t *doc)
+{
+    for (int c = 0; c < 3; c++)
+        for (int i = 0; i < 5; i++)
+            json_object_del(row_of(doc, c, i), "samples");
+}
+
+static void one_missing(json_t *doc)
+{
+    json_object_set_new(row_of(doc, 2, 1), "status", json_string("crashed"));
+    json_object_del(row_of(doc, 2, 1), "time_us");
+}
+
+static void other_gpu(json_t *doc)
+{
+    json_t *gpu = json_array_get(json_object_get(json_object_get(doc, "env"), "gpu"), 0);
+    json_object_set_new(gpu, "cc", json_string("8.0"));
+    json_object_set_new(gpu, "name", json_string("NVIDIA W"));
+}
+
+static void more_memory(json_t *doc)
+{
+    json_t *gpu = json_array_get(json_object_get(json_object_get(doc, "env"), "gpu"), 0);
+    json_object_set_new(gpu, "mem_bytes", json_integer(150000000000));
+}
+
+static void variants(void)
+{
+    changed(aa_failed, "made_up.same", "LOW_QUALITY", "aa_failed");
+    changed(aa_failed, "made_up.unnamed", "TREND_HOLDS", "aa_failed");
+    changed(aa_failed, "made_up.quality", "REPRODUCED", NULL); /* no time in it */
+    changed(loose, "made_up.same", "LOW_QUALITY", "not_converged");
+    changed(no_samples, "made_up.same", "REPRODUCED", "unpaired");
+    changed(one_missing, "made_up.unnamed", "TREND_HOLDS", "cases_missing");
+    changed(other_gpu, "made_up.same", "NOT_COMPARABLE_GPU", NULL);
+    changed(more_memory, "made_up.same", "NOT_COMPARABLE_GPU", NULL);
+    changed(more_memory, "made_up.arch", "TREND_HOLDS", NULL);
+}
+
+static void refused(const char *claims, const char *complaint)
+{
+    struct result r;
+    char path[] = "/tmp/claimbench_claims_XXXXXX";
+    int fd = mkstemp(path);
+    FILE *f = fdopen(fd, "w");
+    fputs(claims, f);
+    fclose(f);
+    CHECK(result_load(run_dir, &r) == 0);
+    CHECK(claims_judge(&r, path) == -1);
+    if (!strstr(cb_error_text(), complaint))
+        printf("'%s' lacks '%s'\n", cb_error_text(), complaint);
+    CHECK(strstr(cb_error_text(), complaint) != NULL);
+    result_free(&r);
+    unlink(path);
+}
+
+static void malformed(void)
+{
+    refused("{", ":1:");
+    refused("{\"aggregates\":[{\"id\":\"a\"}]}", "aggregates[0]: needs id");
+    refused("{\"claims\":[{}]}", "a claim has no id");
+    refused("{\"claims\":[{\"id\":\"a\"}]}", "a: rules: missing");
+    refused("{\"claims\":[{\"id\":\"a\",\"metric\":\"aggregate:x\",\"rules\":{}}]}",
+            "there is no aggregate 'x'");
+    refused("{\"claims\":[{\"id\":\"a\",\"metric\":\"x\",\"rules\":{}}]}",
+            "neither aggregate: nor figure:");
+    refused("{\"claims\":[{\"id\":\"a\",\"metric\":\"figure:quality/quantise\",\"rules\":{}}]}",
+            "is not figure:EXPERIMENT/ROW/NAME");
+    refused("{\"claims\":[{\"id\":\"a\",\"metric\":\"figure:quality/quantise/sqnr\",\"rules\":"
+            "{\"other_arch\":{\"type\":\"bigger\"}}}]}",
+            "unknown type 'bigger'");
+    refused("{\"claims\":[{\"id\":\"a\",\"metric\":\"figure:quality/quantise/sqnr\",\"rules\":"
+            "{\"other_arch\":{\"type\":\"greater_than\"}}}]}",
+            "needs a value");
+    refused("{\"claims\":[{\"id\":\"a\",\"rules\":{\"other_arch\":{\"type\":\"order\"}}}]}",
+            "series:");
+}
+
+/* Every suite's claims can be judged on a run that has nothing in it. */
+static void shipped(void)
+{
+    char folder[300], path[700];
+    snprintf(folder, sizeof folder, "%s/suites", top);
+    DIR *d = opendir(folder);
+    CHECK(d != NULL);
+    for (struct dirent *e; d && (e = readdir(d));) {
+        struct result r;
+        snprintf(path, sizeof path, "%s/%s/claims.json", folder, e->d_name);
+        if (e->d_name[0] == '.' || access(path, R_OK))
+            continue;
+        json_t *doc = json_pack("{s:s, s:s, s:{s:s}, s:{}, s:[], s:[]}", "schema",
+                                "claimbench/result", "schema_version", "1.0.0", "run", "paper",
+                                e->d_name, "env", "experiments", "cases");
+        CHECK(result_adopt(doc, NULL, 0, "empty", &r) == 0);
+        if (claims_judge(&r, path))
+            printf("%s\n", cb_error_text());
+        else
+            CHECK(json_array_size(json_object_get(r.doc, "claims")) > 0);
+        int count[CLAIM_VERDICTS];
+        claims_count(&r, count);
+        CHECK(count[CLAIM_REPRODUCED] + count[CLAIM_TREND_HOLDS] + count[CLAIM_NOT_REPRODUCED] ==
+              0);
+        result_free(&r);
+    }
+    if (d)
+        closedir(d);
+}
+
+int main(void)
+{
+    if (access("tests/data/report", R_OK) && !access("../tests/data/report", R_OK))
+        top = "..";
+    snprintf(run_dir, sizeof run_dir, "%s/tests/data/report/narrow", top);
+    snprintf(claims_path, sizeof claims_path, "%s/tests/data/report/suites/made_up/claims.json",
+             top);
+    every_verdict();
+    variants();
+    malformed();
+    shipped();
+    return TEST_END();
+}
