@@ -1,6 +1,7 @@
 /* device.c - chooses the backend; allocations with guard zones. */
 #include "device.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -274,4 +275,29 @@ int cb_timer_tick_ns(struct cb_device *d, double *ns)
 int cb_ceilings(struct cb_device *d, struct cb_ceiling *out)
 {
     return d->backend->ceilings(d, out);
+}
+
+void cb_slug(const char *name, char *slug, size_t size)
+{
+    size_t n = 0;
+    if (!strncmp(name, "NVIDIA ", 7))
+        name += 7;
+    for (; *name && n + 1 < size; name++) {
+        if (isdigit((unsigned char)*name) && strstr(name, "GB") && (n == 0 || slug[n - 1] == '-')) {
+            const char *end = name;
+            while (isdigit((unsigned char)*end))
+                end++;
+            if (!strncmp(end, "GB", 2)) {
+                name = end + 1;
+                continue;
+            }
+        }
+        if (isalnum((unsigned char)*name))
+            slug[n++] = (char)tolower((unsigned char)*name);
+        else if (n && slug[n - 1] != '-')
+            slug[n++] = '-';
+    }
+    while (n && slug[n - 1] == '-')
+        n--;
+    slug[n] = 0;
 }

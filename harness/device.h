@@ -34,6 +34,9 @@ int cb_device_open(const char *name, struct cb_device **out);
 void cb_device_close(struct cb_device *d); /* accepts NULL; frees what is still allocated */
 const struct cb_device_info *cb_device_info(const struct cb_device *d);
 op_stream cb_device_stream(const struct cb_device *d);
+/* Folder name of a product: "NVIDIA H200" -> "h200", lower case, without vendor and
+ * memory size. */
+void cb_slug(const char *name, char *slug, size_t size);
 /* Number of CUDA GPUs; 0 where there is none or the build has no CUDA. */
 int cb_device_count(void);
 

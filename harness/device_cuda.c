@@ -6,7 +6,6 @@
  * start, so that launch latency of the CPU is outside the two events.
  */
 #include <cuda_runtime_api.h>
-#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -475,32 +474,6 @@ int cb_cuda_count(void)
     return n;
 }
 
-/* "NVIDIA H200" -> "h200": lower case, without vendor and memory size. */
-static void slug_of(const char *name, char *slug, size_t size)
-{
-    size_t n = 0;
-    if (!strncmp(name, "NVIDIA ", 7))
-        name += 7;
-    for (; *name && n + 1 < size; name++) {
-        if (isdigit((unsigned char)*name) && strstr(name, "GB") && (n == 0 || slug[n - 1] == '-')) {
-            const char *end = name;
-            while (isdigit((unsigned char)*end))
-                end++;
-            if (!strncmp(end, "GB", 2)) {
-                name = end + 1;
-                continue;
-            }
-        }
-        if (isalnum((unsigned char)*name))
-            slug[n++] = (char)tolower((unsigned char)*name);
-        else if (n && slug[n - 1] != '-')
-            slug[n++] = '-';
-    }
-    while (n && slug[n - 1] == '-')
-        n--;
-    slug[n] = 0;
-}
-
 static int attribute(int index, enum cudaDeviceAttr a)
 {
     int v = 0;
@@ -517,7 +490,7 @@ static int describe(struct cb_device *d, int index)
     CU(cudaGetDeviceProperties(&p, index));
     struct cb_device_info *i = &d->info;
     snprintf(i->name, sizeof i->name, "%.63s", p.name);
-    slug_of(p.name, i->slug, sizeof i->slug);
+    cb_slug(p.name, i->slug, sizeof i->slug);
     const unsigned char *u = (const unsigned char *)p.uuid.bytes;
     char *to = i->uuid;
     to += sprintf(to, "GPU-");

@@ -143,6 +143,7 @@ static json_t *gpu_json(const struct cb_device_info *info, struct nvml *n)
     json_object_set_new(o, "uuid", text_json(info->uuid));
     json_object_set_new(o, "pci", text_json(info->pci));
     json_object_set_new(o, "cc", json_sprintf("%d.%d", info->sm / 10, info->sm % 10));
+    json_object_set_new(o, "slug", json_string(info->slug));
     json_object_set_new(o, "sm_count", count_json(info->multiprocessors));
     json_object_set_new(o, "l2_bytes", count_json((double)info->l2));
     json_object_set_new(o, "mem_bytes", count_json((double)info->memory));

@@ -5,7 +5,9 @@
  * --help, so that help and behaviour cannot part.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <fnmatch.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -54,7 +56,7 @@ static const struct option options[] = {
     { "--t-max", " run plan stability ", "S", "longest sampling of a case, seconds", NUMBER, AT(run.t_max_s) },
     { "--rounds-max", " run plan ", "N", "most rounds of a case", COUNT, AT(run.rounds_max) },
     { "--timeout", " run ", "S", "seconds until a case is given up", NUMBER, AT(run.timeout_s) },
-    { "--invocations", " run plan ", "N", "processes per case", COUNT, AT(run.invocations) },
+    { "--invocations", " run plan merge ", "N", "processes per case; merge: keep only so many", COUNT, AT(run.invocations) },
     { "--seed", " run ", "N", "of inputs; the order of launches follows from it", COUNT, AT(run.seed) },
     { "--resume", " run ", "DIR", "go on with a run that was interrupted", TEXT, AT(run.resume) },
     { "--allow-mixed", " run merge ", NULL, "go on or merge although build or device differ; recorded", FLAG, AT(run.allow_mixed) },
@@ -280,7 +282,7 @@ static int verb_merge(const struct options *o)
 {
     if (o->args < 1 || !o->out)
         return usage("merge takes run folders and -o DIR");
-    return run_merge(o->arg, o->args, o->out, o->run.allow_mixed) ? fail(EXIT_INTERNAL) : EXIT_OK;
+    return run_merge(o->arg, o->args, o->out, o->run.invocations, o->run.allow_mixed) ? fail(EXIT_INTERNAL) : EXIT_OK;
 }
 
 static int verb_validate(const struct options *o)
@@ -575,6 +577,10 @@ int main(int argc, char **argv)
 {
     static char line[1024];
     struct options o = { .run = { .profile = "reproduce" } };
+    for (int fd = 0; fd < 3; fd++) /* one closed by the caller would become a file of ours */
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) < 0)
+            return EXIT_INTERNAL;
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is seen by its failed write */
     home_folder();
     if (argc < 2 || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help"))
         return argc < 2 ? (help(), EXIT_USAGE) : help();

@@ -325,7 +325,13 @@ json_t *run_probe(const char *device, const char *what)
     return answer;
 }
 
-/* "auto" and "all" become names; returns the number, or -1. */
+static bool is_device(const char *name)
+{
+    return !strcmp(name, "host") || !strcmp(name, "cuda") ||
+           (!strncmp(name, "cuda:", 5) && name[5] && strspn(name + 5, "0123456789") == strlen(name + 5));
+}
+
+/* "auto" and "all" become names; returns the number, 0 if it is no list of devices, or -1. */
 static int devices_of(const struct run_options *o, char names[][16])
 {
     const char *list = o->devices ? o->devices : "auto";
@@ -344,15 +350,18 @@ static int devices_of(const struct run_options *o, char names[][16])
             snprintf(names[count++], 16, "cuda:%d", i);
         return count;
     }
-    while (*list && count < CB_DEVICES_MAX) {
+    for (bool more = true; more; count++) {
         size_t n = strcspn(list, ",");
-        if (n == 0 || n > 15) {
-            cb_error("--devices '%s': auto, all, host, cuda:N or a list of them is meant", o->devices);
-            return -1;
+        if (n < 16 && count < CB_DEVICES_MAX) {
+            memcpy(names[count], list, n);
+            names[count][n] = 0;
         }
-        memcpy(names[count], list, n);
-        names[count++][n] = 0;
-        list += n + (list[n] == ',');
+        if (n > 15 || count == CB_DEVICES_MAX || !is_device(names[count])) {
+            cb_error("--devices '%s': auto, all, host, cuda:N or a list of them is meant", o->devices);
+            return 0;
+        }
+        more = list[n] == ',';
+        list += n + more;
     }
     return count;
 }
@@ -535,8 +544,12 @@ static int say(int code)
 static int folder_for(const struct run_options *o, char *folder)
 {
     char utc[32];
-    if (o->resume || o->out) {
-        snprintf(folder, 4096, "%s", o->resume ? o->resume : o->out);
+    if (o->resume) { /* must be there: run.json is read next */
+        snprintf(folder, 4096, "%s", o->resume);
+        return 0;
+    }
+    if (o->out) {
+        snprintf(folder, 4096, "%s", o->out);
     } else {
         const char *commit = cb_build_commit();
         utc_now(utc, sizeof utc, "%Y%m%dT%H%M%SZ");
@@ -545,12 +558,20 @@ static int folder_for(const struct run_options *o, char *folder)
     return make_folders(folder);
 }
 
+/* Which cases a run holds is fixed at its start, else it could look complete. */
+static bool same_cases(const json_t *a, const json_t *b)
+{
+    return json_equal(json_object_get(json_object_get(a, "run"), "planned"),
+                      json_object_get(json_object_get(b, "run"), "planned"));
+}
+
+/* run.json, written or compared.  Returns an exit code, with cb_error set if not 0. */
 static int begin(const struct plan *p, const struct run_options *o, const char *folder, json_t *probe)
 {
     char path[4608];
     snprintf(path, sizeof path, "%s/run.json", folder);
     json_t *fresh = identity(p, o, probe), *old = NULL;
-    int status = -1;
+    int code = EXIT_USAGE, status = 0;
     if (o->resume) {
         old = cb_json_read(path);
         const char *what = old ? differs(old, fresh) : NULL;
@@ -560,18 +581,31 @@ static int begin(const struct plan *p, const struct run_options *o, const char *
             cb_error("%s: cannot go on: the %s differs (--allow-mixed goes on and records it)", folder, what);
             goto done;
         }
-        if (what)
+        if (!same_cases(old, fresh)) {
+            cb_error("%s: cannot go on: it holds other cases than these options select", folder);
+            goto done;
+        }
+        if (what) {
             json_array_append_new(json_object_get(json_object_get(old, "run"), "flags"), json_string("mixed"));
-        status = what ? cb_json_write(path, old, JSON_FORM) : 0;
+            status = cb_json_write(path, old, JSON_FORM);
+        }
     } else if (!access(path, F_OK)) {
         cb_error("%s: there is a run already (--resume goes on with it)", folder);
+        goto done;
     } else {
         status = cb_json_write(path, fresh, JSON_FORM);
     }
+    code = status ? EXIT_INTERNAL : EXIT_OK;
 done:
     json_decref(fresh);
     json_decref(old);
-    return status;
+    return code;
+}
+
+/* A signal while the device was asked or waited for is no failure of the device. */
+static int no_device(void)
+{
+    return cb_interrupted() ? EXIT_SIGNAL : say(EXIT_NO_DEVICE);
 }
 
 int run_suite(const struct run_options *o, bool strict, char *folder)
@@ -586,7 +620,7 @@ int run_suite(const struct run_options *o, bool strict, char *folder)
     int devices = devices_of(o, names);
     if (devices < 1) {
         plan_free(&p);
-        return say(EXIT_NO_DEVICE);
+        return devices ? no_device() : say(EXIT_USAGE);
     }
     if (folder_for(o, folder)) {
         plan_free(&p);
@@ -597,17 +631,18 @@ int run_suite(const struct run_options *o, bool strict, char *folder)
         int failed = !who || cb_device_lock(text_at(who, "uuid")[0] ? text_at(who, "uuid") : "host", o->wait, &lock[d]);
         json_decref(who);
         if (failed) {
-            code = say(EXIT_NO_DEVICE);
+            code = no_device();
             goto done;
         }
     }
     probe = run_probe(names[0], o->fast_start ? "quick" : "full");
     if (!probe) {
-        code = say(EXIT_NO_DEVICE);
+        code = no_device();
         goto done;
     }
-    if (begin(&p, o, folder, probe)) {
-        code = say(EXIT_INTERNAL);
+    code = begin(&p, o, folder, probe);
+    if (code) {
+        say(code);
         goto done;
     }
     long seed = o->seed ? o->seed : DEFAULT_SEED;
@@ -671,7 +706,8 @@ int run_worker(void)
 
 /* ---- pieces and records ---- */
 
-int run_merge(const char *const *pieces, int count, const char *out, bool allow_mixed)
+int run_merge(const char *const *pieces, int count, const char *out, int invocations,
+              bool allow_mixed)
 {
     char path[4608];
     json_t *first = NULL, *planned = json_array(), *seen = json_object();
@@ -680,6 +716,9 @@ int run_merge(const char *const *pieces, int count, const char *out, bool allow_
     snprintf(path, sizeof path, "%s/run.json", out);
     if (!status && !access(path, F_OK))
         status = cb_error("%s: there is a run already", out);
+    snprintf(path, sizeof path, "%s/journal.jsonl", out);
+    if (!status)
+        remove(path); /* what a merge that was refused half-way left */
     for (int i = 0; i < count && !status; i++) {
         snprintf(path, sizeof path, "%s/run.json", pieces[i]);
         json_t *doc = cb_json_read(path), *lines, *line, *id;
@@ -703,7 +742,7 @@ int run_merge(const char *const *pieces, int count, const char *out, bool allow_
             status = -1;
         snprintf(path, sizeof path, "%s/journal.jsonl", out);
         json_array_foreach(lines, k, line)
-            if (!status)
+            if (!status && (!invocations || json_integer_value(json_object_get(line, "invocation")) <= invocations))
                 status = cb_journal_append(path, line);
         json_decref(lines);
         if (!first)
@@ -721,6 +760,11 @@ int run_merge(const char *const *pieces, int count, const char *out, bool allow_
         json_object_set_new(run, "id", json_string(id));
         json_object_set(run, "planned", planned);
         json_object_set_new(run, "pieces", json_integer(count));
+        if (invocations) {
+            json_object_set_new(run, "invocations", json_integer(invocations));
+            json_object_set_new(json_object_get(run, "policy"), "invocations", json_integer(invocations));
+            json_object_set_new(run, "custom", json_true());
+        }
         if (mixed)
             json_array_append_new(json_object_get(run, "flags"), json_string("mixed"));
         snprintf(path, sizeof path, "%s/run.json", out);
@@ -732,14 +776,14 @@ int run_merge(const char *const *pieces, int count, const char *out, bool allow_
         size_t k;
         char key[CB_ID_MAX + 16];
         bool whole = true;
-        int invocations = (int)json_integer_value(json_object_get(json_object_get(first, "run"), "invocations"));
+        int needed = (int)json_integer_value(json_object_get(json_object_get(first, "run"), "invocations"));
         json_array_foreach(lines, k, line)
         {
             snprintf(key, sizeof key, "%s#%d", text_at(line, "id"), (int)json_integer_value(json_object_get(line, "invocation")));
             json_object_set_new(have, key, json_true());
         }
         json_array_foreach(planned, k, id)
-            for (int inv = 1; inv <= invocations; inv++) {
+            for (int inv = 1; inv <= needed; inv++) {
                 snprintf(key, sizeof key, "%s#%d", json_string_value(id), inv);
                 whole = whole && (json_object_get(have, key) || (inv > 1 && strstr(key, "/untimed#")));
             }
@@ -762,7 +806,9 @@ int run_record(const char *folder, const char *results)
         return -1;
     const json_t *run = json_object_get(doc, "run"), *suite = json_object_get(run, "suite");
     const json_t *gpu = json_array_get(json_object_get(json_object_get(doc, "env"), "gpu"), 0);
-    const char *slug = gpu ? text_at(gpu, "slug") : "host";
+    char slug[32] = "host";
+    if (gpu)
+        cb_slug(text_at(gpu, "name"), slug, sizeof slug);
     int status = 0;
     if (strcmp(text_at(run, "status"), "complete"))
         status = cb_error("%s: is not complete: %s", folder, text_at(run, "status"));

@@ -44,8 +44,11 @@ int run_worker(void);
  * "check"; NULL with cb_error set. */
 json_t *run_probe(const char *device, const char *what);
 
-/* Journals of several pieces of one run into a new folder. 0 or -1. */
-int run_merge(const char *const *pieces, int count, const char *out, bool allow_mixed);
+/* Journals of several pieces of one run into a new folder.  invocations: keep only
+ * that many of each case (a policy of its own then, recorded as custom); 0: all.
+ * 0 or -1. */
+int run_merge(const char *const *pieces, int count, const char *out, int invocations,
+              bool allow_mixed);
 /* A clean, validated, complete run into results/<gpu>/<paper>/. 0 or -1. */
 int run_record(const char *folder, const char *results);
 /* result.json of a run folder from run.json and its journal. 0 or -1. */

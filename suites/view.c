@@ -203,8 +203,11 @@ void view_caption(const struct view *v, char *text, size_t size)
         if (*part[i].value && (v->timed || i < 2 || i > 4))
             n += (size_t)snprintf(text + n, size - n, ", %s %s", part[i].word, part[i].value);
     if (v->timed && n < size)
-        n += (size_t)snprintf(text + n, size - n, ", %d invocation%s", r->invocations,
-                              r->invocations == 1 ? "" : "s");
+        n += (size_t)snprintf(text + n, size - n, "%s, %d invocation%s",
+                              json_is_true(json_object_get(json_object_get(r->doc, "run"), "custom"))
+                                  ? " (custom)"
+                                  : "",
+                              r->invocations, r->invocations == 1 ? "" : "s");
     if (n < size)
         snprintf(text + n, size - n, ", n = %d cases, run %s", v->count, r->id);
 }

@@ -213,6 +213,39 @@ static void malformed(void)
             "series:");
 }
 
+/* A threshold inside the interval is neither passed from below nor from above. */
+static void inside(void)
+{
+    struct result r;
+    char path[] = "/tmp/claimbench_claims_XXXXXX";
+    CHECK(result_load(run_dir, &r) == 0);
+    CHECK(claims_judge(&r, claims_path) == 0);
+    const json_t *ci = json_object_get(claim_of(&r, "made_up.same"), "ci95");
+    double low = json_number_value(json_array_get(ci, 0));
+    double high = json_number_value(json_array_get(ci, 1)), middle = (low + high) / 2;
+    CHECK(low < middle && middle < high);
+    static const char *const type[] = { "greater_than", "less_than" };
+    FILE *f = fdopen(mkstemp(path), "w");
+    fputs("{\"aggregates\":[{\"id\":\"a\",\"experiment\":\"gemv\",\"numerator\":\"base_f16\","
+          "\"denominator\":\"fast_w4\",\"statistic\":\"geomean\"}],\"claims\":[",
+          f);
+    const double at[] = { middle, low - 0.001, middle, high + 0.001 };
+    for (int i = 0; i < 4; i++)
+        fprintf(f,
+                "%s{\"id\":\"%d\",\"metric\":\"aggregate:a\",\"rules\":{\"other_arch\":"
+                "{\"type\":\"%s\",\"value\":%.9g}}}",
+                i ? "," : "", i, type[i / 2], at[i]);
+    fputs("]}", f);
+    fclose(f);
+    CHECK(claims_judge(&r, path) == 0);
+    verdict(&r, "0", "NOT_REPRODUCED");
+    verdict(&r, "1", "TREND_HOLDS");
+    verdict(&r, "2", "NOT_REPRODUCED");
+    verdict(&r, "3", "TREND_HOLDS");
+    unlink(path);
+    result_free(&r);
+}
+
 /* Every suite's claims can be judged on a run that has nothing in it. */
 static void shipped(void)
 {
@@ -252,6 +285,7 @@ int main(void)
              top);
     every_verdict();
     variants();
+    inside();
     malformed();
     shipped();
     return TEST_END();

@@ -1,0 +1,14 @@
+out = "spmm_hot_wins"
+title = "spmm (hot): share of cases won, among published8"
+caption = "NVIDIA H200, driver 580.159.04, CUDA 13.0, cache hot, regime steady, profile reproduce (custom), 2 invocations, n = 234 cases, run c15d6783-bbfd-4e2b-a7f5-2257e08e5b64"
+xlabel = "n"
+array panel[4] = ["spmm_hot_wins.tsv", "spmm_hot_wins_reported1.tsv", "spmm_hot_wins_reported2.tsv", "spmm_hot_wins_reported3.tsv"]
+array heading[4] = ["NVIDIA H200, measured", "RTX 2080, reported", "Tesla V100, reported", "RTX 3090, reported"]
+panels = 4
+n = 8
+ylabel = "share of cases won"
+array legend[8] = ["rb_sr_rm", "rb_pr_rm", "eb_sr_rm", "eb_pr_rm", "rb_sr_cm", "rb_pr_cm", "eb_sr_cm", "eb_pr_cm"]
+stacked = 1
+width = 1480
+height = 440
+load "bars.gp"
