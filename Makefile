@@ -2,7 +2,7 @@
 VERSION := 0.1.0
 
 # ---- what a user may set ----
-PAPER    ?= $(patsubst suites/%/experiments.json,%,$(wildcard suites/*/experiments.json))#: papers to take, by default all
+PAPER    ?= $(filter-out selfcheck,$(patsubst suites/%/experiments.json,%,$(wildcard suites/*/experiments.json)))#: papers to take, by default all
 PROFILE  ?= #: smoke, reproduce or full; by default reproduce on a GPU, smoke without
 LAUNCHER ?= local#: local, or slurm for a Slurm cluster
 CC        = gcc#: host compiler
