@@ -87,6 +87,7 @@ struct op_impl {
     int sm_min, sm_max;  /* compute capability x 10 it runs on, inclusive; 0, 0: the host */
     unsigned flags;      /* enum op_flag, or-ed */
     const char *layout;  /* of the dense operands: "row", "column"; NULL where there is one only */
+    const char *symbol;  /* text in the mangled name of its main kernel, for instruction counts; NULL: none */
     const char *known_wrong; /* OP_KNOWN_WRONG: what is wrong and on which problems */
 };
 

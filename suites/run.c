@@ -18,6 +18,7 @@
 #include "../harness/sha.h"
 #include "claims.h"
 #include "home.h"
+#include "kernel_sass.h"
 #include "probe.h"
 #include "suite.h"
 
@@ -216,9 +217,10 @@ static json_t *experiments_json(const struct plan *p)
     return list;
 }
 
-static json_t *kernels_json(const struct plan *p)
+static json_t *kernels_json(const struct plan *p, int sm)
 {
     json_t *list = json_array();
+    struct kernel_sass *sass = sm ? kernel_sass_open() : NULL;
     const struct op_impl *impl;
     for (int o = 0; suite_ops[o]; o++)
         for (int i = 0; (impl = suite_ops[o]->impl(i)); i++) {
@@ -226,9 +228,13 @@ static json_t *kernels_json(const struct plan *p)
             for (int e = 0; e < p->suite.experiment_count; e++)
                 for (int k = 0; p->suite.experiments[e].impl[k]; k++)
                     used = used || p->suite.experiments[e].impl[k] == impl;
-            if (used)
-                json_array_append_new(list, cb_kernel_json(suite_ops[o], impl));
+            if (!used)
+                continue;
+            json_t *kernel = cb_kernel_json(suite_ops[o], impl);
+            kernel_sass_add(sass, impl, sm, kernel);
+            json_array_append_new(list, kernel);
         }
+    kernel_sass_close(sass);
     return list;
 }
 
@@ -277,7 +283,7 @@ static json_t *identity(const struct plan *p, const struct run_options *o, json_
     json_t *all = json_pack("{s:s,s:s,s:o}", "schema", CB_SCHEMA, "schema_version", CB_SCHEMA_VERSION, "run", run);
     json_object_set(all, "env", json_object_get(probe, "env"));
     json_object_set(all, "ceilings", json_object_get(probe, "ceilings"));
-    json_object_set_new(all, "kernels", kernels_json(p));
+    json_object_set_new(all, "kernels", kernels_json(p, (int)json_integer_value(json_object_get(probe, "sm"))));
     json_object_set_new(all, "experiments", experiments_json(p));
     return all;
 }

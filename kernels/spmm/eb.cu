@@ -73,7 +73,7 @@ static __device__ __forceinline__ void add_chunk(const spmm_args &a, int m, size
 }
 
 template <class Rows>
-static __global__ __launch_bounds__(SPMM_BLOCK) void seq_row_major(spmm_args a, int m, int n,
+static __global__ __launch_bounds__(SPMM_BLOCK) void eb_seq_row_major(spmm_args a, int m, int n,
                                                                    size_t nnz, size_t count)
 {
     const size_t chunk = (size_t)blockIdx.x * blockDim.y + threadIdx.y;
@@ -82,7 +82,7 @@ static __global__ __launch_bounds__(SPMM_BLOCK) void seq_row_major(spmm_args a, 
         add_chunk<Rows>(a, m, nnz, chunk, count, row_major(a, n, j));
 }
 
-static __global__ __launch_bounds__(SPMM_BLOCK) void seq_column_major(spmm_args a, int m, int k,
+static __global__ __launch_bounds__(SPMM_BLOCK) void eb_seq_column_major(spmm_args a, int m, int k,
                                                                       size_t nnz, size_t count)
 {
     const size_t chunk = (size_t)blockIdx.x * SPMM_BLOCK + threadIdx.x;
@@ -151,7 +151,7 @@ static __device__ __forceinline__ void add_entries(const spmm_args &a, int m, si
 
 /* Library: the last group of columns is loaded one by one, even where it is full. */
 template <class Rows, int V, bool Library>
-static __global__ __launch_bounds__(SPMM_BLOCK) void par_row_major(spmm_args a, int m, int n,
+static __global__ __launch_bounds__(SPMM_BLOCK) void eb_par_row_major(spmm_args a, int m, int n,
                                                                    size_t nnz, int groups)
 {
     const unsigned warp = blockIdx.x * SPMM_BLOCK_WARPS + threadIdx.x / WARP;
@@ -165,7 +165,7 @@ static __global__ __launch_bounds__(SPMM_BLOCK) void par_row_major(spmm_args a, 
         add_entries<Rows, V>(a, m, nnz, p0, v, whole, Library ? n - j : V);
 }
 
-static __global__ __launch_bounds__(SPMM_BLOCK) void par_column_major(spmm_args a, int m, int k,
+static __global__ __launch_bounds__(SPMM_BLOCK) void eb_par_column_major(spmm_args a, int m, int k,
                                                                       size_t nnz)
 {
     const size_t warp = (size_t)blockIdx.x * SPMM_BLOCK_WARPS + threadIdx.x / WARP;
@@ -185,7 +185,7 @@ static enum op_status launch_seq(const struct spmm_problem *p, const struct spmm
     const enum op_status status = clear_c(p, a, s);
     if (status)
         return status;
-    seq_row_major<Rows><<<grid, block, 0, s>>>(*a, p->m, p->n, p->nnz, count);
+    eb_seq_row_major<Rows><<<grid, block, 0, s>>>(*a, p->m, p->n, p->nnz, count);
     return launched();
 }
 
@@ -200,13 +200,13 @@ static enum op_status launch_par(const struct spmm_problem *p, const struct spmm
         return status;
     switch (spmm_vector(p->n)) {
     case 4:
-        par_row_major<Rows, 4, Library><<<grid, SPMM_BLOCK, 0, s>>>(*a, p->m, p->n, p->nnz, groups);
+        eb_par_row_major<Rows, 4, Library><<<grid, SPMM_BLOCK, 0, s>>>(*a, p->m, p->n, p->nnz, groups);
         break;
     case 2:
-        par_row_major<Rows, 2, Library><<<grid, SPMM_BLOCK, 0, s>>>(*a, p->m, p->n, p->nnz, groups);
+        eb_par_row_major<Rows, 2, Library><<<grid, SPMM_BLOCK, 0, s>>>(*a, p->m, p->n, p->nnz, groups);
         break;
     default:
-        par_row_major<Rows, 1, Library><<<grid, SPMM_BLOCK, 0, s>>>(*a, p->m, p->n, p->nnz, groups);
+        eb_par_row_major<Rows, 1, Library><<<grid, SPMM_BLOCK, 0, s>>>(*a, p->m, p->n, p->nnz, groups);
         break;
     }
     return launched();
@@ -219,7 +219,7 @@ static enum op_status launch_par_cm(const struct spmm_problem *p, const struct s
     const enum op_status status = clear_c(p, a, s);
     if (status || !blocks)
         return status;
-    par_column_major<<<grid, SPMM_BLOCK, 0, s>>>(*a, p->m, p->k, p->nnz);
+    eb_par_column_major<<<grid, SPMM_BLOCK, 0, s>>>(*a, p->m, p->k, p->nnz);
     return launched();
 }
 
@@ -253,7 +253,7 @@ enum op_status spmm_eb_sr_cm(const struct spmm_problem *p, const struct spmm_arg
     const enum op_status status = clear_c(p, a, s);
     if (status)
         return status;
-    seq_column_major<<<grid, SPMM_BLOCK, 0, s>>>(*a, p->m, p->k, p->nnz,
+    eb_seq_column_major<<<grid, SPMM_BLOCK, 0, s>>>(*a, p->m, p->k, p->nnz,
                                                  spmm_div_up(p->nnz, blocks * SPMM_BLOCK));
     return launched();
 }

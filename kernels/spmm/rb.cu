@@ -43,7 +43,7 @@ static __device__ __forceinline__ float row_sum(const spmm_args &a, unsigned row
 
 /* Any: n is no multiple of the tile. */
 template <bool Any>
-static __global__ __launch_bounds__(SPMM_BLOCK) void seq_row_major(spmm_args a, int m, int n)
+static __global__ __launch_bounds__(SPMM_BLOCK) void rb_seq_row_major(spmm_args a, int m, int n)
 {
     const unsigned row = blockIdx.x * blockDim.y + threadIdx.y;
     const int j = blockIdx.y * SPMM_TILE + threadIdx.x;
@@ -53,7 +53,7 @@ static __global__ __launch_bounds__(SPMM_BLOCK) void seq_row_major(spmm_args a, 
     v.c[row * v.stride] = row_sum(a, row, v);
 }
 
-static __global__ __launch_bounds__(SPMM_BLOCK) void seq_column_major(spmm_args a, int m, int k)
+static __global__ __launch_bounds__(SPMM_BLOCK) void rb_seq_column_major(spmm_args a, int m, int k)
 {
     const unsigned row = blockIdx.x * SPMM_BLOCK + threadIdx.x;
     if (row >= m)
@@ -96,7 +96,7 @@ static __device__ __forceinline__ void row_sums(const spmm_args &a, unsigned row
 
 /* Warps take rows in turn: `workers` rows at a time, `groups` warps to a row. */
 template <int V, bool Any>
-static __global__ __launch_bounds__(SPMM_BLOCK) void par_row_major(spmm_args a, int m, int n,
+static __global__ __launch_bounds__(SPMM_BLOCK) void rb_par_row_major(spmm_args a, int m, int n,
                                                                    int groups)
 {
     const unsigned warp = blockIdx.x * SPMM_BLOCK_WARPS + threadIdx.x / WARP;
@@ -122,7 +122,7 @@ static __global__ __launch_bounds__(SPMM_BLOCK) void par_row_major(spmm_args a, 
     }
 }
 
-static __global__ __launch_bounds__(SPMM_BLOCK) void par_column_major(spmm_args a, int m, int k)
+static __global__ __launch_bounds__(SPMM_BLOCK) void rb_par_column_major(spmm_args a, int m, int k)
 {
     const unsigned row = blockIdx.x * SPMM_BLOCK_WARPS + threadIdx.x / WARP;
     if (row >= m)
@@ -142,7 +142,7 @@ static enum op_status launch_seq(const struct spmm_problem *p, const struct spmm
 {
     const int width = spmm_width(p->n), rows = SPMM_BLOCK / width;
     const dim3 grid(spmm_div_up(p->m, rows), spmm_tiles(p->n)), block(width, rows);
-    seq_row_major<Any><<<grid, block, 0, s>>>(*a, p->m, p->n);
+    rb_seq_row_major<Any><<<grid, block, 0, s>>>(*a, p->m, p->n);
     return launched();
 }
 
@@ -153,9 +153,9 @@ static enum op_status launch_par(const struct spmm_problem *p, const struct spmm
     const int groups = spmm_width(p->n) / spmm_vector(p->n);
     const dim3 grid(blocks, spmm_tiles(p->n));
     switch (spmm_vector(p->n)) {
-    case 4: par_row_major<4, Any><<<grid, SPMM_BLOCK, 0, s>>>(*a, p->m, p->n, groups); break;
-    case 2: par_row_major<2, Any><<<grid, SPMM_BLOCK, 0, s>>>(*a, p->m, p->n, groups); break;
-    default: par_row_major<1, Any><<<grid, SPMM_BLOCK, 0, s>>>(*a, p->m, p->n, groups); break;
+    case 4: rb_par_row_major<4, Any><<<grid, SPMM_BLOCK, 0, s>>>(*a, p->m, p->n, groups); break;
+    case 2: rb_par_row_major<2, Any><<<grid, SPMM_BLOCK, 0, s>>>(*a, p->m, p->n, groups); break;
+    default: rb_par_row_major<1, Any><<<grid, SPMM_BLOCK, 0, s>>>(*a, p->m, p->n, groups); break;
     }
     return launched();
 }
@@ -198,7 +198,7 @@ enum op_status spmm_rb_sr_cm(const struct spmm_problem *p, const struct spmm_arg
     if (p->n == 1)
         return spmm_rb_sr_rm(p, a, state, s);
     const dim3 grid(spmm_div_up(p->m, SPMM_BLOCK), p->n);
-    seq_column_major<<<grid, SPMM_BLOCK, 0, s>>>(*a, p->m, p->k);
+    rb_seq_column_major<<<grid, SPMM_BLOCK, 0, s>>>(*a, p->m, p->k);
     return launched();
 }
 
@@ -208,7 +208,7 @@ enum op_status spmm_rb_pr_cm(const struct spmm_problem *p, const struct spmm_arg
     if (p->n == 1)
         return spmm_rb_pr_rm(p, a, state, s);
     const dim3 grid(spmm_div_up(p->m, SPMM_BLOCK_WARPS), p->n);
-    par_column_major<<<grid, SPMM_BLOCK, 0, s>>>(*a, p->m, p->k);
+    rb_par_column_major<<<grid, SPMM_BLOCK, 0, s>>>(*a, p->m, p->k);
     return launched();
 }
 OP_END
