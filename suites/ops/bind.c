@@ -36,6 +36,23 @@ void op_pool_free(struct op_pool *pool)
     *pool = (struct op_pool){ .device = pool->device };
 }
 
+int op_states_open(struct op_states *s, struct cb_device *d, int count, void (*teardown)(void *))
+{
+    *s = (struct op_states){ .pool.device = d, .teardown = teardown };
+    s->state = calloc((size_t)count, sizeof *s->state);
+    s->count = s->state ? count : 0;
+    return s->state ? 0 : cb_error("no memory for %d operand sets", count);
+}
+
+void op_states_close(struct op_states *s)
+{
+    for (int i = 0; s->teardown && i < s->count; i++)
+        s->teardown(s->state[i]);
+    op_pool_free(&s->pool);
+    free(s->state);
+    *s = (struct op_states){ 0 };
+}
+
 int op_result(enum op_status s, const char *name, const char *what)
 {
     if (s == OP_OK)

@@ -17,6 +17,16 @@ struct op_pool {
 struct op_memory op_pool_memory(struct op_pool *pool);
 void op_pool_free(struct op_pool *pool); /* accepts { 0 } */
 
+/* What set-up left behind for each operand set, and the memory it took. */
+struct op_states {
+    void **state; /* [count] */
+    int count;
+    struct op_pool pool;
+    void (*teardown)(void *state); /* NULL: none */
+};
+int op_states_open(struct op_states *s, struct cb_device *d, int count, void (*teardown)(void *));
+void op_states_close(struct op_states *s); /* accepts { 0 } */
+
 /* 0 for OP_OK; else -1 with "NAME: what: reason"; memory running out starts with
  * "oom: ", so that a case knows it. */
 int op_result(enum op_status s, const char *name, const char *what);

@@ -52,10 +52,8 @@ struct instance {
 struct bound {
     struct instance *in;
     const struct gemm_impl *impl;
-    struct op_pool pool;
-    struct gemm_args *args;
-    void **state;
-    int sets;
+    struct gemm_args *args; /* [states.count] */
+    struct op_states states;
 };
 
 static const struct op_impl *impl_at(int i)
@@ -204,12 +202,8 @@ static void unbind(void *bound)
     struct bound *b = bound;
     if (!b)
         return;
-    for (int s = 0; b->state && s < b->sets; s++)
-        if (b->impl->teardown)
-            b->impl->teardown(b->state[s]);
-    op_pool_free(&b->pool);
+    op_states_close(&b->states);
     free(b->args);
-    free(b->state);
     free(b);
 }
 
@@ -222,18 +216,18 @@ static int bind(struct cb_context *c, void *instance, const struct op_impl *i, v
         return cb_error("no memory to bind %s", i->name);
     b->in = in;
     b->impl = (const struct gemm_impl *)i;
-    b->pool.device = c->device;
-    b->sets = in->w.count > in->x.count ? in->w.count : in->x.count;
-    b->args = calloc((size_t)b->sets, sizeof *b->args);
-    b->state = calloc((size_t)b->sets, sizeof *b->state);
-    int status = b->args && b->state ? 0 : cb_error("no memory to bind %s", i->name);
-    for (int s = 0; !status && s < b->sets; s++) {
-        struct op_memory memory = op_pool_memory(&b->pool);
+    int sets = in->w.count > in->x.count ? in->w.count : in->x.count;
+    int status = op_states_open(&b->states, c->device, sets, b->impl->teardown);
+    b->args = calloc((size_t)sets, sizeof *b->args);
+    if (!b->args)
+        status = cb_error("no memory to bind %s", i->name);
+    for (int s = 0; !status && s < sets; s++) {
+        struct op_memory memory = op_pool_memory(&b->states.pool);
         b->args[s] = (struct gemm_args){ in->x.set[s % in->x.count], in->w.set[s % in->w.count],
                                          in->y.set[s % in->y.count] };
         if (b->impl->setup)
             status = op_result(b->impl->setup(&in->p, &b->args[s], &memory,
-                                              cb_device_stream(c->device), &b->state[s]),
+                                              cb_device_stream(c->device), &b->states.state[s]),
                                i->name, "set-up");
     }
     if (status) {
@@ -248,7 +242,7 @@ static int run(void *bound, int weights, int ins)
 {
     const struct bound *b = bound;
     int s = weights > ins ? weights : ins;
-    return op_result(b->impl->run(&b->in->p, &b->args[s], b->state[s],
+    return op_result(b->impl->run(&b->in->p, &b->args[s], b->states.state[s],
                                   cb_device_stream(b->in->device)),
                      b->impl->base.name, "launch");
 }

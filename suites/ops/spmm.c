@@ -97,10 +97,8 @@ struct instance {
 struct bound {
     struct instance *in;
     const struct spmm_impl *impl;
-    struct op_pool pool;
-    struct spmm_args *args; /* [sets] */
-    void **state;           /* [sets] */
-    int sets;
+    struct spmm_args *args; /* [states.count] */
+    struct op_states states;
 };
 
 static size_t element(const struct instance *in)
@@ -325,12 +323,8 @@ static void unbind(void *bound)
     struct bound *b = bound;
     if (!b)
         return;
-    for (int s = 0; b->state && s < b->sets; s++)
-        if (b->impl->teardown)
-            b->impl->teardown(b->state[s]);
-    op_pool_free(&b->pool);
+    op_states_close(&b->states);
     free(b->args);
-    free(b->state);
     free(b);
 }
 
@@ -343,12 +337,12 @@ static int bind(struct cb_context *c, void *instance, const struct op_impl *i, v
         return cb_error("no memory to bind %s", i->name);
     b->in = in;
     b->impl = (const struct spmm_impl *)i;
-    b->pool.device = c->device;
-    b->sets = in->row_ptr.count > in->c.count ? in->row_ptr.count : in->c.count;
-    b->args = calloc((size_t)b->sets, sizeof *b->args);
-    b->state = calloc((size_t)b->sets, sizeof *b->state);
-    int status = b->args && b->state ? 0 : cb_error("no memory to bind %s", i->name);
-    for (int s = 0; !status && s < b->sets; s++) {
+    int sets = in->row_ptr.count > in->c.count ? in->row_ptr.count : in->c.count;
+    int status = op_states_open(&b->states, c->device, sets, b->impl->teardown);
+    b->args = calloc((size_t)sets, sizeof *b->args);
+    if (!b->args)
+        status = cb_error("no memory to bind %s", i->name);
+    for (int s = 0; !status && s < sets; s++) {
         int w = s % in->row_ptr.count, x = s % in->c.count;
         struct op_sets *dense = column_major(b->impl) ? &in->b_cm : &in->b_rm;
         status = make_b(in, dense, x, column_major(b->impl));
@@ -356,9 +350,9 @@ static int bind(struct cb_context *c, void *instance, const struct op_impl *i, v
         if (status || !b->impl->setup)
             continue;
         struct spmm_matrix host = { in->m->row_ptr, in->m->col, kept_row, NULL };
-        struct op_memory memory = op_pool_memory(&b->pool);
+        struct op_memory memory = op_pool_memory(&b->states.pool);
         status = op_result(b->impl->setup(&in->p, &host, &b->args[s], &memory,
-                                          cb_device_stream(c->device), &b->state[s]),
+                                          cb_device_stream(c->device), &b->states.state[s]),
                            i->name, "set-up");
     }
     if (status) {
@@ -373,7 +367,7 @@ static int run(void *bound, int weights, int ins)
 {
     const struct bound *b = bound;
     int s = weights > ins ? weights : ins;
-    enum op_status status = b->impl->run(&b->in->p, &b->args[s], b->state[s],
+    enum op_status status = b->impl->run(&b->in->p, &b->args[s], b->states.state[s],
                                          cb_device_stream(b->in->device));
     return status == OP_OK ? 0 : op_result(status, b->impl->base.name, "launch");
 }
@@ -416,7 +410,7 @@ static int check(struct cb_context *c, void *bound, int weights, int ins, struct
 static const char *choice(void *bound)
 {
     const struct bound *b = bound;
-    return b->impl->choice ? b->impl->choice(b->state[0]) : NULL;
+    return b->impl->choice ? b->impl->choice(b->states.state[0]) : NULL;
 }
 
 const struct cb_op op_spmm = {
