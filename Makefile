@@ -43,7 +43,6 @@ TEST := $(patsubst %.c,$(B)/%,$(wildcard tests/test_*.c))
 GPU_TEST := $(patsubst %.c,$(B)/%,$(wildcard tests/gpu_*.c))
 TEST_SH  := $(filter-out tests/bare.sh,$(wildcard tests/*.sh))
 FUZZ := $(patsubst tests/%.c,build/fuzz/%,$(wildcard tests/fuzz_*.c))
-FUZZ_SRC := $(wildcard suites/data/*.c) harness/error.c harness/sha.c
 # Without a GPU these are named and not run.
 GPU_RUN  := $(GPU_TEST:%=$(if $(GPU_CC),$(if $(filter 1,$(CUDA)),,skip:),skip:)%)
 DATA := configs plots $(patsubst %/experiments.json,%,$(wildcard suites/*/experiments.json))
@@ -153,11 +152,16 @@ $(B)/bundled: $(OBJ)
 $(B)/tests/%: $(B)/tests/%.o $(LIB)
 	$(call link,$(RPATH))
 
+# Every allocation of the program passes through the test, which lets one after another fail.
+$(B)/tests/test_suite: LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free
+
 # The parsers alone, without OpenMP, for which clang has no runtime everywhere.
-build/fuzz/%: tests/%.c $(FUZZ_SRC) $(wildcard suites/data/*.h harness/*.h)
+build/fuzz/fuzz_matrix: $(wildcard suites/data/*.c) harness/error.c harness/sha.c
+build/fuzz/fuzz_config: suites/suite.c suites/expand.c harness/params.c harness/error.c kernels/op.c
+build/fuzz/%: tests/%.c $(wildcard suites/*.h suites/data/*.h harness/*.h kernels/op.h)
 	@mkdir -p $(@D)
 	$(call say,FUZZ) clang -std=gnu17 -g -O1 -fsanitize=fuzzer,address,undefined \
-	    -fno-sanitize-recover=undefined -Wno-unknown-pragmas -o $@ $(filter %.c,$^) -lz -lcrypto -lm
+	    -fno-sanitize-recover=undefined -Wno-unknown-pragmas -o $@ $(filter %.c,$^) -ljansson -lz -lcrypto -lm
 
 $(B)/%.o: %.c $(B)/flags.c | $(B)/stamp.h
 	@mkdir -p $(@D)

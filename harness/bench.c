@@ -131,8 +131,8 @@ static int passes(struct job *j, int i, int set)
     if (j->op->check(j->c, j->bound[i], weights_of(j, set), inputs_of(j, set), &o->r1, &o->r2, &limit))
         return -1;
     if (o->r1.nonfinite)
-        snprintf(o->reason, sizeof o->reason, "%ld of %ld elements are NaN or Inf, first at %ld",
-                 o->r1.nonfinite, o->r1.compared, o->r1.worst);
+        snprintf(o->reason, sizeof o->reason, "%ld of %ld elements are NaN or Inf", o->r1.nonfinite,
+                 o->r1.compared);
     else if (o->r1.bad)
         snprintf(o->reason, sizeof o->reason, "%ld of %ld elements beyond their bound, worst at %ld by %.3g",
                  o->r1.bad, o->r1.compared, o->r1.worst, o->r1.max_abs);
@@ -344,7 +344,8 @@ static int measure(struct job *j)
         out->session.watch = j->c->watch;
         out->session.after = check_after;
         out->session.after_arg = j;
-        j->set = (int)(cb_splitmix(&state) % (uint64_t)out->session.sets);
+        if (out->session.sets > 1) /* none that was checked before: its result may be kept */
+            j->set = 1 + (int)(cb_splitmix(&state) % (uint64_t)(out->session.sets - 1));
         status = cb_reset_l2(j->c->device) ||
                  cb_measure(j->c->device, j->c->policy, j->c->cache, j->c->regime, subject, count,
                             j->c->order_seed, &out->session, timing);
@@ -402,6 +403,7 @@ int cb_run_case(struct cb_context *c, const struct cb_op *op, const void *params
 {
     struct job j = { .c = c, .op = op, .out = out, .expected = -1, .weight_sets = 1, .input_sets = 1 };
     int count = 0, status = 0, aa = c->aa;
+    bool whole = false;
     double start = now_us();
     memset(out, 0, sizeof *out);
     while (impl[count])
@@ -452,8 +454,7 @@ int cb_run_case(struct cb_context *c, const struct cb_op *op, const void *params
         cb_error_clear();
         status = set_up(&j, i);
         if (status) { /* a fault: this implementation did it, the context is lost */
-            out->out[i].status = CB_CRASHED;
-            snprintf(out->out[i].reason, sizeof out->out[i].reason, "%.255s", cb_error_text());
+            give_up(&out->out[i], CB_CRASHED);
         } else if (out->out[i].status != CB_OK) {
             drop(&j, i);
         }
@@ -461,13 +462,14 @@ int cb_run_case(struct cb_context *c, const struct cb_op *op, const void *params
     if (!status)
         status = op->untimed ? run_untimed(&j) : c->once ? 0 : measure(&j);
     if (status && out->status == CB_OK) {
-        out->status = CB_CRASHED;
+        out->status = strstr(cb_error_text(), "oom: ") ? CB_OOM : CB_CRASHED;
         snprintf(out->reason, sizeof out->reason, "%.255s", cb_error_text());
         goto record;
     }
     collect(&j);
+    whole = true;
 record:
-    if (out->status != CB_OK)
+    if (!whole) /* rows that had no turn share what happened to the case */
         for (int i = 0; i < out->count; i++) {
             struct cb_outcome *o = &out->out[i];
             if (o->status == CB_OK && !o->timing.rounds && !o->left_out) {

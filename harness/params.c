@@ -190,6 +190,8 @@ static int policy_check(const struct cb_policy *p)
 {
     if (p->rounds_max < p->rounds_min)
         return cb_error("policy: rounds_max %d is below rounds_min %d", p->rounds_max, p->rounds_min);
+    if (p->far > 0 && p->far < 1)
+        return cb_error("policy: far %g would make the fastest row a far one", p->far);
     if (p->far > 0 && p->rounds_min < p->far_every * (p->far_rounds - 1) + 1)
         return cb_error("policy: rounds_min %d gives a far row fewer than far_rounds %d rounds",
                         p->rounds_min, p->far_rounds);
@@ -238,8 +240,13 @@ json_t *cb_json_read(const char *path)
         return NULL;
     }
     json_t *document = json_loadf(f, JSON_REJECT_DUPLICATES, &e);
+    bool unread = ferror(f) != 0; /* a folder */
     fclose(f);
-    if (!document)
+    if (!document && unread)
+        cb_error("%s: cannot be read", path);
+    else if (!document && !e.text[0])
+        cb_error("%s: no memory to read it", path);
+    else if (!document)
         cb_error("%s:%d: %s", path, e.line, e.text);
     return document;
 }
@@ -248,7 +255,7 @@ int cb_json_write(const char *path, const json_t *document, size_t flags)
 {
     char fresh[4096];
     if ((size_t)snprintf(fresh, sizeof fresh, "%s.new", path) >= sizeof fresh)
-        return cb_error("%s: the path is too long", path);
+        return cb_error("%.80s...: the path is too long", path);
     FILE *f = fopen(fresh, "w");
     if (!f)
         return cb_error("%s: cannot be written: %s", path, strerror(errno));
@@ -260,7 +267,10 @@ int cb_json_write(const char *path, const json_t *document, size_t flags)
         remove(fresh);
         return cb_error("%s: not written whole: %s", path, strerror(reason ? reason : EIO));
     }
-    if (rename(fresh, path))
-        return cb_error("%s: cannot be replaced: %s", path, strerror(errno));
+    if (rename(fresh, path)) {
+        reason = errno;
+        remove(fresh);
+        return cb_error("%s: cannot be replaced: %s", path, strerror(reason));
+    }
     return 0;
 }

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
 
@@ -384,16 +385,38 @@ json_t *cb_case_lost(const struct cb_place *where, const struct cb_op *op, const
 
 /* ---- journals ---- */
 
+/* A run that was cut off in the middle of a line, or found the disk full there, left a
+ * piece of it: what is appended next must not continue that line. */
+static int drop_partial_line(FILE *f)
+{
+    struct stat s;
+    if (fstat(fileno(f), &s) || !S_ISREG(s.st_mode) || s.st_size == 0)
+        return 0;
+    off_t end = s.st_size;
+    for (char block[4096]; end > 0;) {
+        size_t n = end < (off_t)sizeof block ? (size_t)end : sizeof block;
+        if (fseeko(f, end - (off_t)n, SEEK_SET) || fread(block, 1, n, f) != n)
+            return -1;
+        while (n && block[n - 1] != '\n')
+            n--, end--;
+        if (n)
+            break;
+    }
+    if (fseeko(f, 0, SEEK_END))
+        return -1;
+    return end < s.st_size ? ftruncate(fileno(f), end) : 0;
+}
+
 int cb_journal_append(const char *path, const json_t *line)
 {
     char *dump = json_dumps(line, JSON_COMPACT | JSON_REAL_PRECISION(9));
-    FILE *f = dump ? fopen(path, "a") : NULL;
+    FILE *f = dump ? fopen(path, "a+") : NULL;
     if (!f) {
         free(dump);
         return cb_error("%s: cannot be appended to: %s", path, strerror(errno));
     }
     errno = 0;
-    int bad = fputs(dump, f) == EOF || fputc('\n', f) == EOF || fflush(f) || fsync(fileno(f));
+    int bad = drop_partial_line(f) || fputs(dump, f) == EOF || fputc('\n', f) == EOF || fflush(f) || fsync(fileno(f));
     int reason = errno;
     free(dump);
     if (fclose(f) || bad)
@@ -404,46 +427,52 @@ int cb_journal_append(const char *path, const json_t *line)
 json_t *cb_journal_read(const char *path)
 {
     json_t *list = json_array();
-    gzFile f = gzopen(path, "rb"); /* reads plain text too */
+    struct stat s;
+    bool odd = !stat(path, &s) && !S_ISREG(s.st_mode); /* a device may never end */
+    gzFile f = odd ? NULL : gzopen(path, "rb");        /* reads plain text too */
     if (!f) {
-        if (errno == ENOENT)
+        if (!odd && errno == ENOENT)
             return list;
-        cb_error("%s: cannot be opened: %s", path, strerror(errno));
+        cb_error("%s: cannot be opened: %s", path, odd ? "no regular file" : strerror(errno));
         json_decref(list);
         return NULL;
     }
     size_t room = 1 << 20, n = 0;
     char *line = malloc(room);
     long number_of = 0;
-    bool bad = !line;
-    while (!bad && gzgets(f, line + n, (int)(room - n > 1 << 30 ? 1 << 30 : room - n))) {
-        n += strlen(line + n);
-        if (n && line[n - 1] != '\n') {
-            if (n + 1 < room)
-                break; /* a truncated last line is dropped: its case runs again */
+    int status = list && line ? 0 : cb_error("%s: no memory to read it", path), c;
+    while (!status && (c = gzgetc(f)) != -1) {
+        if (n == room) {
             char *more = realloc(line, room *= 2);
-            bad = !more;
-            line = more ? more : line;
+            if (!more) {
+                status = cb_error("%s: no memory to read it", path);
+                break;
+            }
+            line = more;
+        }
+        if (c != '\n') {
+            line[n++] = (char)c;
             continue;
         }
         number_of++;
         json_error_t e;
-        json_t *j = json_loads(line, JSON_REJECT_DUPLICATES, &e);
-        n = 0;
+        json_t *j = json_loadb(line, n, JSON_REJECT_DUPLICATES, &e);
         if (!json_is_object(j)) {
+            status = cb_error("%s:%ld: %s", path, number_of, j ? "no object" : e.text);
             json_decref(j);
-            cb_error("%s:%ld: %s", path, number_of, j ? "no object" : e.text);
-            free(line);
-            gzclose(f);
-            json_decref(list);
-            return NULL;
+        } else if (json_array_append_new(list, j)) {
+            status = cb_error("%s: no memory to read it", path);
         }
-        json_array_append_new(list, j);
+        n = 0;
     }
+    /* what is left has no end of line: it is dropped and its case runs again */
+    int code;
+    const char *why = gzerror(f, &code);
+    if (!status && code != Z_OK && code != Z_BUF_ERROR)
+        status = cb_error("%s: cannot be read: %s", path, code == Z_ERRNO ? strerror(errno) : why);
     gzclose(f);
     free(line);
-    if (bad) {
-        cb_error("%s: no memory to read it", path);
+    if (status) {
         json_decref(list);
         return NULL;
     }

@@ -56,13 +56,18 @@ int cb_device_lock(const char *name, bool wait, int *fd)
     char path[256];
     const char *folder = getenv("CLAIMBENCH_LOCKS");
     snprintf(path, sizeof path, "%s/claimbench-%s.lock", folder ? folder : "/tmp", name);
-    *fd = open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0666);
+    *fd = open(path, O_RDONLY | O_CLOEXEC); /* there already, perhaps made by another user */
+    if (*fd < 0 && errno == ENOENT)
+        *fd = open(path, O_CREAT | O_RDONLY | O_CLOEXEC, 0666);
     if (*fd < 0)
         return cb_error("%s: the lock cannot be opened: %s", path, strerror(errno));
     if (!flock(*fd, wait ? LOCK_EX : LOCK_EX | LOCK_NB))
         return 0;
+    int reason = errno;
     close(*fd);
     *fd = -1;
+    if (reason != EWOULDBLOCK)
+        return cb_error("%s: cannot be locked: %s", path, strerror(reason));
     return cb_error("device %s is being measured by another run (%s)", name, path);
 }
 
@@ -249,6 +254,7 @@ struct lane {          /* one device with the child that works on it */
     int in_flight;     /* slot, or -1 */
     int invocation;
     const char *experiment;
+    char failure[160]; /* what the child said before it gave up; "" */
 };
 
 struct parent {
@@ -300,6 +306,33 @@ static void note_far(struct parent *p, const json_t *line)
     json_object_set_new(p->far, text_at(line, "id"), list);
 }
 
+static void count_line(struct cb_tally *t, const json_t *line)
+{
+    const char *s = text_at(line, "status");
+    size_t i, k;
+    json_t *r, *f;
+    bool known = false, quality = false;
+    t->done++;
+    t->wrong += !strcmp(s, "wrong");
+    t->crashed += !strcmp(s, "crashed");
+    t->timeout += !strcmp(s, "timeout");
+    t->oom += !strcmp(s, "oom");
+    t->skipped += !strcmp(s, "skipped");
+    t->unsupported += !strcmp(s, "unsupported");
+    json_array_foreach(json_object_get(line, "implementations"), i, r)
+    {
+        known = known || !strcmp(text_at(r, "status"), "wrong");
+        json_array_foreach(json_object_get(r, "flags"), k, f)
+            quality = quality || !strcmp(json_string_value(f), "not_converged") ||
+                      !strcmp(json_string_value(f), "bimodal");
+    }
+    json_array_foreach(json_object_get(line, "flags"), k, f)
+        quality = quality || !strcmp(json_string_value(f), "throttled") ||
+                  !strcmp(json_string_value(f), "other_process");
+    t->wrong_known += known && strcmp(s, "wrong") != 0;
+    t->quality += quality;
+}
+
 static int load_journal(struct parent *p)
 {
     json_t *lines = cb_journal_read(p->journal), *line;
@@ -313,6 +346,7 @@ static int load_journal(struct parent *p)
             p->slot[s].done = true;
             p->done++;
             note_far(p, line);
+            count_line(p->tally, line);
         }
     }
     p->done_before = p->done;
@@ -406,6 +440,7 @@ static int start_lane(struct parent *p, struct lane *l, int device)
     json_decref(plan);
     l->busy = !status;
     l->in_flight = -1;
+    l->failure[0] = 0;
     l->child.deadline = now_s() + 120; /* until its first case: start of the device, of libraries */
     return status;
 }
@@ -526,33 +561,6 @@ static void show(struct parent *p, const json_t *line)
     (void)t;
 }
 
-static void count_line(struct cb_tally *t, const json_t *line)
-{
-    const char *s = text_at(line, "status");
-    size_t i, k;
-    json_t *r, *f;
-    bool known = false, quality = false;
-    t->done++;
-    t->wrong += !strcmp(s, "wrong");
-    t->crashed += !strcmp(s, "crashed");
-    t->timeout += !strcmp(s, "timeout");
-    t->oom += !strcmp(s, "oom");
-    t->skipped += !strcmp(s, "skipped");
-    t->unsupported += !strcmp(s, "unsupported");
-    json_array_foreach(json_object_get(line, "implementations"), i, r)
-    {
-        known = known || !strcmp(text_at(r, "status"), "wrong");
-        json_array_foreach(json_object_get(r, "flags"), k, f)
-            quality = quality || !strcmp(json_string_value(f), "not_converged") ||
-                      !strcmp(json_string_value(f), "bimodal");
-    }
-    json_array_foreach(json_object_get(line, "flags"), k, f)
-        quality = quality || !strcmp(json_string_value(f), "throttled") ||
-                  !strcmp(json_string_value(f), "other_process");
-    t->wrong_known += known && strcmp(s, "wrong") != 0;
-    t->quality += quality;
-}
-
 static int enter(struct parent *p, int slot, const json_t *line)
 {
     if (cb_journal_append(p->journal, line))
@@ -613,6 +621,8 @@ static int on_event(struct parent *p, struct lane *l, const json_t *event)
         l->in_flight = -1;
         l->failed_probes = 0;
         l->child.deadline = now_s() + 120;
+    } else if (!strcmp(what, "failed")) {
+        snprintf(l->failure, sizeof l->failure, "%.159s", text_at(event, "error"));
     }
     return 0;
 }
@@ -634,9 +644,11 @@ static int tend(struct parent *p, struct lane *l, int device)
     l->busy = false;
     if (interrupted)
         return 0;
-    if (l->next < l->count || late) {
+    if (l->next < l->count) { /* a child that hangs after its last case has lost nothing */
         char reason[160];
-        if (late)
+        if (l->failure[0] && !late)
+            snprintf(reason, sizeof reason, "%s", l->failure);
+        else if (late)
             snprintf(reason, sizeof reason, "no answer in time");
         else if (WIFSIGNALED(status))
             snprintf(reason, sizeof reason, "ended by signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));

@@ -247,7 +247,7 @@ static int verb_plan(const struct options *o)
 
 static int verb_run(const struct options *o)
 {
-    char folder[4096];
+    char folder[4096] = "", path[4200];
     struct run_options run = o->run;
     if (run.dry_run)
         return run_plan(&run);
@@ -258,8 +258,10 @@ static int verb_run(const struct options *o)
     cb_signals();
     run.out = o->out;
     int code = run_suite(&run, o->strict, folder);
-    if (code == EXIT_OK || code == EXIT_CLAIM || code == EXIT_WRONG || code == EXIT_QUALITY || code == EXIT_SIGNAL)
-        printf("%s/result.json\n", folder);
+    snprintf(path, sizeof path, "%s/result.json", folder);
+    if ((code == EXIT_OK || code == EXIT_CLAIM || code == EXIT_WRONG || code == EXIT_QUALITY || code == EXIT_SIGNAL) &&
+        *folder && !access(path, F_OK))
+        printf("%s\n", path);
     return code;
 }
 

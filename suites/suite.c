@@ -48,6 +48,54 @@ static const struct op_impl *find_impl(const struct cb_op *op, const char *name)
 static int add_named(const json_t *groups, const struct cb_op *op, const char *name, int depth,
                      struct names *out);
 
+static int known_keys(const json_t *j, const char *const *known)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)j, key, value)
+    {
+        int i = 0;
+        while (known[i] && strcmp(known[i], key))
+            i++;
+        if (!known[i])
+            return cb_error("there is no key '%s'", key);
+    }
+    return 0;
+}
+
+static bool is_role(const char *name)
+{
+    for (int r = OP_REFERENCE; r <= OP_ABLATION; r++)
+        if (!strcmp(op_role_name((enum op_role)r), name))
+            return true;
+    return false;
+}
+
+/* Every group, used or not; whether its rows exist depends on the operator. */
+static int check_groups(const json_t *groups)
+{
+    static const char *const known[] = { "members", "prefix", "role", "layout", "note", NULL };
+    const char *name, *key;
+    json_t *g, *value;
+    if (groups && !json_is_object(groups))
+        return cb_error("'groups' must be an object");
+    json_object_foreach((json_t *)groups, name, g)
+    {
+        const char *role = json_string_value(json_object_get(g, "role"));
+        if (!json_is_object(g))
+            return cb_error("group '%s' must be an object", name);
+        if (known_keys(g, known))
+            return cb_error_in("group '%s'", name);
+        json_object_foreach(g, key, value)
+            if (strcmp(key, "members") ? !json_is_string(value) : !json_is_array(value))
+                return cb_error("group '%s': '%s' must be a %s", name, key,
+                                strcmp(key, "members") ? "text" : "list");
+        if (role && !is_role(role))
+            return cb_error("group '%s': there is no role '%s'", name, role);
+    }
+    return 0;
+}
+
 static int add_group(const json_t *groups, const struct cb_op *op, const char *name, int depth,
                      struct names *out)
 {
@@ -113,6 +161,7 @@ struct filling {
     struct experiment *e;
     int room;
     const json_t *caches; /* list of the experiment's cache states */
+    json_t *seen;         /* ids so far: grids may overlap, full contains reproduce */
 };
 
 static int add_case(struct filling *f, const void *params, const char *cache)
@@ -136,12 +185,13 @@ static int add_case(struct filling *f, const void *params, const char *cache)
                      e->regime == CB_BURST ? "burst" : "");
     if (n < 0 || (size_t)n >= sizeof c->id)
         return cb_error("the id of a case is longer than %d characters", CB_ID_MAX - 1);
-    for (int i = 0; i < e->case_count; i++)
-        if (!strcmp(e->cases[i].id, c->id))
-            return 0; /* grids may overlap: full contains reproduce */
+    if (json_object_get(f->seen, c->id))
+        return 0;
     c->params = malloc(e->op->params_size);
-    if (!c->params)
+    if (!c->params || json_object_set_new(f->seen, c->id, json_true())) {
+        free(c->params);
         return cb_error("no memory for cases");
+    }
     memcpy(c->params, params, e->op->params_size);
     e->case_count++;
     return 0;
@@ -170,10 +220,14 @@ static int add_problems(struct suite *s, struct experiment *e, const json_t *j, 
                                                  : json_pack("[s]", "hot");
     const json_t *problems = json_object_get(j, "problems"),
                  *lists = json_object_get(s->document, "lists");
-    struct filling f = { s, e, 0, caches };
+    struct filling f = { s, e, 0, caches, json_object() };
     const char *key;
     json_t *value;
-    int status = caches ? 0 : -1;
+    int status = 0;
+    if (!caches)
+        status = json_object_get(j, "cache") ? cb_error_in("'cache'") : cb_error("no memory for cases");
+    else if (!f.seen)
+        status = cb_error("no memory for cases");
     if (!status && !json_is_object(problems))
         status = cb_error("needs 'problems' by profile");
     json_object_foreach((json_t *)problems, key, value)
@@ -188,6 +242,7 @@ static int add_problems(struct suite *s, struct experiment *e, const json_t *j, 
             status = cb_error_in("%s", part[i]);
     }
     json_decref(caches);
+    json_decref(f.seen);
     return status;
 }
 
@@ -199,24 +254,9 @@ static int text_of(const json_t *j, const char *key, bool required, char *out, s
         return required ? cb_error("needs '%s'", key) : 0;
     if (!json_is_string(v))
         return cb_error("'%s' must be a text", key);
-    if (json_string_length(v) >= size || strlen(json_string_value(v)) != json_string_length(v))
+    if (json_string_length(v) >= size)
         return cb_error("'%s' is longer than %zu characters", key, size - 1);
     memcpy(out, json_string_value(v), json_string_length(v) + 1);
-    return 0;
-}
-
-static int known_keys(const json_t *j, const char *const *known)
-{
-    const char *key;
-    json_t *value;
-    json_object_foreach((json_t *)j, key, value)
-    {
-        int i = 0;
-        while (known[i] && strcmp(known[i], key))
-            i++;
-        if (!known[i])
-            return cb_error("there is no key '%s'", key);
-    }
     return 0;
 }
 
@@ -289,8 +329,12 @@ int suite_parse(json_t *document, const char *name, const char *profile, struct 
              text_of(document, "title", true, s.title, sizeof s.title) ||
              text_of(document, "arxiv", false, s.arxiv, sizeof s.arxiv))
         status = -1;
+    else if (json_object_get(document, "lists") && !json_is_object(json_object_get(document, "lists")))
+        status = cb_error("'lists' must be an object");
     else if (!json_is_array(list))
         status = cb_error("needs a list 'experiments'");
+    else
+        status = check_groups(json_object_get(document, "groups"));
     s.groups = json_object_get(document, "groups");
     if (!status) {
         s.experiments = calloc(json_array_size(list) + 1, sizeof *s.experiments);
