@@ -813,6 +813,21 @@ static json_t *case_flags(const struct cb_case *out, const struct watching *w, b
     return flags;
 }
 
+/* One row that stands twice must be as fast as itself: the 99 % interval of the
+ * ratio holds 1, its median lies within 1 %. */
+static bool aa_fails(const struct cb_case *out)
+{
+    for (int i = 0; i < out->count; i++)
+        for (int k = 0; k < i && out->out[i].copy > 1; k++) {
+            int n;
+            if (out->out[k].impl != out->out[i].impl)
+                continue;
+            struct cb_interval r = cb_ratio(&out->out[k].timing, &out->out[i].timing, 0.01, &n);
+            return n > 0 && (r.low > 1 || r.high < 1 || r.value > 1.01 || r.value < 0.99);
+        }
+    return false;
+}
+
 int cb_worker(const json_t *plan, const struct cb_plan_item *item, int count,
               const struct cb_policy *policy)
 {
@@ -867,11 +882,20 @@ int cb_worker(const json_t *plan, const struct cb_plan_item *item, int count,
         fprintf(stderr, "%s\n", it->id);
         int lost = cb_run_case(&c, it->op, it->params, it->impl, &out);
         struct nvml_number others = nvml_other_processes(w.nvml, true);
+        bool again = !lost && (aa_fails(&out) || (others.code == 0 && others.value > 0));
+        if (again) { /* once: chance, or a process that has gone, passes */
+            cb_case_free(&out);
+            c.order_seed ^= 0x5DEECE66Du;
+            lost = cb_run_case(&c, it->op, it->params, it->impl, &out);
+            others = nvml_other_processes(w.nvml, true);
+        }
         struct cb_place where = { text_at(plan, "paper"), it->experiment, it->id, it->baseline,
                                   (int)json_integer_value(json_object_get(plan, "invocation")), index, 0 };
         json_t *telemetry = w.read ? nvml_reading_json(&w.reading) : NULL;
         json_t *flags = case_flags(&out, &w, others.code == 0 && others.value > 0, cold_unverified, it->cache);
         json_t *line = cb_case_json(&c, &where, it->op, it->params, &out, telemetry, flags);
+        if (line && again)
+            json_object_set_new(line, "repeated", json_true());
         int told = line ? cb_child_tell(json_pack("{s:s,s:o}", "event", "case", "line", line)) : -1;
         json_decref(telemetry);
         json_decref(flags);
