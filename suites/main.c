@@ -1,8 +1,9 @@
 /*
  * main.c - the program: verbs, their options, exit codes.
  *
- * The one place that prints errors.  `verbs` and `options` are also the text of
- * --help, so that help and behaviour cannot part.
+ * The one place that prints errors.  The tables of verbs, options and exit codes are
+ * also the text of --help, of the manual page and of completion (man.c), so that these
+ * and behaviour cannot part.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -23,6 +24,8 @@
 #include "data/matrix.h"
 #include "data/packages.h"
 #include "home.h"
+#include "html.h"
+#include "man.h"
 #include "report.h"
 #include "run.h"
 #include "suite.h"
@@ -37,14 +40,8 @@ struct options {
     bool strict, help, geomean, sort, json, quiet, verbose;
 };
 
-enum kind { FLAG, TEXT, NUMBER, COUNT };
-struct option {
-    const char *name, *verbs, *value, *help; /* verbs: those that take it, between spaces */
-    enum kind kind;
-    size_t offset;
-};
 #define AT(field) offsetof(struct options, field)
-static const struct option options[] = {
+static const struct cli_option options[] = {
     { "--paper", " run plan ", "NAME", "suite to run: a folder of suites/", TEXT, AT(run.paper) },
     { "--profile", " run plan ", "NAME", "smoke, reproduce (default) or full: configs/profiles/", TEXT, AT(run.profile) },
     { "--experiment", " run plan compare ", "GLOB", "only experiments of that id", TEXT, AT(run.experiment) },
@@ -74,12 +71,13 @@ static const struct option options[] = {
     { "--sort", " compare ", NULL, "slowest quotient first", FLAG, AT(sort) },
     { "--geomean", " compare ", NULL, "also one line an experiment and row", FLAG, AT(geomean) },
     { "--fail-on", " compare ", "slower[:PCT]", "exit 8 if a row is slower by more than PCT", TEXT, AT(fail_on) },
-    { "--results", " record ", "DIR", "where recorded results are kept (default results)", TEXT, AT(results) },
-    { "-o", " run merge tables plots convert pack ", "PATH", "folder or file to write", TEXT, AT(out) },
+    { "--results", " record html ", "DIR", "where recorded results are kept (default results)", TEXT, AT(results) },
+    { "-o", " run merge tables plots html convert pack ", "PATH", "folder or file to write", TEXT, AT(out) },
     { "-q", " run ", NULL, "no progress", FLAG, AT(quiet) },
     { "--help", " ", NULL, "this text", FLAG, AT(help) },
+    { NULL, NULL, NULL, NULL, FLAG, 0 },
 };
-enum { OPTION_COUNT = sizeof options / sizeof *options };
+enum { OPTION_COUNT = sizeof options / sizeof *options - 1 };
 
 static int usage(const char *text)
 {
@@ -93,14 +91,7 @@ static int fail(int code)
     return code;
 }
 
-static bool takes(const struct option *o, const char *verb)
-{
-    char word[64];
-    snprintf(word, sizeof word, " %s ", verb);
-    return !strcmp(o->verbs, " ") || strstr(o->verbs, word);
-}
-
-static int set_option(const struct option *o, struct options *out, const char *value)
+static int set_option(const struct cli_option *o, struct options *out, const char *value)
 {
     char *end = NULL, *at = (char *)out + o->offset;
     if (!strcmp(o->name, "--keep-hostname")) {
@@ -137,10 +128,10 @@ static int set_option(const struct option *o, struct options *out, const char *v
     return -1;
 }
 
-static const struct option *find_option(const char *name, const char *verb)
+static const struct cli_option *find_option(const char *name, const char *verb)
 {
     for (int i = 0; i < OPTION_COUNT; i++)
-        if (!strcmp(options[i].name, name) && takes(&options[i], verb))
+        if (!strcmp(options[i].name, name) && cli_takes(&options[i], verb))
             return &options[i];
     return NULL;
 }
@@ -160,7 +151,7 @@ static int read_config(const char *verb, const char *path, struct options *out)
     json_object_foreach(config, key, value)
     {
         snprintf(name, sizeof name, "--%s", key);
-        const struct option *o = find_option(name, verb);
+        const struct cli_option *o = find_option(name, verb);
         if (!o || !strcmp(key, "config"))
             return cb_error("%s: %s has no option '%s'", path, verb, key);
         if (o->kind == FLAG ? !json_is_boolean(value) : o->kind == TEXT ? !json_is_string(value) : !json_is_number(value))
@@ -190,7 +181,7 @@ static int parse(const char *verb, int argc, char **argv, struct options *out)
             }
             size_t n = equals && argv[i][1] == '-' ? (size_t)(equals - argv[i]) : strlen(argv[i]);
             snprintf(name, sizeof name, "%.*s", (int)(n < 63 ? n : 63), argv[i]);
-            const struct option *o = find_option(!strcmp(name, "-h") ? "--help" : name, verb);
+            const struct cli_option *o = find_option(!strcmp(name, "-h") ? "--help" : name, verb);
             if (!o)
                 return cb_error("%s has no option '%s' (claimbench %s --help)", verb, name, verb);
             if (o->kind != FLAG) {
@@ -523,10 +514,20 @@ static int verb_pack(const struct options *o)
     return EXIT_OK;
 }
 
-static const struct {
-    const char *name, *arguments, *help;
-    int (*run)(const struct options *o);
-} verbs[] = {
+static int verb_html(const struct options *o)
+{
+    if (!o->out)
+        return usage("html takes results, or none for all recorded ones, and -o DIR");
+    if (html_write(o->arg, o->args, o->results ? o->results : "results", o->out))
+        return fail(EXIT_INTERNAL);
+    printf("%s/index.html\n", o->out);
+    return EXIT_OK;
+}
+
+static int verb_man(const struct options *o);
+static int verb_completion(const struct options *o);
+
+static const struct cli_verb verbs[] = {
     { "list", "", "operators, their parameters and implementations, matrices", verb_list },
     { "plan", "--paper NAME", "the cases that a run would hold", verb_plan },
     { "run", "--paper NAME", "measure a suite", verb_run },
@@ -537,6 +538,7 @@ static const struct {
     { "claims", "RESULT...", "judge the paper's claims", verb_claims },
     { "tables", "RESULT", "write tables from stored results", verb_tables },
     { "plots", "RESULT", "draw figures from stored results", verb_plots },
+    { "html", "[RESULT...] -o DIR", "write pages; by default of all recorded results", verb_html },
     { "compare", "RESULT RESULT...", "two or more results, of one GPU or of several", verb_compare },
     { "env", "", "the environment as it is recorded", verb_env },
     { "ceilings", "", "measured ceilings of the device", verb_ceilings },
@@ -544,34 +546,54 @@ static const struct {
     { "stability", "NAME N", "the smoke profile N times, compared", verb_stability },
     { "convert", "MATRIX -o FILE.csrb", "pack a matrix for another machine", verb_convert },
     { "pack", "-o DIR", "pack the matrices of installed packages", verb_pack },
+    { "man", "", "the manual page, for man -l -", verb_man },
+    { "completion", "bash", "completion for a shell, to be sourced", verb_completion },
     { "worker", "", "the child of a run; reads its plan from standard input", verb_worker },
+    { NULL, NULL, NULL, NULL },
 };
-enum { VERB_COUNT = sizeof verbs / sizeof *verbs };
+enum { VERB_COUNT = sizeof verbs / sizeof *verbs - 1 };
 
-static void print_verb(int v)
+static const struct cli_exit exits[] = {
+    { EXIT_OK, "fine" },
+    { EXIT_INTERNAL, "internal error" },
+    { EXIT_USAGE, "usage or configuration" },
+    { EXIT_NO_DEVICE, "no usable device" },
+    { EXIT_WRONG, "a wrong result" },
+    { EXIT_CRASH, "crash, time-out or wedged device" },
+    { EXIT_CLAIM, "a claim not reproduced" },
+    { EXIT_QUALITY, "quality under --strict" },
+    { EXIT_COMPARE, "compare --fail-on" },
+    { EXIT_SIGNAL, "interrupted" },
+    { 0, NULL },
+};
+
+static struct cli cli(void)
 {
-    printf("claimbench %s %s\n    %s\n", verbs[v].name, verbs[v].arguments, verbs[v].help);
-    for (int i = 0; i < OPTION_COUNT; i++)
-        if (takes(&options[i], verbs[v].name)) {
-            char left[48];
-            snprintf(left, sizeof left, "%s %s", options[i].name, options[i].value ? options[i].value : "");
-            printf("    %-26s %s\n", left, options[i].help);
-        }
+    return (struct cli){ cb_build_version(), verbs, options, exits };
+}
+
+static int verb_man(const struct options *o)
+{
+    struct cli c = cli();
+    if (o->args)
+        return usage("man takes no argument");
+    man_page(&c, stdout);
+    return EXIT_OK;
+}
+
+static int verb_completion(const struct options *o)
+{
+    struct cli c = cli();
+    if (o->args != 1 || strcmp(o->arg[0], "bash"))
+        return usage("completion takes the name of a shell: bash");
+    man_completion(&c, stdout);
+    return EXIT_OK;
 }
 
 static int help(void)
 {
-    printf("claimbench %s: re-measures what papers on efficient GPU kernels claim\n\n",
-           cb_build_version());
-    for (int v = 0; v < VERB_COUNT; v++) {
-        char left[64];
-        snprintf(left, sizeof left, "%s %s", verbs[v].name, verbs[v].arguments);
-        printf("  %-30s %s\n", left, verbs[v].help);
-    }
-    printf("\nclaimbench VERB --help tells its options.\n"
-           "Exit codes: 0 fine, 1 internal error, 2 usage or configuration, 3 no usable device,\n"
-           "4 a wrong result, 5 crash, time-out or wedged device, 6 a claim not reproduced,\n"
-           "7 quality under --strict, 8 compare --fail-on, 130 interrupted.\n");
+    struct cli c = cli();
+    man_help(&c, stdout);
     return EXIT_OK;
 }
 
@@ -599,7 +621,8 @@ int main(int argc, char **argv)
             if (parse(argv[1], argc - 2, argv + 2, &o))
                 return fail(EXIT_USAGE);
             if (o.help) {
-                print_verb(v);
+                struct cli c = cli();
+                man_verb_help(&c, &verbs[v], stdout);
                 return EXIT_OK;
             }
             int code = verbs[v].run(&o);

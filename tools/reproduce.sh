@@ -6,7 +6,8 @@
 # From the environment: PAPER (names), PROFILE, LAUNCHER; `make reproduce` sets them.  With a
 # GPU and a program that was built for it the profile is "reproduce"; without, the small
 # problems of "smoke" run on the host.  Tables, figures and claims are then made from every
-# recorded result and from the new runs.
+# recorded result and from the new runs; with the claims also build/html, where all of it can be
+# read in a browser.
 #
 # A claim that was not reproduced is a finding, not a failure of the command (exit code 6 of
 # the program); so is a wrong result of a row that is known to be wrong as published.
@@ -70,6 +71,20 @@ show() { # verb, paper
     done
 }
 
+# One page a result and one for all of them.
+pages() {
+    local paper index results=()
+    for paper in "${papers[@]}"; do
+        mapfile -t -O ${#results[@]} results < <(results_of "$paper")
+    done
+    [ ${#results[@]} -gt 0 ] || return
+    if index=$("$program" html "${results[@]}" -o build/html); then
+        echo "== to read in a browser: $index"
+    else
+        fail "html: not written"
+    fi
+}
+
 [ ${#papers[@]} -gt 0 ] || { echo 'reproduce: suites/ holds no paper' >&2; exit 2; }
 for paper in "${papers[@]}"; do
     [ -f "suites/$paper/experiments.json" ] && continue
@@ -96,5 +111,6 @@ for verb in "$@"; do
         *) echo "reproduce: no step '$verb'" >&2; exit 2 ;;
         esac
     done
+    [ "$verb" != claims ] || pages
 done
 exit "$failed"
