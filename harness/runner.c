@@ -297,9 +297,10 @@ static int find_slot(const struct parent *p, const char *id, int invocation)
 static void note_far(struct parent *p, const json_t *line)
 {
     size_t i;
-    json_t *row, *list = json_array();
+    json_t *row, *list;
     if (!p->run->policy->far_once || json_integer_value(json_object_get(line, "invocation")) != 1)
         return;
+    list = json_array();
     json_array_foreach(json_object_get(line, "implementations"), i, row)
         if (json_is_true(json_object_get(row, "far")))
             json_array_append(list, json_object_get(row, "kernel"));

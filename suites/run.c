@@ -353,7 +353,7 @@ static int devices_of(const struct run_options *o, char names[][16])
             return 1;
         }
         for (int i = 0; i < (!strcmp(list, "all") ? gpus : 1) && i < CB_DEVICES_MAX; i++)
-            snprintf(names[count++], 16, "cuda:%d", i);
+            snprintf(names[count++], 16, "cuda:%hhu", (unsigned char)i);
         return count;
     }
     for (bool more = true; more; count++) {

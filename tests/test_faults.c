@@ -25,7 +25,7 @@
 const char *__asan_default_options(void);
 const char *__asan_default_options(void)
 {
-    return "allocator_may_return_null=1:handle_segv=0:detect_leaks=0";
+    return "allocator_may_return_null=1:handle_segv=0";
 }
 
 enum fault {
@@ -272,7 +272,7 @@ static void add(const char *experiment, enum fault fault, int n, enum cb_cache c
 {
     int k = items++;
     setting[k] = (struct copy_params){ n, fault };
-    snprintf(id[k], sizeof id[k], "test/%s/%s_n%d/%s", experiment, rows[fault].name, n,
+    snprintf(id[k], sizeof id[k], "test/%s/%s_%d/%s", experiment, rows[fault].name, k,
              cb_cache_name(cache));
     impl[k][0] = &rows[GOOD];
     impl[k][1] = fault == GOOD ? NULL : &rows[fault];
@@ -280,12 +280,13 @@ static void add(const char *experiment, enum fault fault, int n, enum cb_cache c
                                      cache, CB_STEADY };
 }
 
-/* n at which a few sets of operands are rotated in a cold case */
+/* n at which a few sets of operands are rotated in a cold case.  Only the child's counts:
+ * a tool under which the parent runs may show it another cache. */
 static int large(const char *device)
 {
     struct cb_device *d;
     if (cb_device_open(device, &d))
-        return 0;
+        return SMALL;
     long n = (long)(cb_device_info(d)->l2 / 8 / 8);
     cb_device_close(d);
     return (int)(n < SMALL ? SMALL : n);
@@ -303,6 +304,12 @@ static void plan_all(int n_large)
         add("after", GOOD, n, CB_HOT);
 }
 
+static const char *text(const json_t *o, const char *key)
+{
+    const char *s = json_string_value(json_object_get(o, key));
+    return s ? s : "";
+}
+
 static int worker(void)
 {
     json_t *plan = json_loadf(stdin, 0, NULL);
@@ -310,7 +317,7 @@ static int worker(void)
     if (json_object_get(plan, "probe")) {
         code = probe_worker(plan);
     } else {
-        plan_all((int)json_integer_value(json_object_get(plan, "large")));
+        plan_all(large(text(plan, "device")));
         code = cb_worker(plan, item, items, &policy);
     }
     json_decref(plan);
@@ -318,12 +325,6 @@ static int worker(void)
 }
 
 /* ---- what came of it ---- */
-
-static const char *text(const json_t *o, const char *key)
-{
-    const char *s = json_string_value(json_object_get(o, key));
-    return s ? s : "";
-}
 
 /* The last line of a case; *seen counts them. */
 static const json_t *line_of(const json_t *lines, const char *case_id, int invocation, int *seen)
@@ -416,10 +417,10 @@ static void remove_folder(const char *folder)
 }
 
 /* All rows; then the same again, when only what was lost runs once more. */
-static void check_run(const char *device, int n_large, bool on_host)
+static void check_run(const char *device, bool on_host)
 {
     char folder[] = "/tmp/faults.XXXXXX", path[300];
-    json_t *plan = json_pack("{s:i}", "large", n_large), *lines;
+    json_t *plan = json_object(), *lines;
     struct cb_run run = { .directory = folder, .paper = "test", .devices = { device },
                           .device_count = 1, .policy = &policy, .seed = 5, .order_seed = 12,
                           .child_plan = plan, .progress = "none" };
@@ -458,7 +459,7 @@ static void check_run(const char *device, int n_large, bool on_host)
 static void check_lanes(const char *device)
 {
     char folder[] = "/tmp/faults.XXXXXX", path[300];
-    json_t *plan = json_pack("{s:i}", "large", SMALL), *lines;
+    json_t *plan = json_object(), *lines;
     struct cb_run run = { .directory = folder, .paper = "test", .devices = { device, device },
                           .device_count = 2, .policy = &policy, .seed = 5, .order_seed = 12,
                           .child_plan = plan, .progress = "none" };
@@ -507,11 +508,9 @@ int main(int argc, char **argv)
     if (argc > 1 && !strcmp(argv[1], "worker"))
         return worker();
     const char *device = cb_device_count() > 0 ? "cuda" : "host";
-    int n_large = large(device);
-    CHECK(n_large > 0);
     cb_signals();
-    plan_all(n_large);
-    check_run(device, n_large, !strcmp(device, "host"));
+    plan_all(SMALL);
+    check_run(device, !strcmp(device, "host"));
     check_lanes(device);
     check_no_device();
     return TEST_END();

@@ -163,7 +163,7 @@ check 'only the lost case ran again' equal "$(ids "$work/crash" | wc -l) $(ids "
     "$((lines + 1)) $lines"
 check 'nothing crashed any more' equal "$(grep -c '"status": "crashed"' "$work/crash/result.json")" 0
 
-start 2 --timeout 1 -o "$work/hang"
+start 2 --timeout 4 -o "$work/hang"
 kill -STOP "$(child_of "$background")"
 finish 5
 check 'stopped child' grep -q '"status":"timeout","reason":"no answer in time"' "$work/hang/journal.jsonl"
@@ -301,6 +301,26 @@ expect 4 'wrong' run --resume "$work/wrong"
 expect 4 'verb wrong' claimbench wrong "$work/wrong"
 check 'verb wrong' says 'bad'
 expect 0 'verb wrong of a right result' claimbench wrong "$work/killed"
+
+# a claim, judged when the result is written: 256 rows of 4 entries are about 1024
+claim() { # entries that are more than enough
+    cat > "$work/home/suites/tiny/claims.json" << END
+{ "suite": "tiny", "gpus": {}, "aggregates": [], "claims": [
+  { "id": "tiny.nnz", "claim": "entries", "locator": "text", "provenance": "paper",
+    "metric": ["figure:count/stats/nnz"], "reported": $1, "unit": "", "gpu": null,
+    "statistic": "min", "hardware": false,
+    "rules": { "same": { "type": "less_than", "value": $1 } }, "unknowns": [] } ] }
+END
+}
+claim 100000
+expect 0 'a claim that holds' run --experiment count -o "$work/claim"
+claim 10
+expect 6 'a claim that does not' run --resume "$work/claim" --experiment count
+expect 6 'verb claims' claimbench claims "$work/claim"
+check 'verb claims' says NOT_REPRODUCED
+echo '{' > "$work/home/suites/tiny/claims.json"
+expect 1 'claims that cannot be read' run --resume "$work/claim" --experiment count
+check 'claims that cannot be read' says 'claims.json:'
 
 echo "$passed passed, $failed failed"
 [ $failed = 0 ]
