@@ -12,7 +12,8 @@ set cbrange [0:1]
 if (reverse) {
     set palette defined (0 "#fff7ec", 0.5 "#fdbb84", 0.85 "#d7301f", 1 "#5f0000")
 } else {
-    set palette defined (0 "#5f0000", 0.15 "#d7301f", 0.5 "#fdbb84", 0.8 "#e0f0d0", 1 "#1a7f37")
+    # one ramp of lightness from dark violet to yellow: the same order to every eye, and in grey
+    set palette defined (0 "#440154", 0.25 "#3b528b", 0.5 "#21918c", 0.75 "#5ec962", 1 "#fde725")
 }
 set datafile missing "NaN"
 unset grid
@@ -27,7 +28,7 @@ do for [p = 1:panels] {
     if (p > 1) { set ytics tc rgb "#ffffffff"; unset label 1 }  # row names once
     unset colorbox
     if (p == panels) { set colorbox user origin 0.945, 0.25 size 0.014, 0.5 }
-    dark(z) = reverse ? z > 0.6 : z < 0.25 || z > 0.93
+    dark(z) = reverse ? z > 0.6 : z < 0.6
     bright(z) = dark(z) ? 0xffffff : 0x202020
     shown(z) = z == z ? sprintf("%.2f", z) : ""
     plot panel[p] matrix rowheaders columnheaders using 1:2:3 with image notitle, \
