@@ -1,6 +1,7 @@
 /* impls.c - the table of kernels of spmm, and which problems each covers. */
 #include "host.h"
 #include "kernels.h"
+#include "select.h"
 #include "shape.h"
 
 /* ---- which problems ---- */
@@ -182,6 +183,16 @@ const struct spmm_impl spmm_kernels[] = {
                 .sm_min = 75, .sm_max = 999, .layout = "row",
                 .symbol = "rb_par_row_majorILi4ELb1E" },
       .supports = not_power_of_two, .run = OP_CUDA(spmm_rb_pr_rm_any) },
+
+    /* the choice among them */
+    { .base = { .name = "daspmm_select_paper", .title = "DA-SpMM selected", .role = OP_PAPER,
+                .origin = "DA-SpMM, arXiv 2202.08556, selector: boosted trees over nnz, m k, row "
+                          "deviation and n; trained here, row-major four only: none of the "
+                          "column-major four was the fastest in training",
+                .sm_min = 75, .sm_max = 999, .flags = OP_CHOOSES, .layout = "row" },
+      .supports = spmm_select_supports, .setup = spmm_select_setup,
+      .teardown = spmm_select_teardown, .choice = spmm_select_choice,
+      .run = OP_CUDA(spmm_select_run), .extra_bytes = spmm_select_extra_bytes },
 
     /* the host */
     { .base = { .name = "host_rb", .title = "host RB", .role = OP_OWN,

@@ -8,6 +8,7 @@
 extern const struct cb_op op_spmm;         /* spmm.c */
 extern const struct cb_op op_gemm;         /* gemm.c */
 extern const struct cb_op op_matrix_stats; /* matrix_stats.c */
+extern const struct cb_op op_spmm_select;  /* spmm_select.c */
 extern const struct cb_op op_reported_table; /* reported_table.c */
 
 /* Rows, columns, nnz and row lengths of a matrix; returns the number written. */

@@ -5,7 +5,7 @@
  * the same one.  B and C of the column-major rows are made only if such a row
  * takes part.  All implementations of a case write the same C.
  */
-#include "../../kernels/spmm/spmm.h"
+#include "../../kernels/spmm/select.h"
 
 #include <math.h>
 #include <stddef.h>
@@ -18,6 +18,7 @@
 #include "../data/matrix.h"
 #include "bind.h"
 #include "ops.h"
+#include "selector.h"
 
 enum { TENSOR_VALUES = 1, TENSOR_B = 2 };
 
@@ -130,11 +131,23 @@ static void close_instance(void *instance)
     free(in);
 }
 
+/* A generated matrix is judged by the model that has not seen its family. */
+static int use_selector(const struct matrix *m)
+{
+    const struct selector *s;
+    const struct selector_model *model;
+    if (selector_shipped(&s))
+        return -1;
+    model = s ? selector_unseen(s, strcmp(m->source, "generated") ? "" : m->gen) : NULL;
+    spmm_select_use(model ? &model->tree : NULL);
+    return 0;
+}
+
 static int open_problem(struct cb_context *c, const void *given, void **out)
 {
     const struct spmm_params *q = given;
     *out = NULL;
-    if (matrix_keep(q->matrix))
+    if (matrix_keep(q->matrix) || use_selector(&kept))
         return -1;
     struct instance *in = calloc(1, sizeof *in);
     if (!in)
