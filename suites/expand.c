@@ -137,7 +137,8 @@ int suite_expand(const json_t *grids, const json_t *lists, suite_emit *emit, voi
         int status = all && params ? 0 : cb_error("no memory for a grid");
         if (!status && !json_is_object(grid))
             status = cb_error("must be an object");
-        if (!status && json_object_size(grid) > PARAMETERS_MAX) /* multiply() calls itself for each */
+        /* multiply() calls itself for each */
+        if (!status && json_object_size(grid) > PARAMETERS_MAX)
             status = cb_error("more than %d parameters", PARAMETERS_MAX);
         if (!status)
             json_object_foreach(grid, key, value)

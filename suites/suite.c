@@ -225,7 +225,8 @@ static int add_problems(struct suite *s, struct experiment *e, const json_t *j, 
     json_t *value;
     int status = 0;
     if (!caches)
-        status = json_object_get(j, "cache") ? cb_error_in("'cache'") : cb_error("no memory for cases");
+        status = json_object_get(j, "cache") ? cb_error_in("'cache'")
+                                             : cb_error("no memory for cases");
     else if (!f.seen)
         status = cb_error("no memory for cases");
     if (!status && !json_is_object(problems))
@@ -329,7 +330,8 @@ int suite_parse(json_t *document, const char *name, const char *profile, struct 
              text_of(document, "title", true, s.title, sizeof s.title) ||
              text_of(document, "arxiv", false, s.arxiv, sizeof s.arxiv))
         status = -1;
-    else if (json_object_get(document, "lists") && !json_is_object(json_object_get(document, "lists")))
+    else if (json_object_get(document, "lists") &&
+             !json_is_object(json_object_get(document, "lists")))
         status = cb_error("'lists' must be an object");
     else if (!json_is_array(list))
         status = cb_error("needs a list 'experiments'");

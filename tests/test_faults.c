@@ -358,8 +358,10 @@ struct expected {
 static const struct expected expected[FAULTS] = {
     [GOOD] = { "ok", "ok", "" },
     [SKIPS] = { "wrong", "wrong", "1 of 1000 elements are NaN or Inf" },
-    [TOO_FAR] = { "wrong", "wrong", "out_of_bounds: memory after an allocation of 4000 bytes was written" },
-    [TOO_EARLY] = { "wrong", "wrong", "out_of_bounds: memory before an allocation of 4000 bytes was written" },
+    [TOO_FAR] = { "wrong", "wrong",
+                 "out_of_bounds: memory after an allocation of 4000 bytes was written" },
+    [TOO_EARLY] = { "wrong", "wrong",
+                   "out_of_bounds: memory before an allocation of 4000 bytes was written" },
     [GIVES_NAN] = { "wrong", "wrong", "1 of 1000 elements are NaN or Inf" },
     [KEPT_POINTER] = { "wrong", "wrong", "elements beyond their bound" },
     [KEPT_VALUES] = { "wrong", "wrong", "after timing: " },
@@ -406,7 +408,8 @@ static void check_case(const json_t *lines, int k, int invocation, bool on_host)
     if (setting[k].row == ABLATED)
         CHECK_STR(text(json_object_get(row, "correctness"), "status"), "unchecked");
     if (before != test_failed)
-        printf("    %s #%d: %s: %s\n", id[k], invocation, text(line, "status"), text(line, "reason"));
+        printf("    %s #%d: %s: %s\n", id[k], invocation, text(line, "status"),
+               text(line, "reason"));
 }
 
 static void remove_folder(const char *folder)

@@ -24,7 +24,8 @@ static const struct cb_param params[] = {
     { "file", CB_PATH, offsetof(struct all, file), 0, 0, 0, NULL, false, "" },
     { 0 },
 };
-static const struct cb_op op = { .name = "op", .params = params, .params_size = sizeof(struct all) };
+static const struct cb_op op = { .name = "op", .params = params,
+                                .params_size = sizeof(struct all) };
 
 static int parse(const char *text, struct all *out)
 {
@@ -42,7 +43,8 @@ static void check_params(void)
     char label[CB_ID_MAX];
     CHECK(!parse("{\"n\": 7}", &a));
     CHECK(a.n == 7 && a.x == 2.5 && a.kind == 1 && !a.name[0] && !a.file[0]);
-    CHECK(!parse("{\"file\": \"/a/b.mtx\", \"name\": \"t\", \"kind\": \"round\", \"x\": -1e-3, \"n\": 100}", &a));
+    CHECK(!parse("{\"file\": \"/a/b.mtx\", \"name\": \"t\", \"kind\": \"round\", \"x\": -1e-3, "
+                 "\"n\": 100}", &a));
     CHECK(a.n == 100 && a.x == -1e-3 && a.kind == 0);
     CHECK_STR(a.name, "t");
     CHECK_STR(a.file, "/a/b.mtx");
@@ -96,9 +98,11 @@ static void check_bad_params(void)
     memset(name, 'a', sizeof name);
     for (int path = 0; path < 2; path++) {
         int room = path ? CB_PATH_MAX : CB_TEXT_MAX;
-        snprintf(text, sizeof text, "{\"n\": 1, \"%s\": \"%.*s\"}", path ? "file" : "name", room - 1, name);
+        snprintf(text, sizeof text, "{\"n\": 1, \"%s\": \"%.*s\"}", path ? "file" : "name",
+                 room - 1, name);
         CHECK(!parse(text, &a));
-        snprintf(text, sizeof text, "{\"n\": 1, \"%s\": \"%.*s\"}", path ? "file" : "name", room, name);
+        snprintf(text, sizeof text, "{\"n\": 1, \"%s\": \"%.*s\"}", path ? "file" : "name", room,
+                 name);
         CHECK(parse(text, &a) == -1);
         CHECK(strstr(cb_error_text(), path ? "longer than 511" : "longer than 63"));
     }
@@ -211,7 +215,8 @@ static void check_files(void)
     snprintf(path, sizeof path, "%s/a.json", folder);
     CHECK_STR(read_error(path, ""), "a.json:1: '[' or '{' expected near end of file");
     CHECK_STR(read_error(path, "{\n\"a\": 1,\n}\n"), "a.json:3: string or '}' expected near '}'");
-    CHECK_STR(read_error(path, "{\"a\": 1,\n\"a\": 2}"), "a.json:2: duplicate object key near '\"a\"'");
+    CHECK_STR(read_error(path, "{\"a\": 1,\n\"a\": 2}"),
+              "a.json:2: duplicate object key near '\"a\"'");
     json_t *j = json_pack("{s:i}", "a", 5), *back;
     CHECK(!cb_json_write(path, j, JSON_COMPACT));
     back = cb_json_read(path);
@@ -226,7 +231,8 @@ static void check_files(void)
     CHECK(cb_json_read(below) == NULL);
     snprintf(below, sizeof below, "%s/c", folder);
     CHECK(!mkdir(below, 0777));
-    CHECK(cb_json_write(below, j, 0) == -1 && strstr(cb_error_text(), "cannot be replaced: Is a directory"));
+    CHECK(cb_json_write(below, j, 0) == -1);
+    CHECK(strstr(cb_error_text(), "cannot be replaced: Is a directory"));
     CHECK(cb_json_read(below) == NULL);
     snprintf(want, sizeof want, "%s: cannot be read", below);
     CHECK_STR(cb_error_text(), want);

@@ -72,7 +72,9 @@ static const struct cb_policy policy = { .name = "test", .invocations = 3, .roun
 static json_t *line_with(const struct cb_context *c, const struct settings *s, int invocation,
                          const struct cb_case *out)
 {
-    const struct cb_place where = { "paper", "exp", "paper/exp/n=1/hot", baseline, invocation, 0, 0 };
+    const struct cb_place where = { .paper = "paper", .experiment = "exp",
+                                    .id = "paper/exp/n=1/hot",
+                                    .baseline = baseline, .invocation = invocation };
     return cb_case_json(c, &where, &op, s, out, NULL, NULL);
 }
 
@@ -152,7 +154,8 @@ static void check_states(void)
     CHECK(json_is_null(json_array_get(json_object_get(row(line, 0), "samples_us"), 3)));
     CHECK_STR(text(row(line, 1), "status"), "wrong");
     CHECK_STR(text(row(line, 1), "reason"), "bad");
-    CHECK(!json_object_get(row(line, 1), "time_us") && !json_object_get(row(line, 1), "samples_us"));
+    CHECK(!json_object_get(row(line, 1), "time_us"));
+    CHECK(!json_object_get(row(line, 1), "samples_us"));
     const json_t *r1 = json_object_get(row(line, 1), "correctness");
     CHECK_STR(text(r1, "status"), "fail");
     CHECK(json_is_null(json_object_get(r1, "max_abs")));
@@ -316,7 +319,8 @@ static void check_merge_bad(void)
     out.out[1].r1.bad = 4;
     snprintf(out.out[1].reason, sizeof out.out[1].reason, "4 of 20");
     snprintf(out.reason, sizeof out.reason, "ours: 4 of 20");
-    json_array_append_new(lines, cb_case_lost(&where, &op, &s, CB_HOT, CB_STEADY, CB_CRASHED, "signal"));
+    json_array_append_new(lines, cb_case_lost(&where, &op, &s, CB_HOT, CB_STEADY, CB_CRASHED,
+                                              "signal"));
     json_array_append_new(lines, line_of(1, 8));
     json_array_append_new(lines, line_with(&context, &s, 2, &out));
     cb_case_free(&out);

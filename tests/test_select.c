@@ -131,7 +131,8 @@ static void test_malformed(void)
     refused("'n'], 'rows'", "'n', 'm'], 'rows'",
             "m.json: features: must be nnz, mat_size, std_row, n");
     refused("['host_rb', 'host_eb']", "[]", "m.json: rows: 0 are not from 1 to 8");
-    refused("'host_rb', 'host_eb'", "'host_rb', 'host_xy'", "m.json: rows[1]: spmm has no row 'host_xy'");
+    refused("'host_rb', 'host_eb'", "'host_rb', 'host_xy'",
+            "m.json: rows[1]: spmm has no row 'host_xy'");
     refused("'host_rb', 'host_eb'", "7", "m.json: rows[0]: spmm has no row '(no text)'");
     refused("'host_rb', 'host_eb'", "'rb_sr_cm'",
             "m.json: rows[0]: 'rb_sr_cm' cannot be chosen: a row-major row that chooses nothing is "
@@ -148,9 +149,12 @@ static void test_malformed(void)
     refused("[100.5, 200]", "[100.5, '2']", "m.json: models: all: nnz[1]: must be a number");
     refused("[100.5, 200]", "[200, 100.5]",
             "m.json: models: all: nnz[1]: must be above the one before");
-    refused("[0, 0, 0, 1, 1]", "[0, 0, 0, 1]", "m.json: models: all: cut: has 4 numbers, feature 5");
-    refused("[0, 0, 0, 1, 1]", "[0, 0, 0, 1, 2]", "m.json: models: all: cut[4]: 2 is not from 0 to 1");
-    refused("[0, 0, 0, 1, 1]", "[0, 2, 0, 1, 1]", "m.json: models: all: cut[1]: 2 is not from 0 to 1");
+    refused("[0, 0, 0, 1, 1]", "[0, 0, 0, 1]",
+            "m.json: models: all: cut: has 4 numbers, feature 5");
+    refused("[0, 0, 0, 1, 1]", "[0, 0, 0, 1, 2]",
+            "m.json: models: all: cut[4]: 2 is not from 0 to 1");
+    refused("[0, 0, 0, 1, 1]", "[0, 2, 0, 1, 1]",
+            "m.json: models: all: cut[1]: 2 is not from 0 to 1");
     refused("[0, 0, 0, 1, 1]", "[0, 0, 0, 1.5, 1]",
             "m.json: models: all: cut[3]: must be a whole number");
     refused("[3, 0, -1, -1, -1]", "[3, 4, -1, -1, -1]",
@@ -159,7 +163,7 @@ static void test_malformed(void)
             "m.json: models: all: cut[1]: 0 is not from 0 to -1");
     refused("[3, 0, -1, -1, -1]", "[3, 0, -1, -1, 3]",
             "m.json: models: all: cut[4]: 1 is not from 0 to 0");
-    refused("[3, 0, -1, -1, -1], 'cut': [0, 0, 0, 1, 1]", "[3, 0, -1, -1, 0], 'cut': [0, 0, 0, 1, 1]",
+    refused("-1], 'cut': [0, 0, 0, 1, 1]", "0], 'cut': [0, 0, 0, 1, 1]",
             "m.json: models: all: feature: the tree is not complete");
     refused("[3, 0, -1, -1, -1]", "[3, -1, -1, -1, -1]",
             "m.json: models: all: feature[3]: follows a tree that is complete");
@@ -284,10 +288,11 @@ static json_t *made_up(const char *family, const char *experiment, int n, double
         json_array_append_new(list, timed("rb_sr_cm", 0.5));
     return json_pack("{s:s, s:s, s:s, s:s, s:s, s:{s:s, s:i, s:s}, s:[{s:s, s:s}],"
                      " s:[{s:s, s:i}, {s:s, s:i}, {s:s, s:i}, {s:s, s:i}], s:o}",
-                     "id", "x", "experiment", experiment, "op", "spmm", "cache", "hot", "status", "ok",
-                     "params", "matrix", "x", "n", n, "dtype", "f32", "inputs", "source", "generated",
-                     "gen", family, "figures", "name", "rows", "value", 1000, "name", "cols", "value",
-                     3000, "name", "nnz", "value", 50000, "name", "row_sd", "value", 7,
+                     "id", "x", "experiment", experiment, "op", "spmm", "cache", "hot", "status",
+                     "ok", "params", "matrix", "x", "n", n, "dtype", "f32",
+                     "inputs", "source", "generated", "gen", family,
+                     "figures", "name", "rows", "value", 1000, "name", "cols", "value", 3000,
+                     "name", "nnz", "value", 50000, "name", "row_sd", "value", 7,
                      "implementations", list);
 }
 
@@ -335,7 +340,8 @@ static void test_experiment(void)
     json_array_append_new(cases, made_up("band", "spmm_aa", 8, 9));   /* another experiment */
     json_array_append_new(cases, made_up("road", "spmm", 32, 0.5));   /* another family, best */
     json_t *document = json_pack("{s:s, s:s, s:{}, s:{}, s:[], s:o}", "schema", "claimbench/result",
-                                 "schema_version", "1.0.0", "run", "env", "experiments", "cases", cases);
+                                 "schema_version", "1.0.0", "run", "env", "experiments", "cases",
+                                 cases);
     CHECK(cb_json_write(path, document, 0) == 0);
     json_decref(document);
 

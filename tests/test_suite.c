@@ -86,7 +86,8 @@ static int gives(const char *rest, const char *profile, const char *want)
     json_t *j = document_of("{\"suite\": \"s\", \"title\": \"S\","
                             " \"lists\": {\"n\": [1, \"16:64:*2\"], \"m\": [\"a\", \"b\"]},"
                             " \"experiments\": [{\"id\": \"e\", \"title\": \"E\", \"op\": \"spmm\","
-                            " \"metric\": \"time\", \"implementations\": [\"host_rb\"], %s}]}", rest);
+                            " \"metric\": \"time\", \"implementations\": [\"host_rb\"], "
+                            "%s}]}", rest);
     int status = j ? suite_parse(j, "s", profile, &s) : -1;
     json_decref(j);
     if (status) {
@@ -112,7 +113,8 @@ static void check_grids(void)
     CHECK(gives("\"problems\": {\"smoke\": [{\"matrix\": \"@m\", \"n\": [1, 2]}]}", "smoke",
                 "a,n=1,dtype=f32/hot\na,n=2,dtype=f32/hot\n"
                 "b,n=1,dtype=f32/hot\nb,n=2,dtype=f32/hot"));
-    CHECK(gives("\"problems\": {\"smoke\": [{\"matrix\": \"a\", \"n\": \"@n\", \"dtype\": \"f16\"}]}",
+    CHECK(gives("\"problems\": {\"smoke\": [{\"matrix\": \"a\", \"n\": \"@n\", \"dtype\": "
+                "\"f16\"}]}",
                 "smoke",
                 "a,n=1,dtype=f16/hot\na,n=16,dtype=f16/hot\na,n=32,dtype=f16/hot\n"
                 "a,n=64,dtype=f16/hot"));
@@ -120,15 +122,18 @@ static void check_grids(void)
                 "a,n=1,dtype=f32/hot\na,n=3,dtype=f32/hot\na,n=5,dtype=f32/hot"));
     CHECK(gives("\"problems\": {\"smoke\": [{\"matrix\": \"a\", \"n\": \"3:20:*3\"}]}", "smoke",
                 "a,n=3,dtype=f32/hot\na,n=9,dtype=f32/hot"));
-    CHECK(gives("\"problems\": {\"smoke\": [{\"matrix\": \"a\", \"n\": [\"7:7:*2\", \"7:8:+5\", 9]}]}",
+    CHECK(gives("\"problems\": {\"smoke\": [{\"matrix\": \"a\", \"n\": [\"7:7:*2\", \"7:8:+5\", "
+                "9]}]}",
                 "smoke", "a,n=7,dtype=f32/hot\na,n=9,dtype=f32/hot"));
     /* a step so large that the next value would overflow */
     CHECK(gives("\"problems\": {\"smoke\": [{\"matrix\": \"a\","
-                " \"n\": [\"2:1099511627776:*9000000000000000000\", \"3:4:+9223372036854775807\"]}]}",
+                " \"n\": [\"2:1099511627776:*9000000000000000000\", "
+                "\"3:4:+9223372036854775807\"]}]}",
                 "smoke", "a,n=2,dtype=f32/hot\na,n=3,dtype=f32/hot"));
     /* cache states: of the experiment, of the problem, twice the same */
     CHECK(gives("\"cache\": [\"hot\", \"cold\"], \"problems\": {\"smoke\":"
-                " [{\"matrix\": \"a\", \"n\": 1}, {\"matrix\": \"a\", \"n\": 1, \"cache\": \"cold\"},"
+                " [{\"matrix\": \"a\", \"n\": 1}, {\"matrix\": \"a\", \"n\": 1, \"cache\": "
+                "\"cold\"},"
                 " {\"matrix\": \"b\", \"n\": 1, \"cache\": [\"coldw\", \"hot\"]}]}", "smoke",
                 "a,n=1,dtype=f32/hot\na,n=1,dtype=f32/cold\n"
                 "b,n=1,dtype=f32/coldw\nb,n=1,dtype=f32/hot"));
@@ -180,11 +185,15 @@ static int group_gives(const char *groups, const char *want)
 
 static void check_groups(void)
 {
-    CHECK(group_gives("\"g\": {\"members\": [\"host_eb\", \"host_rb\", \"host_eb\"]}", "host_eb host_rb"));
-    CHECK(group_gives("\"g\": {\"prefix\": \"host_\", \"note\": \"all of them\"}", "host_rb host_eb"));
-    CHECK(group_gives("\"g\": {\"members\": [\"@h\", \"ref_csr\", \"@i\"]}, \"h\": {\"members\": [\"host_eb\"]},"
+    CHECK(group_gives("\"g\": {\"members\": [\"host_eb\", \"host_rb\", \"host_eb\"]}",
+                      "host_eb host_rb"));
+    CHECK(group_gives("\"g\": {\"prefix\": \"host_\", \"note\": \"all of them\"}",
+                      "host_rb host_eb"));
+    CHECK(group_gives("\"g\": {\"members\": [\"@h\", \"ref_csr\", \"@i\"]}, \"h\": {\"members\": "
+                      "[\"host_eb\"]},"
                       " \"i\": {\"prefix\": \"host_\"}", "host_eb ref_csr host_rb"));
-    CHECK(group_gives("\"g\": {\"members\": [\"ref_csr\"], \"prefix\": \"host_e\"}", "ref_csr host_eb"));
+    CHECK(group_gives("\"g\": {\"members\": [\"ref_csr\"], \"prefix\": \"host_e\"}",
+                      "ref_csr host_eb"));
     CHECK(group_gives("\"g\": {\"prefix\": \"host_\", \"role\": \"own\"}", "host_rb host_eb"));
     CHECK(group_gives("\"g\": {\"role\": \"reference\"}", "ref_csr"));
     CHECK(group_gives("\"g\": {\"members\": [\"@h\"], \"layout\": \"column\"}, \"h\":"
@@ -193,7 +202,8 @@ static void check_groups(void)
     CHECK(group_gives("\"g\": {\"prefix\": \"rb_\", \"role\": \"paper\", \"layout\": \"column\"}",
                       "rb_sr_cm rb_pr_cm"));
     /* a row without a layout belongs to both */
-    CHECK(group_gives("\"g\": {\"members\": [\"cusparse_spmv_coo_alg1\", \"rb_sr_cm\"], \"layout\": \"row\"}",
+    CHECK(group_gives("\"g\": {\"members\": [\"cusparse_spmv_coo_alg1\", \"rb_sr_cm\"], "
+                      "\"layout\": \"row\"}",
                       "cusparse_spmv_coo_alg1"));
 }
 
@@ -201,11 +211,15 @@ static void check_fields(void)
 {
     struct suite s;
     json_t *j = document_of(
-        "{\"suite\": \"s\", \"title\": \"S\", \"arxiv\": \"2202.08556\", \"groups\": {\"h\": {\"prefix\": \"host_\"}},"
-        " \"experiments\": [{\"id\": \"one\", \"title\": \"One\", \"where\": null, \"op\": \"spmm\","
+        "{\"suite\": \"s\", \"title\": \"S\", \"arxiv\": \"2202.08556\", \"groups\": {\"h\": "
+        "{\"prefix\": \"host_\"}},"
+        " \"experiments\": [{\"id\": \"one\", \"title\": \"One\", \"where\": null, \"op\": "
+        "\"spmm\","
         " \"metric\": \"speedup\", \"baseline\": \"h\", \"figure\": \"bars\", \"aa\": \"host_eb\","
-        " \"implementations\": [\"@h\"], \"problems\": {\"smoke\": [{\"matrix\": \"a\", \"n\": 5}]}},"
-        " {\"id\": \"two\", \"title\": \"Two\", \"op\": \"matrix_stats\", \"metric\": \"figure:nnz\","
+        " \"implementations\": [\"@h\"], \"problems\": {\"smoke\": [{\"matrix\": \"a\", \"n\": "
+        "5}]}},"
+        " {\"id\": \"two\", \"title\": \"Two\", \"op\": \"matrix_stats\", \"metric\": "
+        "\"figure:nnz\","
         " \"implementations\": [\"stats\"], \"cache\": [\"hot\", \"cold\"],"
         " \"problems\": {\"smoke\": [{\"matrix\": \"%s\"}]}}]}", "a");
     int status = suite_parse(j, "s", "smoke", &s);
@@ -266,7 +280,8 @@ static void check_own(void)
     CHECK(found > 0);
     struct suite s;
     CHECK(suite_load("suites/no_such_suite", "smoke", &s) == -1);
-    CHECK_STR(cb_error_text(), "suites/no_such_suite/experiments.json: cannot be opened: No such file or directory");
+    CHECK_STR(cb_error_text(),
+              "suites/no_such_suite/experiments.json: cannot be opened: No such file or directory");
 }
 
 /* ---- bad ones: a folder per case, the input and the message it must give ---- */
@@ -365,7 +380,8 @@ static void check_no_memory(void)
         bool fine = status ? strstr(cb_error_text(), "no memory") || strstr(cb_error_text(), path)
                            : taken >= n;
         if ((!fine || live) && bad++ < 10)
-            printf("allocation %ld of %ld: %d, '%s', %ld live\n", i, n, status, cb_error_text(), live);
+            printf("allocation %ld of %ld: %d, '%s', %ld live\n", i, n, status, cb_error_text(),
+                   live);
     }
     fail_at = 0;
     CHECK(bad == 0);

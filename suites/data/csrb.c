@@ -24,6 +24,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <zlib.h>
 
 #include "../../harness/error.h"
@@ -159,7 +160,9 @@ int matrix_save_csrb(const struct matrix *m, const char *path)
     w.failed |= fseek(w.f, 0, SEEK_SET) || fwrite(header, HEADER, 1, w.f) != 1;
     w.failed |= fclose(w.f) != 0;
     if (w.failed) {
-        remove(path); /* half a file is worse than none */
+        struct stat kind; /* half a file is worse than none; a device is no file of ours */
+        if (!lstat(path, &kind) && S_ISREG(kind.st_mode))
+            remove(path);
         cb_error("%s: not written whole", path);
         goto done;
     }
