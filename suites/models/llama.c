@@ -1,0 +1,596 @@
+/*
+ * llama.c - the forward pass of a Llama-family model on the host, in FP32.
+ *
+ * Tokens go through the layers in pieces of up to CHUNK, so that scratch memory does
+ * not grow with the sequence.  Products are OpenBLAS's with one thread each; OpenMP
+ * gives out blocks of output channels, and heads.  That way weights are decoded right
+ * before their use, by who uses them, no result depends on the number of threads, and
+ * no second pool of threads waits beside OpenMP's.  Bound by sgemm for pieces, by
+ * reading the weights once per token for single tokens.
+ *
+ * Keys and values of a layer lie by head, so that a head's are one matrix:
+ *
+ *     key, value   [layer][kv_head][capacity][head_dim]
+ *
+ * and the queries of one kv head's group of heads are rows of one product:
+ *
+ *     scores [m][capacity] = q [m][head_dim] keys^T, per head, then masked
+ */
+#include "llama.h"
+
+#include <cblas.h>
+#include <limits.h>
+#include <math.h>
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../harness/error.h"
+
+enum {
+    CHUNK = 256,       /* tokens at a time: enough rows for sgemm to run at its speed */
+    BLOCK = 128,       /* output channels at a time: 2 MB if 4096 wide, about a core's cache */
+    SMALL = 1 << 18,   /* products of so many multiplications take no longer in one thread */
+    LOGITS = 1 << 22   /* logits at a time, 16 MB */
+};
+
+static void *take(size_t count, size_t size)
+{
+    size_t bytes;
+    if (__builtin_mul_overflow(count, size, &bytes) || bytes > PTRDIFF_MAX) {
+        cb_error("no memory for %zu x %zu bytes", count, size);
+        return NULL;
+    }
+    void *p = malloc(bytes ? bytes : 1);
+    if (!p)
+        cb_error("no memory for %zu bytes", bytes);
+    return p;
+}
+
+/* What openblas_set_num_threads has to bring back. */
+static int one_blas_thread(void)
+{
+    const int threads = openblas_get_num_threads();
+    openblas_set_num_threads(1);
+    return threads;
+}
+
+/* ---- linear layers ---- */
+
+/* Channels j ... j + count - 1 of y, from their rows of the matrix. */
+static void product(const struct llama_linear *l, const float *w, int j, int count,
+                    const float *x, int m, float *y)
+{
+    if (m == 1)
+        cblas_sgemv(CblasRowMajor, CblasNoTrans, count, l->k, 1, w, l->k, x, 1, 0, y + j, 1);
+    else
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, m, count, l->k, 1, x, l->k, w, l->k,
+                    0, y + j, l->n);
+    if (l->bias)
+        for (int i = 0; i < m; i++)
+            for (int c = j; c < j + count; c++)
+                y[(size_t)i * (size_t)l->n + (size_t)c] += l->bias[c];
+}
+
+int llama_apply(const struct llama_linear *l, const float *x, int m, float *y)
+{
+    const size_t k = (size_t)l->k, piece = BLOCK * k;
+    const bool parallel = (double)m * l->n * l->k > SMALL;
+    const int threads = parallel ? omp_get_max_threads() : 1;
+    float *decoded = NULL;
+    if (!l->dense && !(decoded = take((size_t)threads * piece, sizeof *decoded)))
+        return -1;
+    const int blas = one_blas_thread();
+#pragma omp parallel for schedule(dynamic) num_threads(threads)
+    for (int j = 0; j < l->n; j += BLOCK) {
+        const int count = l->n - j < BLOCK ? l->n - j : BLOCK;
+        const float *w = l->dense ? l->dense + (size_t)j * k : NULL;
+        if (!w) {
+            float *mine = decoded + (size_t)omp_get_thread_num() * piece;
+            tensor_rows(&l->w, j, count, mine);
+            w = mine;
+        }
+        product(l, w, j, count, x, m, y);
+    }
+    openblas_set_num_threads(blas);
+    free(decoded);
+    return 0;
+}
+
+float *llama_dense(struct llama_linear *l)
+{
+    if (l->own)
+        return l->own;
+    float *w = take((size_t)l->n * (size_t)l->k, sizeof *w);
+    if (!w)
+        return NULL;
+    tensor_rows(&l->w, 0, l->n, w);
+    l->dense = l->own = w;
+    return w;
+}
+
+static float *vector(const struct tensor *t)
+{
+    float *v = take((size_t)t->cols, sizeof *v);
+    if (v)
+        tensor_rows(t, 0, 1, v);
+    return v;
+}
+
+static int open_linear(const struct tensor *w, const struct tensor *bias, bool resident,
+                       struct llama_linear *out)
+{
+    *out = (struct llama_linear){ .n = w->rows, .k = w->cols, .w = *w, .apply = llama_apply };
+    /* A mapped FP32 matrix is used where it lies, if the file happens to align it. */
+    if (w->dtype == TENSOR_F32 && (uintptr_t)w->data % _Alignof(float) == 0)
+        out->dense = w->data;
+    else if (resident && !llama_dense(out))
+        return -1;
+    if (bias->dtype != TENSOR_NONE && !(out->bias = vector(bias)))
+        return -1;
+    return 0;
+}
+
+/* ---- the model ---- */
+
+/* Llama 3 keeps what turns more than rope_high times within the original context,
+ * slows what turns less than rope_low times by the factor, and blends between. */
+static double scaled(const struct llama_config *c, double frequency)
+{
+    if (c->rope_scaling == ROPE_LINEAR)
+        return frequency / c->rope_factor;
+    if (c->rope_scaling == ROPE_LLAMA3) {
+        const double turns = c->rope_original * frequency / (2 * acos(-1));
+        double keep = (turns - c->rope_low) / (c->rope_high - c->rope_low);
+        keep = keep < 0 ? 0 : keep > 1 ? 1 : keep;
+        return frequency * (keep + (1 - keep) / c->rope_factor);
+    }
+    return frequency;
+}
+
+static int set_frequencies(const struct checkpoint *c, struct llama *m)
+{
+    const int pairs = c->config.head_dim / 2;
+    float *factor = NULL;
+    m->frequency = take((size_t)pairs, sizeof *m->frequency);
+    if (!m->frequency)
+        return -1;
+    if (c->rope_factors.dtype != TENSOR_NONE && !(factor = vector(&c->rope_factors)))
+        return -1;
+    for (int i = 0; i < pairs; i++) {
+        const double plain = pow(c->config.rope_theta, -2.0 * i / c->config.head_dim);
+        m->frequency[i] = scaled(&c->config, plain) / (factor ? (double)factor[i] : 1.0);
+    }
+    free(factor);
+    return 0;
+}
+
+int llama_open(const struct checkpoint *c, bool resident, struct llama *out)
+{
+    static const enum checkpoint_slot bias[SLOTS] = {
+        [SLOT_Q] = SLOT_Q_BIAS, [SLOT_K] = SLOT_K_BIAS, [SLOT_V] = SLOT_V_BIAS
+    };
+    static const enum checkpoint_slot linear[] = { SLOT_Q,    SLOT_K,  SLOT_V,   SLOT_O,
+                                                   SLOT_GATE, SLOT_UP, SLOT_DOWN };
+    const struct tensor absent = { 0 };
+    *out = (struct llama){ .config = c->config, .checkpoint = c };
+    out->layer = calloc((size_t)c->config.layers, sizeof *out->layer);
+    if (!out->layer) {
+        cb_error("%s: no memory for %d layers", c->name, c->config.layers);
+        goto failed;
+    }
+    if (set_frequencies(c, out) || !(out->norm = vector(&c->norm)) ||
+        open_linear(&c->output, &absent, resident, &out->output))
+        goto failed;
+    for (int i = 0; i < c->config.layers; i++) {
+        struct llama_layer *l = &out->layer[i];
+        const struct tensor *t = c->layer[i];
+        if (!(l->attn_norm = vector(&t[SLOT_ATTN_NORM])) ||
+            !(l->ffn_norm = vector(&t[SLOT_FFN_NORM])))
+            goto failed;
+        for (size_t s = 0; s < sizeof linear / sizeof *linear; s++)
+            if (open_linear(&t[linear[s]], bias[linear[s]] ? &t[bias[linear[s]]] : &absent,
+                            resident, &l->linear[linear[s]]))
+                goto failed;
+    }
+    return 0;
+failed:
+    llama_close(out);
+    return cb_error_in("%s", c->name);
+}
+
+static void close_linear(struct llama_linear *l)
+{
+    free(l->own);
+    free(l->bias);
+}
+
+void llama_close(struct llama *m)
+{
+    if (!m)
+        return;
+    for (int i = 0; m->layer && i < m->config.layers; i++) {
+        free(m->layer[i].attn_norm);
+        free(m->layer[i].ffn_norm);
+        for (int s = 0; s < SLOTS; s++)
+            close_linear(&m->layer[i].linear[s]);
+    }
+    close_linear(&m->output);
+    free(m->layer);
+    free(m->norm);
+    free(m->frequency);
+    *m = (struct llama){ 0 };
+}
+
+/* ---- state ---- */
+
+struct llama_state {
+    const struct llama *model;
+    int capacity, position;
+    int chunk;            /* tokens at a time */
+    int rows;             /* of logits at a time */
+    float *key, *value;   /* [layers][kv_heads][capacity][head_dim] */
+    float *cosine, *sine; /* [chunk][head_dim/2] of the tokens being fed */
+    float *x, *h;         /* [chunk][dim] */
+    float *q, *mixed;     /* [chunk][heads][head_dim] */
+    float *k, *v;         /* [chunk][kv_heads][head_dim] */
+    float *gate, *up;     /* [chunk][hidden] */
+    int threads;
+    float *scores;        /* [threads][chunk][capacity] */
+    float *logits;        /* [rows][vocab] */
+};
+
+void llama_end(struct llama_state *s)
+{
+    if (!s)
+        return;
+    float *all[] = { s->key, s->value, s->cosine, s->sine, s->x,      s->h,     s->q,
+                     s->mixed, s->k,   s->v,      s->gate, s->up, s->scores, s->logits };
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        free(all[i]);
+    free(s);
+}
+
+struct llama_state *llama_begin(const struct llama *m, int capacity)
+{
+    const struct llama_config *c = &m->config;
+    const size_t q = (size_t)c->heads * (size_t)c->head_dim;
+    const size_t kv = (size_t)c->kv_heads * (size_t)c->head_dim;
+    if (capacity < 1 || capacity > c->context) {
+        cb_error("%s: a sequence of %d tokens; the model takes 1 to %d", m->checkpoint->name,
+                 capacity, c->context);
+        return NULL;
+    }
+    struct llama_state *s = calloc(1, sizeof *s);
+    if (!s) {
+        cb_error("no memory");
+        return NULL;
+    }
+    s->model = m;
+    s->capacity = capacity;
+    s->chunk = capacity < CHUNK ? capacity : CHUNK;
+    s->threads = omp_get_max_threads() < c->heads ? omp_get_max_threads() : c->heads;
+    s->rows = LOGITS / c->vocab < 1 ? 1 : LOGITS / c->vocab > s->chunk ? s->chunk
+                                                                       : LOGITS / c->vocab;
+    const size_t n = (size_t)s->chunk, kept = (size_t)c->layers * (size_t)capacity * kv;
+    if (!(s->key = take(kept, sizeof(float))) || !(s->value = take(kept, sizeof(float))) ||
+        !(s->cosine = take(n * (size_t)c->head_dim / 2, sizeof(float))) ||
+        !(s->sine = take(n * (size_t)c->head_dim / 2, sizeof(float))) ||
+        !(s->x = take(n * (size_t)c->dim, sizeof(float))) ||
+        !(s->h = take(n * (size_t)c->dim, sizeof(float))) ||
+        !(s->q = take(n * q, sizeof(float))) || !(s->mixed = take(n * q, sizeof(float))) ||
+        !(s->k = take(n * kv, sizeof(float))) || !(s->v = take(n * kv, sizeof(float))) ||
+        !(s->gate = take(n * (size_t)c->hidden, sizeof(float))) ||
+        !(s->up = take(n * (size_t)c->hidden, sizeof(float))) ||
+        !(s->scores = take((size_t)s->threads * n * (size_t)capacity, sizeof(float))) ||
+        !(s->logits = take((size_t)s->rows * (size_t)c->vocab, sizeof(float)))) {
+        llama_end(s);
+        return NULL;
+    }
+    return s;
+}
+
+void llama_rewind(struct llama_state *s)
+{
+    s->position = 0;
+}
+
+int llama_position(const struct llama_state *s)
+{
+    return s->position;
+}
+
+/* ---- the parts of a layer ---- */
+
+/* y = x / sqrt(mean(x^2) + eps) * gain, row by row. */
+static void rmsnorm(const float *x, const float *gain, double eps, int m, int dim, float *y)
+{
+#pragma omp parallel for if ((long)m * dim > 1 << 16)
+    for (int i = 0; i < m; i++) {
+        const float *row = x + (size_t)i * (size_t)dim;
+        float *to = y + (size_t)i * (size_t)dim;
+        double sum = 0;
+        for (int c = 0; c < dim; c++)
+            sum += (double)row[c] * (double)row[c];
+        const float scale = (float)(1 / sqrt(sum / dim + eps));
+        for (int c = 0; c < dim; c++)
+            to[c] = row[c] * scale * gain[c];
+    }
+}
+
+static void set_angles(struct llama_state *s, int m)
+{
+    const int pairs = s->model->config.head_dim / 2;
+    for (int i = 0; i < m; i++)
+        for (int p = 0; p < pairs; p++) {
+            const double angle = (s->position + i) * s->model->frequency[p];
+            s->cosine[(size_t)i * (size_t)pairs + (size_t)p] = (float)cos(angle);
+            s->sine[(size_t)i * (size_t)pairs + (size_t)p] = (float)sin(angle);
+        }
+}
+
+static void rotate(const struct llama_state *s, float *x, int m, int heads)
+{
+    const int size = s->model->config.head_dim, pairs = size / 2;
+    const bool halves = s->model->config.rope_halves;
+    const int step = halves ? 1 : 2, apart = halves ? pairs : 1;
+#pragma omp parallel for if ((long)m * heads * size > 1 << 16)
+    for (int i = 0; i < m; i++) {
+        const float *c = s->cosine + (size_t)i * (size_t)pairs;
+        const float *n = s->sine + (size_t)i * (size_t)pairs;
+        for (int h = 0; h < heads; h++) {
+            float *head = x + ((size_t)i * (size_t)heads + (size_t)h) * (size_t)size;
+            for (int p = 0; p < pairs; p++) {
+                float *a = head + p * step, *b = a + apart;
+                const float a0 = *a, b0 = *b;
+                *a = a0 * c[p] - b0 * n[p];
+                *b = a0 * n[p] + b0 * c[p];
+            }
+        }
+    }
+}
+
+static float *kept(const struct llama_state *s, float *cache, int layer, int head)
+{
+    const struct llama_config *c = &s->model->config;
+    return cache + ((size_t)layer * (size_t)c->kv_heads + (size_t)head) * (size_t)s->capacity *
+                       (size_t)c->head_dim;
+}
+
+static void keep(const struct llama_state *s, int layer, int m)
+{
+    const struct llama_config *c = &s->model->config;
+    const size_t size = (size_t)c->head_dim, bytes = size * sizeof(float);
+    for (int h = 0; h < c->kv_heads; h++)
+        for (int i = 0; i < m; i++) {
+            const size_t from = ((size_t)i * (size_t)c->kv_heads + (size_t)h) * size;
+            const size_t to = (size_t)(s->position + i) * size;
+            memcpy(kept(s, s->key, layer, h) + to, s->k + from, bytes);
+            memcpy(kept(s, s->value, layer, h) + to, s->v + from, bytes);
+        }
+}
+
+/* Softmax over what row i sees; what it does not see becomes 0. */
+static void softmax_seen(const struct llama_state *s, float *row, int i, int tokens)
+{
+    const int window = s->model->config.window;
+    const int end = s->position + i + 1, start = window && end > window ? end - window : 0;
+    float top = row[start], sum = 0;
+    for (int j = start + 1; j < end; j++)
+        top = row[j] > top ? row[j] : top;
+    for (int j = start; j < end; j++)
+        sum += row[j] = expf(row[j] - top);
+    for (int j = start; j < end; j++)
+        row[j] *= 1 / sum;
+    memset(row, 0, (size_t)start * sizeof *row);
+    memset(row + end, 0, (size_t)(tokens - end) * sizeof *row);
+}
+
+static void attend_head(const struct llama_state *s, int layer, int h, int m, float *scores)
+{
+    const struct llama_config *c = &s->model->config;
+    const int size = c->head_dim, width = c->heads * size, tokens = s->position + m;
+    const int kv = h / (c->heads / c->kv_heads);
+    const float *key = kept(s, s->key, layer, kv), *value = kept(s, s->value, layer, kv);
+    const size_t at = (size_t)h * (size_t)size;
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, m, tokens, size,
+                (float)(1 / sqrt(size)), s->q + at, width, key, size, 0, scores, s->capacity);
+    for (int i = 0; i < m; i++)
+        softmax_seen(s, scores + (size_t)i * (size_t)s->capacity, i, tokens);
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, m, size, tokens, 1, scores,
+                s->capacity, value, size, 0, s->mixed + at, width);
+}
+
+static void attend(const struct llama_state *s, int layer, int m)
+{
+    const size_t part = (size_t)s->chunk * (size_t)s->capacity;
+    const int blas = one_blas_thread();
+#pragma omp parallel for schedule(dynamic) num_threads(s->threads)
+    for (int h = 0; h < s->model->config.heads; h++)
+        attend_head(s, layer, h, m, s->scores + (size_t)omp_get_thread_num() * part);
+    openblas_set_num_threads(blas);
+}
+
+static void add_to(float *x, const float *y, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] += y[i];
+}
+
+static void silu_times(float *gate, const float *up, size_t n)
+{
+#pragma omp parallel for if (n > 1 << 14)
+    for (size_t i = 0; i < n; i++)
+        gate[i] = gate[i] / (1 + expf(-gate[i])) * up[i];
+}
+
+static int apply(const struct llama_linear *l, const float *x, int m, float *y)
+{
+    return l->apply(l, x, m, y);
+}
+
+static int run_layer(struct llama_state *s, int layer, int m)
+{
+    const struct llama *model = s->model;
+    const struct llama_config *c = &model->config;
+    const struct llama_layer *l = &model->layer[layer];
+    const struct llama_linear *w = l->linear;
+    const size_t n = (size_t)m * (size_t)c->dim;
+    rmsnorm(s->x, l->attn_norm, c->norm_eps, m, c->dim, s->h);
+    if (apply(&w[SLOT_Q], s->h, m, s->q) || apply(&w[SLOT_K], s->h, m, s->k) ||
+        apply(&w[SLOT_V], s->h, m, s->v))
+        return -1;
+    rotate(s, s->q, m, c->heads);
+    rotate(s, s->k, m, c->kv_heads);
+    if (model->after_rope && model->after_rope(model->context, layer, m, s->q, s->k, s->v))
+        return -1;
+    keep(s, layer, m);
+    attend(s, layer, m);
+    if (apply(&w[SLOT_O], s->mixed, m, s->h))
+        return -1;
+    add_to(s->x, s->h, n);
+    rmsnorm(s->x, l->ffn_norm, c->norm_eps, m, c->dim, s->h);
+    if (apply(&w[SLOT_GATE], s->h, m, s->gate) || apply(&w[SLOT_UP], s->h, m, s->up))
+        return -1;
+    silu_times(s->gate, s->up, (size_t)m * (size_t)c->hidden);
+    if (apply(&w[SLOT_DOWN], s->gate, m, s->h))
+        return -1;
+    add_to(s->x, s->h, n);
+    return 0;
+}
+
+/* Up to a chunk of tokens, whose last hidden states, normed, are left in h. */
+static int run(struct llama_state *s, const int *token, int m)
+{
+    const struct llama *model = s->model;
+    const struct llama_config *c = &model->config;
+    for (int i = 0; i < m; i++)
+        tensor_rows(&model->checkpoint->embedding, token[i], 1,
+                    s->x + (size_t)i * (size_t)c->dim);
+    set_angles(s, m);
+    for (int l = 0; l < c->layers; l++)
+        if (run_layer(s, l, m))
+            return -1;
+    rmsnorm(s->x, model->norm, c->norm_eps, m, c->dim, s->h);
+    s->position += m;
+    return 0;
+}
+
+static int check(const struct llama_state *s, const int *token, int n)
+{
+    const char *name = s->model->checkpoint->name;
+    if (n < 1 || n > s->capacity - s->position)
+        return cb_error("%s: %d tokens after %d, but room for %d", name, n, s->position,
+                        s->capacity);
+    for (int i = 0; i < n; i++)
+        if (token[i] < 0 || token[i] >= s->model->config.vocab)
+            return cb_error("%s: token %d at %d; the vocabulary has %d", name, token[i], i,
+                            s->model->config.vocab);
+    return 0;
+}
+
+int llama_feed(struct llama_state *s, const int *token, int n, float *logits)
+{
+    if (check(s, token, n))
+        return -1;
+    int m = 0;
+    for (int at = 0; at < n; at += m) {
+        m = n - at < s->chunk ? n - at : s->chunk;
+        if (run(s, token + at, m))
+            return -1;
+    }
+    const float *last = s->h + (size_t)(m - 1) * (size_t)s->model->config.dim;
+    return logits ? apply(&s->model->output, last, 1, logits) : 0;
+}
+
+int llama_each(struct llama_state *s, const int *token, int n, llama_see *see, void *context)
+{
+    const struct llama_config *c = &s->model->config;
+    if (check(s, token, n))
+        return -1;
+    for (int at = 0, m; at < n; at += m) {
+        const int before = s->position;
+        m = n - at < s->chunk ? n - at : s->chunk;
+        if (run(s, token + at, m))
+            return -1;
+        for (int i = 0, rows; i < m; i += rows) {
+            rows = m - i < s->rows ? m - i : s->rows;
+            if (apply(&s->model->output, s->h + (size_t)i * (size_t)c->dim, rows, s->logits))
+                return -1;
+            for (int r = 0; r < rows; r++) {
+                const int status =
+                    see(context, before + i + r, s->logits + (size_t)r * (size_t)c->vocab);
+                if (status)
+                    return status;
+            }
+        }
+    }
+    return 0;
+}
+
+/* ---- what is measured ---- */
+
+double llama_log_prob(const float *logits, int vocab, int token)
+{
+    float top = logits[0];
+    double sum = 0;
+    for (int i = 1; i < vocab; i++)
+        top = logits[i] > top ? logits[i] : top;
+    for (int i = 0; i < vocab; i++)
+        sum += (double)expf(logits[i] - top);
+    return (double)(logits[token] - top) - log(sum);
+}
+
+struct score {
+    const int *token;
+    int n, vocab;
+    double *log_prob;
+};
+
+static int see_score(void *context, int position, const float *logits)
+{
+    const struct score *s = context;
+    if (position + 1 < s->n)
+        s->log_prob[position + 1] = llama_log_prob(logits, s->vocab, s->token[position + 1]);
+    return 0;
+}
+
+int llama_score(const struct llama *m, const int *token, int n, double *log_prob)
+{
+    struct score score = { token, n, m->config.vocab, log_prob };
+    struct llama_state *s = llama_begin(m, n);
+    if (!s)
+        return -1;
+    log_prob[0] = 0;
+    const int status = llama_each(s, token, n, see_score, &score);
+    llama_end(s);
+    return status;
+}
+
+int llama_greedy(const struct llama *m, const int *token, int n, int count, int *out)
+{
+    const int vocab = m->config.vocab;
+    if (count < 1)
+        return 0;
+    if (n < 1 || n > INT_MAX - count)
+        return cb_error("%s: %d tokens to continue by %d", m->checkpoint->name, n, count);
+    struct llama_state *s = llama_begin(m, n + count - 1); /* the last is not fed */
+    float *logits = take((size_t)vocab, sizeof *logits);
+    int status = -1;
+    if (!s || !logits || llama_feed(s, token, n, logits))
+        goto done;
+    for (int i = 0; i < count; i++) {
+        int best = 0;
+        for (int j = 1; j < vocab; j++)
+            if (logits[j] > logits[best])
+                best = j;
+        out[i] = best;
+        if (i + 1 < count && llama_feed(s, &best, 1, logits))
+            goto done;
+    }
+    status = 0;
+done:
+    free(logits);
+    llama_end(s);
+    return status;
+}
