@@ -229,6 +229,29 @@ int cb_policy_set(struct cb_policy *p, const char *key, const char *value)
     return cb_error("policy has no '%s'", key);
 }
 
+/* ---- members ---- */
+
+const char *cb_json_text(const json_t *object, const char *key)
+{
+    const char *s = json_string_value(json_object_get(object, key));
+    return s ? s : "";
+}
+
+int cb_json_known_keys(const json_t *object, const char *const *known)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)object, key, value)
+    {
+        int i = 0;
+        while (known[i] && strcmp(known[i], key))
+            i++;
+        if (!known[i])
+            return cb_error("there is no key '%s'", key);
+    }
+    return 0;
+}
+
 /* ---- files ---- */
 
 json_t *cb_json_read(const char *path)

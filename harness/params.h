@@ -26,6 +26,11 @@ json_t *cb_policy_to_json(const struct cb_policy *p);
 /* One field from text, as a command line gives it. 0 or -1. */
 int cb_policy_set(struct cb_policy *p, const char *key, const char *value);
 
+/* Text of a member; "" if there is none or it is no text. */
+const char *cb_json_text(const json_t *object, const char *key);
+/* Are all keys of the object among known, ended by NULL? 0 or -1. */
+int cb_json_known_keys(const json_t *object, const char *const *known);
+
 /* A whole file; errors name FILE:LINE. NULL with cb_error set.  Refuses duplicate keys. */
 json_t *cb_json_read(const char *path);
 /* Writes to PATH.new and renames: an interrupted write leaves the old file. */

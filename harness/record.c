@@ -505,12 +505,6 @@ static int keep_samples(struct store *s, const json_t *list, json_t *parts)
     return 0;
 }
 
-static const char *string_of(const json_t *o, const char *key)
-{
-    const char *s = json_string_value(json_object_get(o, key));
-    return s ? s : "";
-}
-
 static double real_of(const json_t *o, const char *key)
 {
     return json_number_value(json_object_get(o, key));
@@ -521,7 +515,7 @@ static double ceiling_of(const json_t *ceilings, const char *id)
     size_t i;
     json_t *c;
     json_array_foreach((json_t *)ceilings, i, c)
-        if (!strcmp(string_of(c, "id"), id))
+        if (!strcmp(cb_json_text(c, "id"), id))
             return real_of(c, "value");
     return 0;
 }
@@ -530,7 +524,7 @@ static double ceiling_of(const json_t *ceilings, const char *id)
  * measured ceilings, over the time taken. */
 static json_t *speed_of_light(const json_t *work, const json_t *ceilings, bool in_l2, double us)
 {
-    const char *peak = string_of(work, "peak");
+    const char *peak = cb_json_text(work, "peak");
     double bandwidth = ceiling_of(ceilings, in_l2 ? "l2_read" : "dram_read");
     double rate = peak[0] ? ceiling_of(ceilings, peak) : 0;
     double memory = bandwidth > 0 ? real_of(work, "bytes_min") / bandwidth * 1e6 : 0;
@@ -546,7 +540,7 @@ static void worse_correctness(json_t *into, const json_t *c)
 {
     if (!c)
         return;
-    const char *const status = string_of(c, "status");
+    const char *const status = cb_json_text(c, "status");
     if (!strcmp(status, "fail"))
         put(into, "status", json_string(status));
     static const char *const and[] = { "post_check", "deterministic" };
@@ -588,7 +582,7 @@ static int merge_row(json_t *row, const json_t *lines, size_t index, const json_
         const json_t *r = json_array_get(json_object_get(line, "implementations"), index);
         const json_t *t = json_object_get(r, "time_us");
         if (i > 0) {
-            if (strcmp(string_of(r, "status"), "ok") && !strcmp(string_of(row, "status"), "ok")) {
+            if (strcmp(cb_json_text(r, "status"), "ok") && !strcmp(cb_json_text(row, "status"), "ok")) {
                 json_object_set(row, "status", json_object_get(r, "status"));
                 json_object_set(row, "reason", json_object_get(r, "reason"));
             }
@@ -618,7 +612,7 @@ static int merge_row(json_t *row, const json_t *lines, size_t index, const json_
             return -1;
     }
     json_object_del(row, "samples_us");
-    if (!count || strcmp(string_of(row, "status"), "ok")) {
+    if (!count || strcmp(cb_json_text(row, "status"), "ok")) {
         json_object_del(row, "time_us"); /* what is wrong once has no time */
         json_decref(medians);
         json_decref(parts);
@@ -661,13 +655,13 @@ static json_t *merge_case(json_t *lines, const json_t *ceilings, double l2, stru
         first = json_array_get(lines, 0);
     json_t *c = json_deep_copy(first), *whole = json_array();
     size_t rows = json_array_size(json_object_get(c, "implementations"));
-    bool hot = !strcmp(string_of(c, "cache"), "hot");
+    bool hot = !strcmp(cb_json_text(c, "cache"), "hot");
     json_object_del(c, "invocation");
     put(c, "invocations", json_integer((json_int_t)json_array_size(lines)));
     json_array_foreach(lines, i, line)
     {
-        const char *status = string_of(line, "status");
-        if (strcmp(status, "ok") && !strcmp(string_of(c, "status"), "ok")) {
+        const char *status = cb_json_text(line, "status");
+        if (strcmp(status, "ok") && !strcmp(cb_json_text(c, "status"), "ok")) {
             json_object_set(c, "status", json_object_get(line, "status"));
             json_object_set(c, "reason", json_object_get(line, "reason"));
         }
@@ -702,7 +696,7 @@ json_t *cb_cases_merge(const json_t *lines, const json_t *ceilings, double l2, d
     size_t i, k;
     json_array_foreach((json_t *)lines, i, line)
     {
-        const char *id = string_of(line, "id");
+        const char *id = cb_json_text(line, "id");
         group = json_object_get(by_id, id);
         if (!group) {
             group = json_array();
@@ -788,7 +782,7 @@ int cb_details_load(const char *directory, json_t *doc)
 {
     char path[4096];
     json_error_t e;
-    const char *name = string_of(json_object_get(doc, "run"), "details");
+    const char *name = cb_json_text(json_object_get(doc, "run"), "details");
     if (!name[0])
         return 0;
     if (strcmp(name, "cases.json.gz"))
@@ -822,7 +816,7 @@ void cb_cases_slim(json_t *cases)
         {
             const json_t *t = json_object_get(row, "time_us");
             json_t *r = json_object();
-            if (!t && !json_object_get(row, "figures") && strcmp(string_of(row, "status"), "wrong")) {
+            if (!t && !json_object_get(row, "figures") && strcmp(cb_json_text(row, "status"), "wrong")) {
                 json_decref(r); /* what does not apply here is in the complete cases */
                 continue;
             }

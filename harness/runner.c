@@ -270,12 +270,6 @@ struct parent {
     int done_before;
 };
 
-static const char *text_at(const json_t *o, const char *key)
-{
-    const char *s = json_string_value(json_object_get(o, key));
-    return s ? s : "";
-}
-
 static bool final_status(const char *status)
 {
     static const char *const list[] = { "ok", "wrong", "unsupported", "skipped", NULL };
@@ -304,12 +298,12 @@ static void note_far(struct parent *p, const json_t *line)
     json_array_foreach(json_object_get(line, "implementations"), i, row)
         if (json_is_true(json_object_get(row, "far")))
             json_array_append(list, json_object_get(row, "kernel"));
-    json_object_set_new(p->far, text_at(line, "id"), list);
+    json_object_set_new(p->far, cb_json_text(line, "id"), list);
 }
 
 static void count_line(struct cb_tally *t, const json_t *line)
 {
-    const char *s = text_at(line, "status");
+    const char *s = cb_json_text(line, "status");
     size_t i, k;
     json_t *r, *f;
     bool known = false, quality = false;
@@ -322,7 +316,7 @@ static void count_line(struct cb_tally *t, const json_t *line)
     t->unsupported += !strcmp(s, "unsupported");
     json_array_foreach(json_object_get(line, "implementations"), i, r)
     {
-        known = known || !strcmp(text_at(r, "status"), "wrong");
+        known = known || !strcmp(cb_json_text(r, "status"), "wrong");
         json_array_foreach(json_object_get(r, "flags"), k, f)
             quality = quality || !strcmp(json_string_value(f), "not_converged") ||
                       !strcmp(json_string_value(f), "bimodal");
@@ -342,8 +336,8 @@ static int load_journal(struct parent *p)
         return -1;
     json_array_foreach(lines, i, line)
     {
-        int s = find_slot(p, text_at(line, "id"), (int)json_integer_value(json_object_get(line, "invocation")));
-        if (s >= 0 && !p->slot[s].done && final_status(text_at(line, "status"))) {
+        int s = find_slot(p, cb_json_text(line, "id"), (int)json_integer_value(json_object_get(line, "invocation")));
+        if (s >= 0 && !p->slot[s].done && final_status(cb_json_text(line, "status"))) {
             p->slot[s].done = true;
             p->done++;
             note_far(p, line);
@@ -502,9 +496,9 @@ static void headline(const json_t *line, char *out, size_t size)
     json_array_foreach(json_object_get(line, "implementations"), i, r)
     {
         double us = json_number_value(json_object_get(json_object_get(r, "time_us"), "median"));
-        if (us > 0 && us < least && strcmp(text_at(r, "role"), "ablation")) {
+        if (us > 0 && us < least && strcmp(cb_json_text(r, "role"), "ablation")) {
             least = us;
-            best = text_at(r, "kernel");
+            best = cb_json_text(r, "kernel");
         }
     }
     const json_t *ratio = json_array_get(json_object_get(line, "ratios"), 0);
@@ -518,11 +512,11 @@ static void headline(const json_t *line, char *out, size_t size)
         }
     }
     if (ratio)
-        snprintf(out, size, "%.2f us %s | %.3fx over %s", least, best, s, text_at(ratio, "num"));
+        snprintf(out, size, "%.2f us %s | %.3fx over %s", least, best, s, cb_json_text(ratio, "num"));
     else if (best[0])
         snprintf(out, size, "%.2f us %s", least, best);
     else
-        snprintf(out, size, "%s", text_at(line, "reason"));
+        snprintf(out, size, "%s", cb_json_text(line, "reason"));
 }
 
 static void show(struct parent *p, const json_t *line)
@@ -537,9 +531,9 @@ static void show(struct parent *p, const json_t *line)
     headline(line, what, sizeof what);
     if (!strcmp(p->run->progress, "json")) {
         json_t *o = json_pack("{s:i,s:i,s:s,s:i,s:s,s:s,s:f}", "done", now, "total", total, "id",
-                              text_at(line, "id"), "invocation",
+                              cb_json_text(line, "id"), "invocation",
                               (int)json_integer_value(json_object_get(line, "invocation")), "status",
-                              text_at(line, "status"), "headline", what, "eta_s", eta);
+                              cb_json_text(line, "status"), "headline", what, "eta_s", eta);
         char *dump = json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(6));
         fprintf(stderr, "%s\n", dump ? dump : "{}");
         free(dump);
@@ -548,15 +542,15 @@ static void show(struct parent *p, const json_t *line)
     }
     bool tty = isatty(2) && !getenv("NO_COLOR");
     double mhz = json_number_value(json_object_get(json_object_get(json_object_get(line, "session"), "clock_mhz"), "median"));
-    fprintf(stderr, "%s[%d/%d] %s #%d %s | %s", tty ? "\r\033[K" : "", now, total, text_at(line, "id"),
-            (int)json_integer_value(json_object_get(line, "invocation")), text_at(line, "status"), what);
+    fprintf(stderr, "%s[%d/%d] %s #%d %s | %s", tty ? "\r\033[K" : "", now, total, cb_json_text(line, "id"),
+            (int)json_integer_value(json_object_get(line, "invocation")), cb_json_text(line, "status"), what);
     double rounds = json_number_value(json_object_get(json_object_get(line, "session"), "rounds"));
     if (rounds > 0)
         fprintf(stderr, " | r%.0f", rounds);
     if (mhz > 0)
         fprintf(stderr, " | %.0f MHz", mhz);
     fprintf(stderr, " | ETA %d:%02d", (int)eta / 60, (int)eta % 60);
-    bool stay = strcmp(text_at(line, "status"), "ok") != 0;
+    bool stay = strcmp(cb_json_text(line, "status"), "ok") != 0;
     fprintf(stderr, "%s", tty && !stay ? "" : "\n");
     fflush(stderr);
     (void)t;
@@ -604,16 +598,16 @@ static bool probe(struct parent *p, int device)
 
 static int on_event(struct parent *p, struct lane *l, const json_t *event)
 {
-    const char *what = text_at(event, "event");
+    const char *what = cb_json_text(event, "event");
     if (!strcmp(what, "start")) {
-        l->in_flight = find_slot(p, text_at(event, "id"), l->invocation);
+        l->in_flight = find_slot(p, cb_json_text(event, "id"), l->invocation);
         if (l->in_flight >= 0)
             l->child.deadline = now_s() + timeout_of(p->run, &p->item[p->slot[l->in_flight].item]);
     } else if (!strcmp(what, "case")) {
         const json_t *line = json_object_get(event, "line");
-        int s = find_slot(p, text_at(line, "id"), l->invocation);
+        int s = find_slot(p, cb_json_text(line, "id"), l->invocation);
         if (s < 0)
-            return cb_error("a child answered for '%s', which was not asked", text_at(line, "id"));
+            return cb_error("a child answered for '%s', which was not asked", cb_json_text(line, "id"));
         if (enter(p, s, line))
             return -1;
         for (int i = l->next; i < l->count; i++)
@@ -623,7 +617,7 @@ static int on_event(struct parent *p, struct lane *l, const json_t *event)
         l->failed_probes = 0;
         l->child.deadline = now_s() + 120;
     } else if (!strcmp(what, "failed")) {
-        snprintf(l->failure, sizeof l->failure, "%.159s", text_at(event, "error"));
+        snprintf(l->failure, sizeof l->failure, "%.159s", cb_json_text(event, "error"));
     }
     return 0;
 }
@@ -836,7 +830,7 @@ int cb_worker(const json_t *plan, const struct cb_plan_item *item, int count,
     struct cb_binding binding = { .launch_cpu = -1, .poll_cpu = -1 };
     struct watching w = { .binding = &binding };
     const struct cb_watch watch = { watch_begin, watch_end, watch_throttled, &w };
-    const char *device = text_at(plan, "device");
+    const char *device = cb_json_text(plan, "device");
     int index = (int)json_integer_value(json_object_get(plan, "device_index")), code = 0;
     bool bind = !json_is_false(json_object_get(plan, "bind"));
     bool cold_unverified = json_is_true(json_object_get(plan, "cold_unverified"));
@@ -890,7 +884,7 @@ int cb_worker(const json_t *plan, const struct cb_plan_item *item, int count,
             lost = cb_run_case(&c, it->op, it->params, it->impl, &out);
             others = nvml_other_processes(w.nvml, true);
         }
-        struct cb_place where = { text_at(plan, "paper"), it->experiment, it->id, it->baseline,
+        struct cb_place where = { cb_json_text(plan, "paper"), it->experiment, it->id, it->baseline,
                                   (int)json_integer_value(json_object_get(plan, "invocation")), index, 0 };
         json_t *telemetry = w.read ? nvml_reading_json(&w.reading) : NULL;
         json_t *flags = case_flags(&out, &w, others.code == 0 && others.value > 0, cold_unverified, it->cache);

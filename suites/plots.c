@@ -304,21 +304,6 @@ static int own_panel(const struct plots *w, const struct view *v, const struct s
     return close_file(f, file);
 }
 
-static const struct reported_number *reported_at(const struct plots *w, const struct view *v,
-                                                 const char *kernel, const char *metric,
-                                                 const char *gpu, double at)
-{
-    for (int i = 0; i < w->paper->count; i++) {
-        const struct reported_number *p = &w->paper->number[i];
-        const json_t *x = json_object_get(p->problem, v->axis);
-        if (!strcmp(p->experiment, v->e->id) && !strcmp(p->metric, metric) &&
-            !strcmp(p->impl, kernel) && (!gpu || !strcmp(p->gpu, gpu)) &&
-            json_object_size(p->problem) == 1 && json_is_number(x) && json_number_value(x) == at)
-            return p;
-    }
-    return NULL;
-}
-
 /* GPUs for which the paper gives this metric over the axis. */
 static int reported_gpus(const struct plots *w, const struct view *v, const char *metric,
                          const char **gpu, int max)
@@ -348,7 +333,8 @@ static int reported_panel(const struct plots *w, const struct view *v, const str
     bool kept[VIEW_GRID] = { false };
     for (int g = 0; g < v->grid_count; g++)
         for (int i = 0; i < n; i++)
-            kept[g] = kept[g] || reported_at(w, v, s[i].kernel, metric, gpu, v->grid[g]);
+            kept[g] = kept[g] || reported_at(w->paper, v->e->id, v->axis, s[i].kernel, metric,
+                                             gpu, v->grid[g]);
     int rows = upright ? v->grid_count : n, columns = upright ? n : v->grid_count;
     fputs(upright ? v->axis : "row", f);
     for (int k = 0; k < columns; k++)
@@ -369,7 +355,8 @@ static int reported_panel(const struct plots *w, const struct view *v, const str
             if (!kept[g])
                 continue;
             const struct reported_number *p =
-                reported_at(w, v, s[upright ? k : i].kernel, metric, gpu, v->grid[g]);
+                reported_at(w->paper, v->e->id, v->axis, s[upright ? k : i].kernel, metric,
+                            gpu, v->grid[g]);
             if (p)
                 fprintf(f, "\t%.6g", p->value);
             else

@@ -12,12 +12,6 @@
 #include "../harness/runner.h"
 #include "suite.h"
 
-static const char *text_at(const json_t *o, const char *key)
-{
-    const char *s = json_string_value(json_object_get(o, key));
-    return s ? s : "";
-}
-
 /* ---- a small verified kernel ---- */
 
 static int verify(struct cb_device *d)
@@ -229,7 +223,7 @@ static double value_of(const json_t *list, const char *id)
     size_t i;
     json_t *c;
     json_array_foreach((json_t *)list, i, c)
-        if (!strcmp(text_at(c, "id"), id))
+        if (!strcmp(cb_json_text(c, "id"), id))
             return json_number_value(json_object_get(c, "value"));
     return 0;
 }
@@ -283,7 +277,7 @@ static json_t *answer_of(const char *what, const char *device)
 
 int probe_worker(const json_t *plan)
 {
-    json_t *answer = answer_of(text_at(plan, "probe"), text_at(plan, "device"));
+    json_t *answer = answer_of(cb_json_text(plan, "probe"), cb_json_text(plan, "device"));
     if (!answer) {
         cb_child_tell(json_pack("{s:s,s:s}", "event", "failed", "error", cb_error_text()));
         return 14;

@@ -211,22 +211,6 @@ static int speedup_table(struct report *w, const struct view *v, const struct vi
 
 enum standing_kind { WINS, FRACTION, LOSS };
 
-/* Reported numbers for a row at one value of the axis: problem { axis: value } alone. */
-static const struct reported_number *reported_at(const struct report *w, const struct view *v,
-                                                 const char *kernel, const char *metric,
-                                                 const char *gpu, double at)
-{
-    for (int i = 0; i < w->paper->count; i++) {
-        const struct reported_number *p = &w->paper->number[i];
-        const json_t *x = json_object_get(p->problem, v->axis);
-        if (!strcmp(p->experiment, v->e->id) && !strcmp(p->metric, metric) &&
-            !strcmp(p->impl, kernel) && (!gpu || !strcmp(p->gpu, gpu)) &&
-            json_object_size(p->problem) == 1 && json_is_number(x) && json_number_value(x) == at)
-            return p;
-    }
-    return NULL;
-}
-
 static int reported_lines(struct report *w, const struct view *v, struct cb_table *t,
                           const char *kernel, const char *metric)
 {
@@ -246,7 +230,8 @@ static int reported_lines(struct report *w, const struct view *v, struct cb_tabl
         if (row < 0 || cb_table_set(t, row, 0, "%s, reported on %s", kernel, p->gpu))
             return -1;
         for (int g = 0; g < v->grid_count; g++) {
-            const struct reported_number *q = reported_at(w, v, kernel, metric, p->gpu, v->grid[g]);
+            const struct reported_number *q = reported_at(
+                w->paper, v->e->id, v->axis, kernel, metric, p->gpu, v->grid[g]);
             if (q ? cb_table_set(t, row, g + 1, "%.4g", q->value)
                   : cb_table_set(t, row, g + 1, "-"))
                 return -1;

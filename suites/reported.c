@@ -213,3 +213,18 @@ int published_losses(const char *paper, const char *table, const char *gpu,
              : cb_error("suites/%s/reported.json: no table '%s'%s%s", paper, table,
                         gpu && *gpu ? " of " : "", gpu ? gpu : "");
 }
+
+const struct reported_number *reported_at(const struct reported_set *s, const char *experiment,
+                                          const char *axis, const char *kernel, const char *metric,
+                                          const char *gpu, double at)
+{
+    for (int i = 0; i < s->count; i++) {
+        const struct reported_number *p = &s->number[i];
+        const json_t *x = json_object_get(p->problem, axis);
+        if (!strcmp(p->experiment, experiment) && !strcmp(p->metric, metric) &&
+            !strcmp(p->impl, kernel) && (!gpu || !strcmp(p->gpu, gpu)) &&
+            json_object_size(p->problem) == 1 && json_is_number(x) && json_number_value(x) == at)
+            return p;
+    }
+    return NULL;
+}

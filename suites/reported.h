@@ -33,6 +33,12 @@ void reported_free(struct reported_set *s); /* accepts { 0 } */
 /* Is every parameter of the problem in params, with that value? */
 bool reported_covers(const struct reported_number *n, const json_t *params);
 
+/* The number for a row of an experiment where the problem is { axis: at } alone; gpu
+ * NULL: of any.  NULL: there is none. */
+const struct reported_number *reported_at(const struct reported_set *s, const char *experiment,
+                                          const char *axis, const char *kernel, const char *metric,
+                                          const char *gpu, double at);
+
 /* What a static choice of one algorithm costs in a published table of rates. */
 struct published_loss {
     char impl[32];

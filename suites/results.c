@@ -12,14 +12,14 @@
 #include <zlib.h>
 
 #include "../harness/error.h"
+#include "../harness/params.h"
 #include "../harness/record.h"
 
 /* ---- small readers of JSON ---- */
 
 const char *result_text(const json_t *object, const char *key)
 {
-    const char *s = json_string_value(json_object_get(object, key));
-    return s ? s : "";
+    return cb_json_text(object, key);
 }
 
 double result_number(const json_t *object, const char *key, double fallback)

@@ -25,12 +25,6 @@
 static const size_t JSON_FORM = JSON_SORT_KEYS | JSON_INDENT(1) | JSON_REAL_PRECISION(9);
 enum { DEFAULT_SEED = 20260601 };
 
-static const char *text_at(const json_t *o, const char *key)
-{
-    const char *s = json_string_value(json_object_get(o, key));
-    return s ? s : "";
-}
-
 static void utc_now(char *out, size_t size, const char *form)
 {
     time_t now = time(NULL);
@@ -297,7 +291,7 @@ static const char *differs(const json_t *a, const json_t *b)
     const json_t *ga = json_array_get(json_object_get(ea, "gpu"), 0), *gb = json_array_get(json_object_get(eb, "gpu"), 0);
     const json_t *ba = json_object_get(json_object_get(ea, "build"), "binaries"),
                  *bb = json_object_get(json_object_get(eb, "build"), "binaries");
-    if (strcmp(text_at(ra, "paper"), text_at(rb, "paper")))
+    if (strcmp(cb_json_text(ra, "paper"), cb_json_text(rb, "paper")))
         return "paper";
     if (!json_equal(json_object_get(ra, "policy"), json_object_get(rb, "policy")))
         return "policy";
@@ -307,9 +301,9 @@ static const char *differs(const json_t *a, const json_t *b)
         return "commit";
     if (!json_equal(ba, bb))
         return "binary";
-    if (strcmp(text_at(ga, "name"), text_at(gb, "name")))
+    if (strcmp(cb_json_text(ga, "name"), cb_json_text(gb, "name")))
         return "GPU";
-    if (strcmp(text_at(ea, "driver"), text_at(eb, "driver")))
+    if (strcmp(cb_json_text(ea, "driver"), cb_json_text(eb, "driver")))
         return "driver";
     return NULL;
 }
@@ -323,7 +317,7 @@ json_t *run_probe(const char *device, const char *what)
     size_t i;
     json_decref(plan);
     json_array_foreach(events, i, e)
-        if (!strcmp(text_at(e, "event"), "probe"))
+        if (!strcmp(cb_json_text(e, "event"), "probe"))
             answer = json_incref(json_object_get(e, "answer"));
     json_decref(events);
     if (events && !answer)
@@ -401,13 +395,13 @@ static json_t *aa_control(const json_t *lines)
     {
         const json_t *rows = json_object_get(line, "implementations"), *twin = NULL, *first = NULL;
         json_array_foreach(rows, k, row)
-            if (strstr(text_at(row, "kernel"), "#2"))
+            if (strstr(cb_json_text(row, "kernel"), "#2"))
                 twin = row;
         if (!twin)
             continue;
-        size_t n = strcspn(text_at(twin, "kernel"), "#");
+        size_t n = strcspn(cb_json_text(twin, "kernel"), "#");
         json_array_foreach(rows, k, row)
-            if (strlen(text_at(row, "kernel")) == n && !strncmp(text_at(row, "kernel"), text_at(twin, "kernel"), n))
+            if (strlen(cb_json_text(row, "kernel")) == n && !strncmp(cb_json_text(row, "kernel"), cb_json_text(twin, "kernel"), n))
                 first = row;
         const json_t *a = json_object_get(first, "samples_us"), *b = json_object_get(twin, "samples_us");
         size_t count = json_array_size(a) < json_array_size(b) ? json_array_size(a) : json_array_size(b);
@@ -424,7 +418,7 @@ static json_t *aa_control(const json_t *lines)
             failures += !ok;
             if (!seen++ || !ok) {
                 json_decref(aa);
-                aa = json_pack("{s:s,s:{s:f,s:[f,f],s:i},s:b}", "case", text_at(line, "id"), "ratio", "median",
+                aa = json_pack("{s:s,s:{s:f,s:[f,f],s:i},s:b}", "case", cb_json_text(line, "id"), "ratio", "median",
                                ci.value, "ci99", ci.low, ci.high, "n", used, "ok", (int)ok);
             }
         }
@@ -634,7 +628,7 @@ int run_suite(const struct run_options *o, bool strict, char *folder)
     }
     for (int d = 0; d < devices; d++, locks++) {
         json_t *who = run_probe(names[d], "identify");
-        int failed = !who || cb_device_lock(text_at(who, "uuid")[0] ? text_at(who, "uuid") : "host", o->wait, &lock[d]);
+        int failed = !who || cb_device_lock(cb_json_text(who, "uuid")[0] ? cb_json_text(who, "uuid") : "host", o->wait, &lock[d]);
         json_decref(who);
         if (failed) {
             code = no_device();
@@ -694,11 +688,11 @@ int run_worker(void)
     }
     json_t *policy = json_object_get(plan, "policy");
     char name[32];
-    snprintf(name, sizeof name, "%s", text_at(policy, "name"));
+    snprintf(name, sizeof name, "%s", cb_json_text(policy, "name"));
     json_object_del(policy, "name");
     struct run_options all = { 0 };
     if (cb_policy_from_json(policy, name, &p.policy) ||
-        suite_parse(json_object_get(plan, "document"), "plan", text_at(plan, "profile"), &p.suite) ||
+        suite_parse(json_object_get(plan, "document"), "plan", cb_json_text(plan, "profile"), &p.suite) ||
         plan_items(&p, &all)) {
         fprintf(stderr, "claimbench worker: %s\n", cb_error_text());
         cb_child_tell(json_pack("{s:s,s:s}", "event", "failed", "error", cb_error_text()));
@@ -785,7 +779,7 @@ int run_merge(const char *const *pieces, int count, const char *out, int invocat
         int needed = (int)json_integer_value(json_object_get(json_object_get(first, "run"), "invocations"));
         json_array_foreach(lines, k, line)
         {
-            snprintf(key, sizeof key, "%s#%d", text_at(line, "id"), (int)json_integer_value(json_object_get(line, "invocation")));
+            snprintf(key, sizeof key, "%s#%d", cb_json_text(line, "id"), (int)json_integer_value(json_object_get(line, "invocation")));
             json_object_set_new(have, key, json_true());
         }
         json_array_foreach(planned, k, id)
@@ -814,11 +808,11 @@ int run_record(const char *folder, const char *results)
     const json_t *gpu = json_array_get(json_object_get(json_object_get(doc, "env"), "gpu"), 0);
     char slug[32] = "host";
     if (gpu)
-        cb_slug(text_at(gpu, "name"), slug, sizeof slug);
+        cb_slug(cb_json_text(gpu, "name"), slug, sizeof slug);
     int status = 0;
-    if (strcmp(text_at(run, "status"), "complete"))
-        status = cb_error("%s: is not complete: %s", folder, text_at(run, "status"));
-    else if (!text_at(suite, "git_commit")[0] || json_is_true(json_object_get(suite, "git_dirty")))
+    if (strcmp(cb_json_text(run, "status"), "complete"))
+        status = cb_error("%s: is not complete: %s", folder, cb_json_text(run, "status"));
+    else if (!cb_json_text(suite, "git_commit")[0] || json_is_true(json_object_get(suite, "git_dirty")))
         status = cb_error("%s: was not made from a clean commit", folder);
     else if (json_is_false(json_object_get(json_object_get(run, "aa"), "ok")))
         status = cb_error("%s: its A/A control failed", folder);
@@ -830,14 +824,14 @@ int run_record(const char *folder, const char *results)
         json_decref(doc);
         return -1;
     }
-    snprintf(commit, sizeof commit, "%.8s", text_at(suite, "git_commit"));
+    snprintf(commit, sizeof commit, "%.8s", cb_json_text(suite, "git_commit"));
     char utc[32];
     int n = 0;
-    for (const char *s = text_at(run, "started_utc"); *s && n < 30; s++)
+    for (const char *s = cb_json_text(run, "started_utc"); *s && n < 30; s++)
         if (*s != '-' && *s != ':')
             utc[n++] = *s;
     utc[n] = 0;
-    snprintf(base, sizeof base, "%.2000s/%s/%s", results, slug, text_at(run, "paper"));
+    snprintf(base, sizeof base, "%.2000s/%s/%s", results, slug, cb_json_text(run, "paper"));
     snprintf(to, sizeof to, "%s/%s_%s", base, utc, commit);
     if (!access(to, F_OK))
         status = cb_error("%s: exists already; results are never replaced", to);

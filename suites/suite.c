@@ -48,21 +48,6 @@ static const struct op_impl *find_impl(const struct cb_op *op, const char *name)
 static int add_named(const json_t *groups, const struct cb_op *op, const char *name, int depth,
                      struct names *out);
 
-static int known_keys(const json_t *j, const char *const *known)
-{
-    const char *key;
-    json_t *value;
-    json_object_foreach((json_t *)j, key, value)
-    {
-        int i = 0;
-        while (known[i] && strcmp(known[i], key))
-            i++;
-        if (!known[i])
-            return cb_error("there is no key '%s'", key);
-    }
-    return 0;
-}
-
 static bool is_role(const char *name)
 {
     for (int r = OP_REFERENCE; r <= OP_ABLATION; r++)
@@ -84,7 +69,7 @@ static int check_groups(const json_t *groups)
         const char *role = json_string_value(json_object_get(g, "role"));
         if (!json_is_object(g))
             return cb_error("group '%s' must be an object", name);
-        if (known_keys(g, known))
+        if (cb_json_known_keys(g, known))
             return cb_error_in("group '%s'", name);
         json_object_foreach(g, key, value)
             if (strcmp(key, "members") ? !json_is_string(value) : !json_is_array(value))
@@ -279,7 +264,7 @@ static int load_experiment(struct suite *s, const json_t *j, const char *profile
         return -1;
     if (strspn(e->id, "abcdefghijklmnopqrstuvwxyz0123456789_") != strlen(e->id) || !e->id[0])
         return cb_error("'id' = '%s' may hold a-z, 0-9 and _ only", e->id);
-    if (known_keys(j, known) || text_of(j, "title", true, e->title, sizeof e->title) ||
+    if (cb_json_known_keys(j, known) || text_of(j, "title", true, e->title, sizeof e->title) ||
         text_of(j, "where", false, e->where, sizeof e->where) ||
         text_of(j, "op", true, op, sizeof op) ||
         text_of(j, "metric", true, e->metric, sizeof e->metric) ||
@@ -326,7 +311,7 @@ int suite_parse(json_t *document, const char *name, const char *profile, struct 
     *out = (struct suite){ 0 };
     if (!json_is_object(document))
         status = cb_error("must be an object");
-    else if (known_keys(document, known) || text_of(document, "suite", true, s.name, sizeof s.name) ||
+    else if (cb_json_known_keys(document, known) || text_of(document, "suite", true, s.name, sizeof s.name) ||
              text_of(document, "title", true, s.title, sizeof s.title) ||
              text_of(document, "arxiv", false, s.arxiv, sizeof s.arxiv))
         status = -1;

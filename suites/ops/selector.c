@@ -16,21 +16,6 @@ enum { NODES_MAX = 1 << 20 };
 
 static const char *const features[SPMM_SELECT_FEATURES] = { "nnz", "mat_size", "std_row", "n" };
 
-static int known_keys(const json_t *object, const char *const *known)
-{
-    const char *key;
-    json_t *value;
-    json_object_foreach((json_t *)object, key, value)
-    {
-        int i = 0;
-        while (known[i] && strcmp(known[i], key))
-            i++;
-        if (!known[i])
-            return cb_error("there is no key '%s'", key);
-    }
-    return 0;
-}
-
 static const json_t *list_at(const json_t *object, const char *key)
 {
     const json_t *list = json_object_get(object, key);
@@ -133,7 +118,7 @@ static int read_model(const json_t *j, struct selector_model *out)
     const json_t *cuts[SPMM_SELECT_FEATURES], *feature, *cut;
     if (!json_is_object(j))
         return cb_error("must be an object");
-    if (known_keys(j, known) || read_cuts(j, cuts) || !(feature = list_at(j, "feature")) ||
+    if (cb_json_known_keys(j, known) || read_cuts(j, cuts) || !(feature = list_at(j, "feature")) ||
         !(cut = list_at(j, "cut")))
         return -1;
     size_t nodes = json_array_size(feature);
@@ -171,7 +156,7 @@ static int read_head(const json_t *j, struct spmm_selector *common)
         return cb_error("schema: is not 'claimbench/spmm_select'");
     if (!version || strncmp(version, "1.", 2))
         return cb_error("schema_version: '%s' cannot be read, only 1.x.y", version ? version : "");
-    if (known_keys(j, known) || !(named = list_at(j, "features")) || !(rows = list_at(j, "rows")))
+    if (cb_json_known_keys(j, known) || !(named = list_at(j, "features")) || !(rows = list_at(j, "rows")))
         return -1;
     for (size_t f = 0; f < SPMM_SELECT_FEATURES || f < json_array_size(named); f++) {
         const char *text = json_string_value(json_array_get(named, f));
