@@ -26,24 +26,24 @@
 /* ---- where the row of an entry comes from ---- */
 
 struct FromCoo {
-    __device__ static int first(const spmm_args &a, int, size_t p)
+    __device__ static int first(const spmm_args &a, int, int p)
     {
         return __ldg(a.a.row + p);
     }
-    __device__ static int next(const spmm_args &a, int, size_t p)
+    __device__ static int next(const spmm_args &a, int, int p)
     {
         return __ldg(a.a.row + p);
     }
 };
 
 struct FromCsr {
-    __device__ static int first(const spmm_args &a, int m, size_t p)
+    __device__ static int first(const spmm_args &a, int m, int p)
     {
         return row_search(a, m, p);
     }
-    __device__ static int next(const spmm_args &a, int row, size_t p)
+    __device__ static int next(const spmm_args &a, int row, int p)
     {
-        while ((size_t)row_begin(a, row + 1) <= p) /* more than once where rows are empty */
+        while (row_begin(a, row + 1) <= p) /* more than once where rows are empty */
             row++;
         return row;
     }
@@ -51,39 +51,39 @@ struct FromCsr {
 
 /* ---- sequential reduction: one thread adds up `count` entries ---- */
 
-template <class Rows>
-static __device__ __forceinline__ void add_chunk(const spmm_args &a, int m, size_t nnz,
-                                                 size_t chunk, size_t count, const View &v)
+template <class Rows, class Index>
+static __device__ __forceinline__ void add_chunk(const spmm_args &a, int m, int nnz, size_t chunk,
+                                                 int count, const View<Index> &v)
 {
-    const size_t begin = chunk * count, end = begin + count < nnz ? begin + count : nnz;
-    if (begin >= end)
+    if (chunk * count >= nnz)
         return;
+    const int begin = chunk * count, end = count < nnz - begin ? begin + count : nnz;
     int row = Rows::first(a, m, begin);
     float sum = 0;
-    for (size_t p = begin; p < end; p++) {
+#pragma unroll 4
+    for (int p = begin; p < end; p++) {
         const int r = Rows::next(a, row, p);
         if (r != row) {
-            atomicAdd(v.c + row * v.stride, sum);
+            atomicAdd(v.c_at(row), sum);
             sum = 0;
             row = r;
         }
-        sum += value_at(a, p) * __ldg(v.b + column_at(a, p) * v.stride);
+        sum += value_at(a, p) * __ldg(v.b_at(column_at(a, p)));
     }
-    atomicAdd(v.c + row * v.stride, sum);
+    atomicAdd(v.c_at(row), sum);
 }
 
-template <class Rows>
-static __global__ __launch_bounds__(SPMM_BLOCK) void eb_seq_row_major(spmm_args a, int m, int n,
-                                                                   size_t nnz, size_t count)
+template <class Rows, class Index>
+static __global__ void eb_seq_row_major(spmm_args a, int m, int n, int nnz, int count)
 {
     const size_t chunk = (size_t)blockIdx.x * blockDim.y + threadIdx.y;
     const int j = blockIdx.y * SPMM_TILE + threadIdx.x;
     if (j < n)
-        add_chunk<Rows>(a, m, nnz, chunk, count, row_major(a, n, j));
+        add_chunk<Rows>(a, m, nnz, chunk, count, row_major<Index>(a, n, j));
 }
 
 static __global__ __launch_bounds__(SPMM_BLOCK) void eb_seq_column_major(spmm_args a, int m, int k,
-                                                                      size_t nnz, size_t count)
+                                                                         int nnz, int count)
 {
     const size_t chunk = (size_t)blockIdx.x * SPMM_BLOCK + threadIdx.x;
     add_chunk<FromCoo>(a, m, nnz, chunk, count, column_major(a, m, k, blockIdx.y));
@@ -93,8 +93,9 @@ static __global__ __launch_bounds__(SPMM_BLOCK) void eb_seq_column_major(spmm_ar
 
 /* Adds x of all lanes to the elements (row, 0 .. V-1) of v.c, V columns of which
  * `width` exist.  Rows ascend along the lanes. */
-template <int V>
-static __device__ __forceinline__ void add_by_row(float (&x)[V], int row, const View &v, int width)
+template <class Index, int V>
+static __device__ __forceinline__ void add_by_row(float (&x)[V], int row, const View<Index> &v,
+                                                  int width)
 {
     const int lane = threadIdx.x % WARP;
     bool adds = lane == 0;
@@ -120,20 +121,20 @@ static __device__ __forceinline__ void add_by_row(float (&x)[V], int row, const 
 #pragma unroll
     for (int i = 0; i < V; i++)
         if (i < width)
-            atomicAdd(v.c + row * v.stride + i, x[i]);
+            atomicAdd(v.c_at(row) + i, x[i]);
 }
 
 /* Takes 32 entries from p0 on; lanes past the last one stay in step with 0. */
-template <class Rows, int V>
-static __device__ __forceinline__ void add_entries(const spmm_args &a, int m, size_t nnz, size_t p0,
-                                                   const View &v, bool whole, int width)
+template <class Rows, int V, class Index>
+static __device__ __forceinline__ void add_entries(const spmm_args &a, int m, int nnz, int p0,
+                                                   const View<Index> &v, bool whole, int width)
 {
-    const size_t p = p0 + threadIdx.x % WARP;
+    const int p = p0 + threadIdx.x % WARP;
     int row = m - 1;
     float x[V] = {};
     if (p < nnz) {
         const float value = value_at(a, p);
-        const float *b = v.b + column_at(a, p) * v.stride;
+        const float *b = v.b_at(column_at(a, p));
         row = Rows::first(a, m, p);
         if (whole) {
             load_floats(b, x);
@@ -150,9 +151,9 @@ static __device__ __forceinline__ void add_entries(const spmm_args &a, int m, si
 }
 
 /* Library: the last group of columns is loaded one by one, even where it is full. */
-template <class Rows, int V, bool Library>
+template <class Rows, class Index, int V, bool Library>
 static __global__ __launch_bounds__(SPMM_BLOCK) void eb_par_row_major(spmm_args a, int m, int n,
-                                                                   size_t nnz, int groups)
+                                                                      int nnz, int groups)
 {
     const unsigned warp = blockIdx.x * SPMM_BLOCK_WARPS + threadIdx.x / WARP;
     const unsigned workers = gridDim.x * SPMM_BLOCK_WARPS / groups;
@@ -160,13 +161,14 @@ static __global__ __launch_bounds__(SPMM_BLOCK) void eb_par_row_major(spmm_args 
     if (Library && (warp / groups >= workers || j >= n))
         return;
     const bool whole = !Library || j + V < n;
-    const View v = row_major(a, n, j);
-    for (size_t p0 = (size_t)(warp / groups) * WARP; p0 < nnz; p0 += (size_t)workers * WARP)
+    const View v = row_major<Index>(a, n, j);
+    /* no overflow: workers * 32 exceeds nnz by less than a block's share */
+    for (unsigned p0 = warp / groups * WARP; p0 < (unsigned)nnz; p0 += workers * WARP)
         add_entries<Rows, V>(a, m, nnz, p0, v, whole, Library ? n - j : V);
 }
 
 static __global__ __launch_bounds__(SPMM_BLOCK) void eb_par_column_major(spmm_args a, int m, int k,
-                                                                      size_t nnz)
+                                                                         int nnz)
 {
     const size_t warp = (size_t)blockIdx.x * SPMM_BLOCK_WARPS + threadIdx.x / WARP;
     if (warp * WARP < nnz)
@@ -185,8 +187,9 @@ static enum op_status launch_seq(const struct spmm_problem *p, const struct spmm
     const enum op_status status = clear_c(p, a, s);
     if (status)
         return status;
-    eb_seq_row_major<Rows><<<grid, block, 0, s>>>(*a, p->m, p->n, p->nnz, count);
-    return launched();
+    return launch_indexed(p, [&](auto zero) {
+        eb_seq_row_major<Rows, decltype(zero)><<<grid, block, 0, s>>>(*a, p->m, p->n, p->nnz, count);
+    });
 }
 
 template <class Rows, bool Library>
@@ -198,18 +201,22 @@ static enum op_status launch_par(const struct spmm_problem *p, const struct spmm
     const enum op_status status = clear_c(p, a, s);
     if (status)
         return status;
-    switch (spmm_vector(p->n)) {
-    case 4:
-        eb_par_row_major<Rows, 4, Library><<<grid, SPMM_BLOCK, 0, s>>>(*a, p->m, p->n, p->nnz, groups);
-        break;
-    case 2:
-        eb_par_row_major<Rows, 2, Library><<<grid, SPMM_BLOCK, 0, s>>>(*a, p->m, p->n, p->nnz, groups);
-        break;
-    default:
-        eb_par_row_major<Rows, 1, Library><<<grid, SPMM_BLOCK, 0, s>>>(*a, p->m, p->n, p->nnz, groups);
-        break;
-    }
-    return launched();
+    return launch_indexed(p, [&](auto zero) {
+        typedef decltype(zero) Index;
+        const int m = p->m, n = p->n;
+        const int nnz = p->nnz;
+        switch (spmm_vector(n)) {
+        case 4:
+            eb_par_row_major<Rows, Index, 4, Library><<<grid, SPMM_BLOCK, 0, s>>>(*a, m, n, nnz, groups);
+            break;
+        case 2:
+            eb_par_row_major<Rows, Index, 2, Library><<<grid, SPMM_BLOCK, 0, s>>>(*a, m, n, nnz, groups);
+            break;
+        default:
+            eb_par_row_major<Rows, Index, 1, Library><<<grid, SPMM_BLOCK, 0, s>>>(*a, m, n, nnz, groups);
+            break;
+        }
+    });
 }
 
 static enum op_status launch_par_cm(const struct spmm_problem *p, const struct spmm_args *a,

@@ -32,25 +32,30 @@
 
 /* ---- sequential reduction: one thread adds up a row ---- */
 
-static __device__ __forceinline__ float row_sum(const spmm_args &a, unsigned row, const View &v)
+template <class Index>
+static __device__ __forceinline__ float row_sum(const spmm_args &a, unsigned row,
+                                                const View<Index> &v)
 {
     const int end = row_begin(a, row + 1);
     float sum = 0;
+    /* Left alone the compiler unrolls 16 times and lets each addition wait for
+     * its load; by 8 it issues the loads first (1.2 to 1.4 times as fast on sm_90). */
+#pragma unroll 8
     for (int p = row_begin(a, row); p < end; p++)
-        sum += value_at(a, p) * __ldg(v.b + column_at(a, p) * v.stride);
+        sum += value_at(a, p) * __ldg(v.b_at(column_at(a, p)));
     return sum;
 }
 
 /* Any: n is no multiple of the tile. */
-template <bool Any>
+template <class Index, bool Any>
 static __global__ __launch_bounds__(SPMM_BLOCK) void rb_seq_row_major(spmm_args a, int m, int n)
 {
     const unsigned row = blockIdx.x * blockDim.y + threadIdx.y;
     const int j = blockIdx.y * SPMM_TILE + threadIdx.x;
     if (row >= m || (Any && j >= n))
         return;
-    const View v = row_major(a, n, j);
-    v.c[row * v.stride] = row_sum(a, row, v);
+    const View v = row_major<Index>(a, n, j);
+    *v.c_at(row) = row_sum(a, row, v);
 }
 
 static __global__ __launch_bounds__(SPMM_BLOCK) void rb_seq_column_major(spmm_args a, int m, int k)
@@ -59,16 +64,17 @@ static __global__ __launch_bounds__(SPMM_BLOCK) void rb_seq_column_major(spmm_ar
     if (row >= m)
         return;
     const View v = column_major(a, m, k, blockIdx.y);
-    v.c[row * v.stride] = row_sum(a, row, v);
+    *v.c_at(row) = row_sum(a, row, v);
 }
 
 /* ---- parallel reduction: the lanes of a warp add up a row ---- */
 
 /* Sums of V columns, in lane 0; whole: one vector load takes all V, otherwise
  * the first `width` are loaded one by one. */
-template <int V>
-static __device__ __forceinline__ void row_sums(const spmm_args &a, unsigned row, const View &v,
-                                                bool whole, int width, float (&sum)[V])
+template <class Index, int V>
+static __device__ __forceinline__ void row_sums(const spmm_args &a, unsigned row,
+                                                const View<Index> &v, bool whole, int width,
+                                                float (&sum)[V])
 {
     const int lane = threadIdx.x % WARP, end = row_begin(a, row + 1);
 #pragma unroll
@@ -76,7 +82,7 @@ static __device__ __forceinline__ void row_sums(const spmm_args &a, unsigned row
         sum[i] = 0;
     for (int p = row_begin(a, row) + lane; p < end; p += WARP) {
         const float value = value_at(a, p);
-        const float *b = v.b + column_at(a, p) * v.stride;
+        const float *b = v.b_at(column_at(a, p));
         float x[V];
         if (whole) {
             load_floats(b, x);
@@ -95,9 +101,8 @@ static __device__ __forceinline__ void row_sums(const spmm_args &a, unsigned row
 }
 
 /* Warps take rows in turn: `workers` rows at a time, `groups` warps to a row. */
-template <int V, bool Any>
-static __global__ __launch_bounds__(SPMM_BLOCK) void rb_par_row_major(spmm_args a, int m, int n,
-                                                                   int groups)
+template <class Index, int V, bool Any>
+static __global__ void rb_par_row_major(spmm_args a, int m, int n, int groups)
 {
     const unsigned warp = blockIdx.x * SPMM_BLOCK_WARPS + threadIdx.x / WARP;
     const unsigned workers = gridDim.x * SPMM_BLOCK_WARPS / groups;
@@ -105,13 +110,13 @@ static __global__ __launch_bounds__(SPMM_BLOCK) void rb_par_row_major(spmm_args 
     if (Any && (warp / groups >= workers || j >= n))
         return;
     const bool whole = !Any || j + V < n;
-    const View v = row_major(a, n, j);
+    const View v = row_major<Index>(a, n, j);
     for (unsigned row = warp / groups; row < m; row += workers) {
         float sum[V];
         row_sums(a, row, v, whole, n - j, sum);
         if (threadIdx.x % WARP)
             continue;
-        float *c = v.c + row * v.stride;
+        float *c = v.c_at(row);
         if (whole) {
             store_floats(c, sum);
         } else {
@@ -131,7 +136,7 @@ static __global__ __launch_bounds__(SPMM_BLOCK) void rb_par_column_major(spmm_ar
     float sum[1];
     row_sums(a, row, v, true, 1, sum);
     if (threadIdx.x % WARP == 0)
-        v.c[row * v.stride] = sum[0];
+        *v.c_at(row) = sum[0];
 }
 
 /* ---- launchers ---- */
@@ -142,8 +147,9 @@ static enum op_status launch_seq(const struct spmm_problem *p, const struct spmm
 {
     const int width = spmm_width(p->n), rows = SPMM_BLOCK / width;
     const dim3 grid(spmm_div_up(p->m, rows), spmm_tiles(p->n)), block(width, rows);
-    rb_seq_row_major<Any><<<grid, block, 0, s>>>(*a, p->m, p->n);
-    return launched();
+    return launch_indexed(p, [&](auto zero) {
+        rb_seq_row_major<decltype(zero), Any><<<grid, block, 0, s>>>(*a, p->m, p->n);
+    });
 }
 
 template <bool Any>
@@ -152,12 +158,15 @@ static enum op_status launch_par(const struct spmm_problem *p, const struct spmm
 {
     const int groups = spmm_width(p->n) / spmm_vector(p->n);
     const dim3 grid(blocks, spmm_tiles(p->n));
-    switch (spmm_vector(p->n)) {
-    case 4: rb_par_row_major<4, Any><<<grid, SPMM_BLOCK, 0, s>>>(*a, p->m, p->n, groups); break;
-    case 2: rb_par_row_major<2, Any><<<grid, SPMM_BLOCK, 0, s>>>(*a, p->m, p->n, groups); break;
-    default: rb_par_row_major<1, Any><<<grid, SPMM_BLOCK, 0, s>>>(*a, p->m, p->n, groups); break;
-    }
-    return launched();
+    return launch_indexed(p, [&](auto zero) {
+        typedef decltype(zero) Index;
+        const int m = p->m, n = p->n;
+        switch (spmm_vector(n)) {
+        case 4: rb_par_row_major<Index, 4, Any><<<grid, SPMM_BLOCK, 0, s>>>(*a, m, n, groups); break;
+        case 2: rb_par_row_major<Index, 2, Any><<<grid, SPMM_BLOCK, 0, s>>>(*a, m, n, groups); break;
+        default: rb_par_row_major<Index, 1, Any><<<grid, SPMM_BLOCK, 0, s>>>(*a, m, n, groups); break;
+        }
+    });
 }
 
 OP_BEGIN

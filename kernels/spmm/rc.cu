@@ -51,13 +51,13 @@ static __device__ __forceinline__ void fma_columns(const Lanes<CF> &l, float val
 
 /* ---- row balance ---- */
 
-template <int CF, bool Check>
+template <class Index, int CF, bool Check>
 static __device__ __forceinline__ void row_tile(const spmm_args &a, unsigned row, int n, int *col,
                                                 float *val)
 {
     const int lane = threadIdx.x % WARP, end = row_begin(a, row + 1);
     const Lanes<CF> l = lanes_of<CF>(n);
-    const View v = row_major(a, n, l.j);
+    const View v = row_major<Index>(a, n, l.j);
     float sum[CF] = {};
     for (int p = row_begin(a, row); p < end; p += WARP) {
         __syncwarp(); /* the bucket before has been read */
@@ -66,15 +66,15 @@ static __device__ __forceinline__ void row_tile(const spmm_args &a, unsigned row
         __syncwarp();
 #pragma unroll
         for (int t = 0; t < WARP; t++)
-            fma_columns<CF, Check>(l, val[t], v.b + col[t] * v.stride, sum);
+            fma_columns<CF, Check>(l, val[t], v.b_at(col[t]), sum);
     }
 #pragma unroll
     for (int i = 0; i < CF; i++)
         if (!Check || l.exists[i])
-            v.c[row * v.stride + WARP * i] = sum[i];
+            v.c_at(row)[WARP * i] = sum[i];
 }
 
-template <int CF>
+template <class Index, int CF>
 static __global__ __launch_bounds__(SPMM_BLOCK) void row_caching(spmm_args a, int m, int n)
 {
     __shared__ int col[SPMM_BLOCK];
@@ -84,9 +84,9 @@ static __global__ __launch_bounds__(SPMM_BLOCK) void row_caching(spmm_args a, in
     if (row >= m)
         return;
     if (blockIdx.y == gridDim.y - 1)
-        row_tile<CF, true>(a, row, n, col + first, val + first);
+        row_tile<Index, CF, true>(a, row, n, col + first, val + first);
     else
-        row_tile<CF, false>(a, row, n, col + first, val + first);
+        row_tile<Index, CF, false>(a, row, n, col + first, val + first);
 }
 
 /* ---- element balance ---- */
@@ -102,44 +102,44 @@ static __device__ __forceinline__ void add_columns(const Lanes<CF> &l, float *c,
     }
 }
 
-template <int CF, bool Check>
+template <class Index, int CF, bool Check>
 static __device__ __forceinline__ void entry_tile(const spmm_args &a, int n, const int *row,
                                                   const int *col, const float *val)
 {
     const Lanes<CF> l = lanes_of<CF>(n);
-    const View v = row_major(a, n, l.j);
+    const View v = row_major<Index>(a, n, l.j);
     float sum[CF] = {};
     int current = row[0];
 #pragma unroll
     for (int t = 0; t < WARP; t++) {
         if (row[t] != current) {
-            add_columns<CF, Check>(l, v.c + current * v.stride, sum);
+            add_columns<CF, Check>(l, v.c_at(current), sum);
             current = row[t];
         }
-        fma_columns<CF, Check>(l, val[t], v.b + col[t] * v.stride, sum);
+        fma_columns<CF, Check>(l, val[t], v.b_at(col[t]), sum);
     }
-    add_columns<CF, Check>(l, v.c + current * v.stride, sum);
+    add_columns<CF, Check>(l, v.c_at(current), sum);
 }
 
-template <int CF>
+template <class Index, int CF>
 static __global__ __launch_bounds__(SPMM_BLOCK) void entry_caching(spmm_args a, int m, int n,
-                                                                   size_t nnz)
+                                                                   int nnz)
 {
     __shared__ int row[SPMM_BLOCK], col[SPMM_BLOCK];
     __shared__ float val[SPMM_BLOCK];
     const int own = threadIdx.x, first = own / WARP * WARP;
-    const size_t p = (size_t)blockIdx.x * SPMM_BLOCK + own;
-    if (p - own % WARP >= nnz)
+    const unsigned p = blockIdx.x * SPMM_BLOCK + own;
+    if (p - own % WARP >= (unsigned)nnz)
         return;
-    const bool inside = p < nnz;
+    const bool inside = p < (unsigned)nnz;
     row[own] = inside ? row_search(a, m, p) : m - 1;
     col[own] = inside ? column_at(a, p) : 0;
     val[own] = inside ? value_at(a, p) : 0;
     __syncwarp();
     if (blockIdx.y == gridDim.y - 1)
-        entry_tile<CF, true>(a, n, row + first, col + first, val + first);
+        entry_tile<Index, CF, true>(a, n, row + first, col + first, val + first);
     else
-        entry_tile<CF, false>(a, n, row + first, col + first, val + first);
+        entry_tile<Index, CF, false>(a, n, row + first, col + first, val + first);
 }
 
 /* ---- launchers ---- */
@@ -149,8 +149,9 @@ static enum op_status launch_rows(const struct spmm_problem *p, const struct spm
                                   op_stream s)
 {
     const dim3 grid(spmm_div_up(p->m, SPMM_BLOCK_WARPS), spmm_div_up(p->n, WARP * CF));
-    row_caching<CF><<<grid, SPMM_BLOCK, 0, s>>>(*a, p->m, p->n);
-    return launched();
+    return launch_indexed(p, [&](auto zero) {
+        row_caching<decltype(zero), CF><<<grid, SPMM_BLOCK, 0, s>>>(*a, p->m, p->n);
+    });
 }
 
 template <int CF>
@@ -161,8 +162,9 @@ static enum op_status launch_entries(const struct spmm_problem *p, const struct 
     const enum op_status status = clear_c(p, a, s);
     if (status || !p->nnz)
         return status;
-    entry_caching<CF><<<grid, SPMM_BLOCK, 0, s>>>(*a, p->m, p->n, p->nnz);
-    return launched();
+    return launch_indexed(p, [&](auto zero) {
+        entry_caching<decltype(zero), CF><<<grid, SPMM_BLOCK, 0, s>>>(*a, p->m, p->n, p->nnz);
+    });
 }
 
 OP_BEGIN

@@ -1,32 +1,49 @@
 /*
  * view.cuh - one column of B and C, whatever their layout.
  *
- *              column j of B      of C       element (r, j) is base[r * stride]
- *   row-major     b + j           c + j      stride n
- *   column-major  b + j k         c + j m    stride 1
+ *              base of B   of C    element (r, j)
+ *   row-major     b           c       base[r n + j]
+ *   column-major  b + j k     c + j m base[r]
  *
  * With it a kernel for one layout and its sibling for the other share all but
  * the mapping of threads.  Strides are constants after inlining.
+ *
+ * Index is what r * n + j is computed in.  The published kernels compute it in
+ * 32 bits: two instructions an entry where 64 bits take five, which the kernels
+ * notice because an entry costs three loads and one addition otherwise.  They
+ * overflow from 2^31 elements on; here such problems get 64 bits.
  */
 #ifndef KERNELS_SPMM_VIEW_CUH
 #define KERNELS_SPMM_VIEW_CUH
 
 #include "spmm.h"
 
-struct View {
+template <class Index> struct View {
     const float *b;
     float *c;
-    size_t stride;
+    Index stride, first; /* element (r, j) is base[r * stride + first] */
+
+    __device__ __forceinline__ const float *b_at(int r) const
+    {
+        return b + ((Index)r * stride + first);
+    }
+    __device__ __forceinline__ float *c_at(int r) const
+    {
+        return c + ((Index)r * stride + first);
+    }
 };
 
-static __device__ __forceinline__ View row_major(const spmm_args &a, int n, int j)
+template <class Index>
+static __device__ __forceinline__ View<Index> row_major(const spmm_args &a, int n, int j)
 {
-    return { (const float *)a.b + j, (float *)a.c + j, (size_t)n };
+    return { (const float *)a.b, (float *)a.c, (Index)n, (Index)j };
 }
 
-static __device__ __forceinline__ View column_major(const spmm_args &a, int m, int k, int j)
+/* Offsets inside a column are those of a row of A or B: 32 bits always do. */
+static __device__ __forceinline__ View<unsigned> column_major(const spmm_args &a, int m, int k,
+                                                              int j)
 {
-    return { (const float *)a.b + (size_t)j * k, (float *)a.c + (size_t)j * m, 1 };
+    return { (const float *)a.b + (size_t)j * k, (float *)a.c + (size_t)j * m, 1, 0 };
 }
 
 /* The entries of A through the read-only path. */
@@ -35,23 +52,23 @@ static __device__ __forceinline__ int row_begin(const spmm_args &a, unsigned row
     return __ldg(a.a.row_ptr + row);
 }
 
-static __device__ __forceinline__ float value_at(const spmm_args &a, size_t p)
+static __device__ __forceinline__ float value_at(const spmm_args &a, int p)
 {
     return __ldg((const float *)a.a.val + p);
 }
 
-static __device__ __forceinline__ int column_at(const spmm_args &a, size_t p)
+static __device__ __forceinline__ int column_at(const spmm_args &a, int p)
 {
     return __ldg(a.a.col + p);
 }
 
 /* The row that entry p lies in: the last one that begins at or before p. */
-static __device__ __forceinline__ int row_search(const spmm_args &a, int m, size_t p)
+static __device__ __forceinline__ int row_search(const spmm_args &a, int m, int p)
 {
     int low = 0, high = m;
     while (high - low > 1) {
         const int middle = low + (high - low) / 2;
-        if ((size_t)row_begin(a, middle) <= p)
+        if (row_begin(a, middle) <= p)
             low = middle;
         else
             high = middle;
@@ -62,6 +79,19 @@ static __device__ __forceinline__ int row_search(const spmm_args &a, int m, size
 static inline enum op_status launched()
 {
     return cudaGetLastError() == cudaSuccess ? OP_OK : OP_EDEVICE;
+}
+
+/* Calls launch with a zero of the narrowest index type that holds every offset
+ * into a row-major B and C. */
+template <class Launch>
+static inline enum op_status launch_indexed(const struct spmm_problem *p, Launch launch)
+{
+    const size_t rows = p->m > p->k ? p->m : p->k;
+    if (rows * p->n <= (size_t)1 << 32)
+        launch((unsigned)0);
+    else
+        launch((size_t)0);
+    return launched();
 }
 
 /* Kernels that add into C clear it first: part of their time. */
