@@ -36,5 +36,5 @@ absent=$(ldd "$program" | awk '/not found/ { printf " %s", $1 }')
 tar -C "$(dirname "$folder")" -czf "$folder.tar.gz" "$(basename "$folder")"
 du -sb "$folder" "$folder.tar.gz" | awk '{
     printf "%s: %.1f MB\n", $2, $1 / 1e6
-    if ($1 > 60e6) { print "bundle: over 60 MB" > "/dev/stderr"; exit 1 }
+    if ($2 ~ /gz$/ && $1 > 60e6) { print "bundle: archive over 60 MB" > "/dev/stderr"; exit 1 }
 }'
