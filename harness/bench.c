@@ -344,8 +344,12 @@ static int measure(struct job *j)
         out->session.watch = j->c->watch;
         out->session.after = check_after;
         out->session.after_arg = j;
-        if (out->session.sets > 1) /* none that was checked before: its result may be kept */
-            j->set = 1 + (int)(cb_splitmix(&state) % (uint64_t)(out->session.sets - 1));
+        /* None that was checked before: its result may be kept.  Where only weights rotate,
+         * one output serves all of them and holds what the last set gave. */
+        if (out->session.sets > 1)
+            j->set = j->input_sets < out->session.sets
+                         ? out->session.sets - 1
+                         : 1 + (int)(cb_splitmix(&state) % (uint64_t)(out->session.sets - 1));
         status = cb_reset_l2(j->c->device) ||
                  cb_measure(j->c->device, j->c->policy, j->c->cache, j->c->regime, subject, count,
                             j->c->order_seed, &out->session, timing);

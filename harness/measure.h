@@ -104,6 +104,7 @@ struct cb_session {
     double wall_s, clock_min, clock_max, clock_median; /* MHz; 0: unknown */
     double warmup_s;
     bool clock_stable;
+    bool settled;        /* the clock moved: warmed up again until it was stable, rounds taken anew */
     double bytes;        /* given: bytes that one execution touches, 0: unknown; decides on refills */
     double l2;           /* given: bytes of the L2 */
     const struct cb_watch *watch; /* given, or NULL */

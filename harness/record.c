@@ -359,6 +359,7 @@ json_t *cb_case_json(const struct cb_context *c, const struct cb_place *where,
     put(session, "warmup_s", number(out->session.warmup_s));
     put(session, "sampling_s", number(out->session.wall_s));
     put(session, "clock_stable", json_boolean(out->session.clock_stable));
+    put(session, "settled", json_boolean(out->session.settled));
     if (out->session.clock_median > 0) {
         put(session, "clock_mhz", json_pack("{s:f,s:f,s:f}", "min", out->session.clock_min, "median",
                                             out->session.clock_median, "max", out->session.clock_max));
@@ -591,6 +592,9 @@ static int merge_row(json_t *row, const json_t *lines, size_t index, const json_
                 worse_correctness(c, json_object_get(r, "correctness"));
             if (json_object_get(row, "flags"))
                 join_flags(json_object_get(row, "flags"), json_object_get(r, "flags"));
+            /* a row at the limit may be remote in one invocation only */
+            if (json_is_true(json_object_get(r, "remote")))
+                put(row, "remote", json_true());
         }
         if (!t || count == 256) {
             json_array_append_new(medians, json_null());
