@@ -1,13 +1,13 @@
 out = "spmm_cold_wins_all"
 title = "spmm (cold): share of cases won, among all rows"
-caption = "NVIDIA H200, driver 580.159.04, CUDA 13.0, cache cold, regime steady, profile reproduce (custom), 2 invocations, n = 78 cases, run c15d6783-bbfd-4e2b-a7f5-2257e08e5b64"
+caption = "NVIDIA H200, driver 580.159.04, CUDA 13.0, cache cold, regime steady, profile reproduce, 3 invocations, n = 78 cases, run ba2287af-47d2-43eb-85f7-0c92966cf92d"
 xlabel = "n"
 array panel[1] = ["spmm_cold_wins_all.tsv"]
 array heading[1] = ["NVIDIA H200, measured"]
 panels = 1
-n = 16
+n = 18
 ylabel = "share of cases won"
-array legend[16] = ["rb_sr_rm", "rb_pr_rm", "eb_sr_rm", "rb_sr_cm", "eb_pr_cm_mended", "rb_sr_rm_rc", "eb_sr_rm_rc", "cusparse_csr_alg1_pre_rm", "cusparse_csr_alg2_pre_rm", "cusparse_csr_alg3_pre_rm", "cusparse_coo_default_rm", "cusparse_coo_alg4_rm", "cusparse_csr_alg1_pre_cm", "cusparse_csr_alg2_pre_cm", "cusparse_coo_alg3_cm", "cusparse_spmv_coo_alg1"]
+array legend[18] = ["rb_sr_rm", "rb_pr_rm", "eb_sr_rm", "eb_pr_rm", "rb_sr_cm", "eb_pr_cm_mended", "rb_sr_rm_rc", "eb_sr_rm_rc", "daspmm_select_paper", "cusparse_csr_alg1_pre_rm", "cusparse_csr_alg2_pre_rm", "cusparse_csr_alg3_pre_rm", "cusparse_coo_default_rm", "cusparse_coo_alg1_rm", "cusparse_coo_alg4_rm", "cusparse_csr_alg2_pre_cm", "cusparse_coo_alg1_cm", "cusparse_coo_alg3_cm"]
 stacked = 1
 width = 940
 height = 440

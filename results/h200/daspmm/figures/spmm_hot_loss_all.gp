@@ -1,13 +1,13 @@
 out = "spmm_hot_loss_all"
 title = "spmm (hot): largest loss on any case, among all rows"
-caption = "NVIDIA H200, driver 580.159.04, CUDA 13.0, cache hot, regime steady, profile reproduce (custom), 2 invocations, n = 234 cases, run c15d6783-bbfd-4e2b-a7f5-2257e08e5b64"
+caption = "NVIDIA H200, driver 580.159.04, CUDA 13.0, cache hot, regime steady, profile reproduce, 3 invocations, n = 234 cases, run ba2287af-47d2-43eb-85f7-0c92966cf92d"
 xlabel = "n"
 array panel[1] = ["spmm_hot_loss_all.tsv"]
 array heading[1] = ["NVIDIA H200, measured"]
 panels = 1
-n = 41
-rows = 41
+n = 42
+rows = 42
 reverse = 1
 width = 900
-height = 1052
+height = 1074
 load "heat.gp"

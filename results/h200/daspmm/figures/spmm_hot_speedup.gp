@@ -1,10 +1,10 @@
 out = "spmm_hot_speedup"
 title = "spmm: speedup (hot)"
-caption = "NVIDIA H200, driver 580.159.04, CUDA 13.0, cache hot, regime steady, profile reproduce (custom), 2 invocations, n = 234 cases, run c15d6783-bbfd-4e2b-a7f5-2257e08e5b64"
+caption = "NVIDIA H200, driver 580.159.04, CUDA 13.0, cache hot, regime steady, profile reproduce, 3 invocations, n = 234 cases, run ba2287af-47d2-43eb-85f7-0c92966cf92d"
 in = "spmm_hot_speedup.tsv"
 xlabel = "n"
 ylabel = "speedup, geometric mean over cases, 95 %"
-n = 6
+n = 7
 logx = 2
 logy = 1
 band = 1
@@ -12,7 +12,7 @@ width = 1060
 lowest = 0.833333333
 highest = 614.4
 ticks = "1 2 4 8 16 32 64 128 256"
-array legend[6] = ["published8 over cusparse_best", "paper_rm over cusparse_rm_or_spmv", "paper_cm over cusparse_cm", "paper_rm over cusparse_authors_rm", "paper_rm over cusparse_default", "rb_sr_rm over cusparse_best"]
+array legend[7] = ["published8 over cusparse_best", "paper_rm over cusparse_rm_or_spmv", "paper_cm over cusparse_cm", "paper_rm over cusparse_authors_rm", "paper_rm over cusparse_default", "rb_sr_rm over cusparse_best", "daspmm_select_paper over cusparse_best"]
 m = 2
 array place[2] = [486.4, 486.4]
 array value[2] = [1.26, 1.37]

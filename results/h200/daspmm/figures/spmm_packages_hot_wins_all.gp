@@ -1,0 +1,14 @@
+out = "spmm_packages_hot_wins_all"
+title = "spmm_packages (hot): share of cases won, among all rows"
+caption = "NVIDIA H200, driver 580.159.04, CUDA 13.0, cache hot, regime steady, profile reproduce, 3 invocations, n = 90 cases, run ba2287af-47d2-43eb-85f7-0c92966cf92d"
+xlabel = "n"
+array panel[1] = ["spmm_packages_hot_wins_all.tsv"]
+array heading[1] = ["NVIDIA H200, measured"]
+panels = 1
+n = 13
+ylabel = "share of cases won"
+array legend[13] = ["rb_sr_rm", "eb_sr_rm", "eb_pr_rm", "eb_pr_cm_mended", "eb_sr_rm_rc", "daspmm_select_paper", "cusparse_csr_alg3_pre_rm", "cusparse_coo_default_rm", "cusparse_coo_alg1_rm", "cusparse_coo_alg3_rm", "cusparse_coo_alg4_rm", "cusparse_coo_alg3_cm", "cusparse_spmv_coo_alg1"]
+stacked = 1
+width = 940
+height = 440
+load "bars.gp"
