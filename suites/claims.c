@@ -1,6 +1,7 @@
 /* claims.c - judging claims.json against a run. */
 #include "claims.h"
 
+#include <fnmatch.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,11 +51,12 @@ static json_t *pair(double low, double high)
 
 /* ---- aggregates ---- */
 
-static int matching(const struct result *r, const char *experiment, const json_t *filter)
+static int matching(const struct result *r, const char *experiments, const json_t *filter)
 {
     int n = 0;
     for (int i = 0; i < r->case_count; i++)
-        n += !strcmp(r->cases[i].experiment, experiment) && result_matches(&r->cases[i], filter);
+        n += !fnmatch(experiments, r->cases[i].experiment, 0) &&
+             result_matches(&r->cases[i], filter);
     return n;
 }
 
@@ -80,7 +82,9 @@ static bool statistic_of(const struct aggregate *a, const char *name, struct cb_
         *out = a->max;
     else if (!strcmp(name, "total"))
         *out = (struct cb_interval){ a->total, a->total, a->total };
-    else if (!strcmp(name, "share")) {
+    else if (!strcmp(name, "sum")) { /* a sum that lacks a case is none */
+        *out = a->missing ? (struct cb_interval){ NAN, NAN, NAN } : a->sum;
+    } else if (!strcmp(name, "share")) {
         int above = 0;
         for (int i = 0; i < a->cases; i++)
             above += a->value[i].value > 1;
@@ -109,17 +113,13 @@ static int definition(const struct judge *j, const char *id, size_t length)
 static int compute(const struct judge *j, const json_t *def, const char *statistic,
                    struct aggregate *out)
 {
-    const char *name = result_text(def, "experiment");
-    const struct result_experiment *e = result_experiment(j->r, name);
+    const char *experiments = result_text(def, "experiment");
     const json_t *filter = json_object_get(def, "filter");
-    *out = (struct aggregate){ 0 };
-    if (!e)
-        return 0; /* not part of this run: no cases */
-    int n = matching(j->r, name, filter);
+    int n = matching(j->r, experiments, filter);
     /* a statement about the extreme of n cases is one about all of them */
     double alpha = is_extreme(statistic) && n ? 0.05 / n : 0.05;
-    return aggregate_ratio(j->r, e, filter, result_text(def, "numerator"),
-                           result_text(def, "denominator"), REPLICATES, j->seed, alpha, out);
+    return aggregate_matching(j->r, experiments, filter, result_text(def, "numerator"),
+                              result_text(def, "denominator"), REPLICATES, j->seed, alpha, out);
 }
 
 static json_t *id_list(const struct result_case *const *c, int n)
@@ -280,7 +280,7 @@ static int measure_one(const struct judge *j, const json_t *claim, const char *s
                  statistic);
         goto done;
     }
-    m->found = a->cases > 0;
+    m->found = a->cases > 0 && isfinite(m->value.value);
     m->cases = a->cases;
     m->missing = a->missing;
     m->loose = a->loose;

@@ -4,11 +4,13 @@
  * suites/PAPER/claims.json holds
  *   gpus        names of the paper's GPUs -> { name, cc, sm_count, mem_gib }, null: unknown
  *   aggregates  { id, experiment, filter, numerator, denominator, statistic }: the ratio
- *               T(numerator) / T(denominator) over the cases that pass the filter
+ *               T(numerator) / T(denominator) over the cases that pass the filter;
+ *               experiment may be a pattern: "layers_*"
  *   claims      { id, claim, locator, metric, reported, unit, gpu, rules, ... }
  *
  * statistic: geomean, mean, median, min, max, total (of times), share (of cases
- * with a ratio above 1), worst_loss (1 - smallest ratio).
+ * with a ratio above 1), worst_loss (1 - smallest ratio), sum (of times of the
+ * denominator in us; none where a case is missing).
  * metric: "aggregate:ID" or "aggregate:ID.STATISTIC", "figure:EXPERIMENT/ROW/NAME"
  * for what is not timed, or a list: the first that was measured is judged.
  * rules: by class of GPU (same, same_arch, other_arch); the strictest class that

@@ -1,6 +1,7 @@
 /* metrics.c - the table of metrics, and aggregates over cases. */
 #include "metrics.h"
 
+#include <fnmatch.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,6 +22,8 @@ const struct metric metrics[] = {
     { "setup_us", "us", "set-up", "wall time of what is done once per problem", -1 },
     { "host_us", "us", "latency seen by the host", "first launch to end of synchronisation", -1 },
     { "rel_fro", "", "error", "Frobenius error relative to the reference", -1 },
+    { "r2_rel_fro", "", "error of the scheme",
+      "Frobenius error relative to the operator without quantisation", -1 },
     { 0 },
 };
 
@@ -122,8 +125,11 @@ struct result_value metric_value(const struct result *r, const struct result_exp
         double x = result_number(row->json, name, NAN);
         return row->timed ? plain(x, x, x) : (struct result_value){ 0 };
     }
-    if (!strcmp(name, "rel_fro")) {
-        double x = result_number(json_object_get(row->json, "correctness"), name, NAN);
+    if (!strcmp(name, "rel_fro") || !strcmp(name, "r2_rel_fro")) {
+        const json_t *found = json_object_get(row->json, "correctness");
+        double x = result_number(*name == 'r' && name[1] == '2' ? json_object_get(found, "r2")
+                                                                : found,
+                                 "rel_fro", NAN);
         return plain(x, x, x);
     }
     return figure_of(json_object_get(row->json, "figures"), name);
@@ -240,9 +246,9 @@ static int bound_geomean(struct aggregate *a, const double *const *rounds, const
     return 0;
 }
 
-int aggregate_ratio(const struct result *r, const struct result_experiment *e, const json_t *filter,
-                    const char *numerator, const char *denominator, int replicates, uint64_t seed,
-                    double alpha, struct aggregate *out)
+int aggregate_matching(const struct result *r, const char *experiments, const json_t *filter,
+                       const char *numerator, const char *denominator, int replicates,
+                       uint64_t seed, double alpha, struct aggregate *out)
 {
     *out = (struct aggregate){ 0 };
     size_t n = r->case_count ? (size_t)r->case_count : 1;
@@ -258,7 +264,8 @@ int aggregate_ratio(const struct result *r, const struct result_experiment *e, c
     }
     for (int i = 0; i < r->case_count; i++) {
         const struct result_case *c = &r->cases[i];
-        if (strcmp(c->experiment, e->id) || !result_matches(c, filter))
+        const struct result_experiment *e = result_experiment(r, c->experiment);
+        if (!e || fnmatch(experiments, e->id, 0) || !result_matches(c, filter))
             continue;
         struct result_pick a = result_best(e, c, numerator), b = result_best(e, c, denominator);
         struct result_value v = result_ratio(a, b, alpha);
@@ -271,6 +278,9 @@ int aggregate_ratio(const struct result *r, const struct result_experiment *e, c
         out->value[k] = v;
         over[k] = a.row->us.value;
         under[k] = b.row->us.value;
+        out->sum.value += b.row->us.value;
+        out->sum.low += b.row->us.low;
+        out->sum.high += b.row->us.high;
         out->loose += is_loose(a.row) || is_loose(b.row);
         out->own = out->own || !strcmp(b.row->role, "own");
         if (replicates)
@@ -294,6 +304,14 @@ done:
     if (status)
         aggregate_free(out);
     return status;
+}
+
+int aggregate_ratio(const struct result *r, const struct result_experiment *e, const json_t *filter,
+                    const char *numerator, const char *denominator, int replicates, uint64_t seed,
+                    double alpha, struct aggregate *out)
+{
+    return aggregate_matching(r, e->id, filter, numerator, denominator, replicates, seed, alpha,
+                              out);
 }
 
 void aggregate_free(struct aggregate *a)

@@ -32,6 +32,7 @@ struct aggregate {
     int cases;                  /* that have a value */
     struct cb_interval geomean; /* bootstrap over rounds, widened to the invocations' range */
     double total;               /* sum of times of the numerator over that of the denominator */
+    struct cb_interval sum;     /* of times of the denominator, us */
     struct cb_interval mean, median, min, max; /* arithmetic mean: its ends are means of ends */
     int faster, slower;                        /* cases whose interval is above, below 1 */
     const struct result_case *at_min, *at_max, *influential;
@@ -50,6 +51,10 @@ struct aggregate {
 int aggregate_ratio(const struct result *r, const struct result_experiment *e, const json_t *filter,
                     const char *numerator, const char *denominator, int replicates, uint64_t seed,
                     double alpha, struct aggregate *out);
+/* The same over all experiments whose id matches a pattern: "layers_*". */
+int aggregate_matching(const struct result *r, const char *experiments, const json_t *filter,
+                       const char *numerator, const char *denominator, int replicates,
+                       uint64_t seed, double alpha, struct aggregate *out);
 void aggregate_free(struct aggregate *a); /* accepts { 0 } */
 
 #endif

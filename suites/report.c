@@ -185,10 +185,12 @@ static int speedup_table(struct report *w, const struct view *v, const struct vi
             flattered = a.flattered;
         aggregate_free(&a);
     }
+    char both[2 * VIEW_NAME];
+    snprintf(both, sizeof both, "%s/%s", p->rows, p->baseline);
     for (int i = 0; i < w->paper->count && !status; i++) { /* averages over all problems */
         const struct reported_number *q = &w->paper->number[i];
         if (strcmp(q->experiment, v->e->id) || strcmp(q->metric, "speedup") ||
-            strcmp(q->impl, p->rows) || json_object_size(q->problem))
+            (strcmp(q->impl, p->rows) && strcmp(q->impl, both)) || json_object_size(q->problem))
             continue;
         int row = cb_table_row(&t);
         status = row < 0 || cb_table_set(&t, row, 0, "reported, %s", *q->gpu ? q->gpu : q->item) ||
@@ -357,6 +359,135 @@ static int case_table(struct report *w, const struct view *v, const struct view_
         status = emit(w, &t);
     cb_table_free(&t);
     return status;
+}
+
+/* ---- sums and worst cases, where an experiment asks for them ---- */
+
+/* Times of the fastest of `name`, added over the cases at one value of the axis. */
+static bool sum_at(const struct view *v, const char *name, int at, struct cb_interval *sum)
+{
+    bool whole = false;
+    *sum = (struct cb_interval){ 0, 0, 0 };
+    for (int i = 0; i < v->count; i++) {
+        const json_t *x = json_object_get(v->c[i]->params, v->axis);
+        if (*v->axis && json_number_value(x) != v->grid[at])
+            continue;
+        const struct result_row *row = result_best(v->e, v->c[i], name).row;
+        if (!row)
+            return false;
+        whole = true;
+        sum->value += row->us.value;
+        sum->low += row->us.low;
+        sum->high += row->us.high;
+    }
+    return whole;
+}
+
+static int sum_table(struct report *w, const struct view *v)
+{
+    const json_t *names = json_object_get(v->e->json, "sums"), *one;
+    const char *head[VIEW_PAIRS + 2] = { *v->axis ? v->axis : "cases" };
+    struct cb_table t;
+    size_t k;
+    int columns = 1, status = 0;
+    json_array_foreach(names, k, one)
+    {
+        bool any = false;
+        for (int i = 0; i < v->count && !any; i++)
+            any = result_best(v->e, v->c[i], json_string_value(one)).row != NULL;
+        if (any && columns <= VIEW_PAIRS)
+            head[columns++] = json_string_value(one);
+    }
+    if (columns == 1)
+        return 0;
+    if (cb_table_init(&t,
+                      "Times added over the cases of a line, us (fastest row of a group in each)",
+                      columns, head))
+        return -1;
+    for (int g = 0; g < (*v->axis ? v->grid_count : 1) && !status; g++) {
+        int row = cb_table_row(&t);
+        status = row < 0 ? -1
+                 : *v->axis ? cb_table_set(&t, row, 0, "%.9g", v->grid[g])
+                            : cb_table_set(&t, row, 0, "%d", v->count);
+        for (int c = 1; c < columns && !status; c++) {
+            struct cb_interval sum;
+            char text[128] = "-";
+            if (sum_at(v, head[c], g, &sum))
+                bounded(sum, 4, text, sizeof text);
+            status = cb_table_set(&t, row, c, "%s", text);
+        }
+    }
+    if (!status)
+        status = emit(w, &t);
+    cb_table_free(&t);
+    return status;
+}
+
+/* The worst of a metric over the cases at one value of the axis; at the end of the
+ * grid: over all. */
+static double worst_at(const struct view *v, const char *kernel, const char *metric, int at)
+{
+    const struct metric *m = metric_find(metric);
+    double worst = NAN;
+    for (int i = 0; i < v->count; i++) {
+        const struct result_row *row = result_row(v->c[i], kernel);
+        const json_t *x = json_object_get(v->c[i]->params, v->axis);
+        if (!row || strcmp(row->status, "ok") ||
+            (at < v->grid_count && json_number_value(x) != v->grid[at]))
+            continue;
+        struct result_value s = metric_value(v->r, v->e, v->c[i], row, metric);
+        if (s.ok)
+            worst = isnan(worst) || (m && m->better > 0 ? s.value < worst : s.value > worst)
+                        ? s.value
+                        : worst;
+    }
+    return worst;
+}
+
+static int worst_table(struct report *w, const struct view *v, const char *metric)
+{
+    const struct metric *m = metric_find(metric);
+    char caption[256], heads[VIEW_GRID + 2][VIEW_NAME + 16];
+    const char *head[VIEW_GRID + 2];
+    int columns = v->grid_count + 2, status = 0;
+    struct cb_table t;
+    snprintf(caption, sizeof caption, "Worst over cases: %s%s%s", m ? m->title : metric,
+             m && *m->unit ? ", " : "", m ? m->unit : "");
+    snprintf(heads[0], sizeof heads[0], "row");
+    for (int g = 0; g < v->grid_count; g++)
+        snprintf(heads[g + 1], sizeof heads[0], "%s=%.9g", v->axis, v->grid[g]);
+    snprintf(heads[columns - 1], sizeof heads[0], "all");
+    for (int c = 0; c < columns; c++)
+        head[c] = heads[c];
+    if (cb_table_init(&t, caption, columns, head))
+        return -1;
+    for (int k = 0; k < v->kernels && !status; k++) {
+        if (isnan(worst_at(v, v->kernel[k], metric, v->grid_count)))
+            continue;
+        int row = cb_table_row(&t);
+        status = row < 0 ? -1 : cb_table_set(&t, row, 0, "%s", v->kernel[k]);
+        for (int g = 0; g <= v->grid_count && !status; g++) {
+            double x = worst_at(v, v->kernel[k], metric, g);
+            char text[CB_NUMBER_MAX];
+            status = cb_table_set(&t, row, g + 1, "%s", isnan(x) ? "-" : cb_number(x, 3, text));
+        }
+    }
+    if (!status)
+        status = emit(w, &t);
+    cb_table_free(&t);
+    return status;
+}
+
+static int asked_tables(struct report *w, const struct view *v)
+{
+    const json_t *one;
+    size_t i;
+    if (sum_table(w, v))
+        return -1;
+    json_array_foreach(json_object_get(v->e->json, "worst"), i, one)
+        if (worst_table(w, v, json_string_value(one)))
+            return -1;
+    return 0;
 }
 
 /* ---- narrow: a column per row ---- */
@@ -665,7 +796,7 @@ static int view_tables(struct report *w, const struct view *v)
         if (standing_tables(w, v) || (v->pairs && case_table(w, v, &v->pair[0])))
             return -1;
     }
-    return absent_table(w, v);
+    return asked_tables(w, v) || absent_table(w, v) ? -1 : 0;
 }
 
 static int experiment_files(const struct result *r, const struct reported_set *paper,
@@ -764,7 +895,8 @@ static int reported_file(const struct reported_set *paper, const char *folder,
             }
         if (same > LONGEST && !first)
             continue;
-        char *problem = json_dumps(p->problem, JSON_SORT_KEYS | JSON_COMPACT);
+        char *problem =
+            json_dumps(p->problem, JSON_SORT_KEYS | JSON_COMPACT | JSON_REAL_PRECISION(9));
         int row = cb_table_row(&t);
         bool whole = same <= LONGEST;
         status =

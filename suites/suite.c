@@ -246,13 +246,26 @@ static int text_of(const json_t *j, const char *key, bool required, char *out, s
     return 0;
 }
 
+static int list_of_texts(const json_t *j, const char *key)
+{
+    const json_t *list = json_object_get(j, key), *one;
+    size_t i;
+    if (list && !json_is_array(list))
+        return cb_error("'%s' must be a list of texts", key);
+    json_array_foreach(list, i, one)
+        if (!json_is_string(one))
+            return cb_error("'%s' must be a list of texts", key);
+    return 0;
+}
+
 static int load_experiment(struct suite *s, const json_t *j, const char *profile, struct experiment *e)
 {
     static const char *const known[] = { "id", "title", "where", "op", "metric", "baseline",
                                          "columns", "figure", "regime", "cache", "aa",
                                          "implementations", "problems", "note", "tables", "views",
-                                         "axis", "series", "baselines", "groups", "plots", NULL };
-    char op[48], regime[16], aa[64];
+                                         "axis", "sums", "worst", "series", "baselines", "groups",
+                                         "plots", NULL };
+    char op[48], regime[16], aa[64], axis[64];
     struct names n = { .count = 0 };
     size_t i;
     json_t *m;
@@ -279,6 +292,9 @@ static int load_experiment(struct suite *s, const json_t *j, const char *profile
         return cb_error("there is no operator '%s'", op);
     if (!json_is_array(json_object_get(j, "implementations")))
         return cb_error("needs a list 'implementations'");
+    if (text_of(j, "axis", false, axis, sizeof axis) || list_of_texts(j, "sums") ||
+        list_of_texts(j, "worst"))
+        return -1;
     json_array_foreach(json_object_get(j, "implementations"), i, m)
     {
         if (!json_is_string(m))

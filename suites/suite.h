@@ -15,6 +15,9 @@
  *     "experiments": [ { "id", "title", "where", "op", "metric", "baseline", "figure",
  *         "regime": "steady", "cache": "hot" or list, "aa": row that stands twice,
  *         "implementations": [rows or "@group"],
+ *         "axis": parameter that tables and figures run over,
+ *         "sums": [rows or groups whose times are added over the cases of one axis value],
+ *         "worst": [metrics whose worst value a table gives for every row],
  *         "problems": { "smoke": [ { parameter: value, list, "@list" or range "16:4096:*2",
  *                                    "cache": overrides } ], "reproduce": [...], "full": [...] } } ] }
  * A profile without problems of its own takes none; "full" adds to "reproduce".

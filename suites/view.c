@@ -28,6 +28,7 @@ static int by_name(const void *a, const void *b)
 /* Parameters with more than one value; the axis among them. */
 static void find_params(struct view *v)
 {
+    const char *wanted = result_text(v->e->json, "axis");
     char number[VIEW_PARAMS][VIEW_NAME];
     int numbers = 0, fewest = VIEW_GRID + 1;
     for (int i = 0; i < v->count; i++) {
@@ -65,7 +66,7 @@ static void find_params(struct view *v)
                 grid[n++] = json_number_value(x);
         }
         if (n > 1 && n < fewest && n <= VIEW_GRID) {
-            fewest = n;
+            fewest = strcmp(number[p], wanted) ? n : 0;
             strcpy(v->axis, number[p]);
             qsort(grid, n, sizeof *grid, by_number);
             memcpy(v->grid, grid, n * sizeof *grid);

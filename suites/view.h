@@ -2,8 +2,9 @@
  * view.h - an experiment as tables and plots look at it.
  *
  * A view is the part of an experiment with one cache state and regime.  Its
- * axis is the numeric parameter with the fewest values (but more than one):
- * figures have it on x, wide tables have one line per value of it.
+ * axis is the parameter that the experiment names, else the numeric one with the
+ * fewest values (but more than one): figures have it on x, wide tables have one
+ * line per value of it.
  */
 #ifndef SUITES_VIEW_H
 #define SUITES_VIEW_H

@@ -82,6 +82,19 @@ int main(int argc, char **argv)
     } shapes[] = { { "one", 1, 1, one }, { "dense_row", 9, 1000, dense_row }, { "ragged", 333, 97, ragged },
                    { "threes", 1027, 513, threes }, { "heavy_last", 301, 1000, heavy_last },
                    { "full_warps", 2048, 64, full_warps } };
+    /* m, n, k, group: k stays where exact operands are exact in half sums too; the last one is
+     * large enough for the check of all rows by sums */
+    static const int gemms[][4] = {
+        { 1, 8, 8, 8 },         { 3, 5, 7, 7 },         { 16, 256, 128, 128 },  { 17, 100, 65, 65 },
+        { 128, 129, 257, 257 }, { 1, 128, 128, 128 },   { 1, 256, 1024, 128 },  { 1, 4096, 1408, 128 },
+        { 2, 384, 1024, 128 },  { 3, 640, 384, 128 },   { 4, 1024, 2048, 128 }, { 5, 512, 512, 128 },
+        { 7, 256, 1152, 128 },  { 8, 768, 1024, 128 },  { 9, 256, 640, 128 },   { 16, 12288, 1024, 128 },
+        { 17, 384, 896, 128 },  { 31, 512, 1024, 128 }, { 32, 256, 2048, 128 }, { 33, 640, 768, 128 },
+        { 48, 1024, 512, 128 }, { 64, 4096, 1024, 128 }, { 65, 384, 1152, 128 }, { 100, 512, 256, 128 },
+        { 127, 256, 1024, 128 }, { 128, 1024, 1024, 128 }, { 129, 384, 512, 128 }, { 192, 640, 1408, 128 },
+        { 193, 256, 384, 128 }, { 256, 2048, 1024, 128 }, { 257, 512, 640, 128 }, { 1, 512, 1088, 64 },
+        { 8, 256, 960, 64 },    { 16, 640, 1088, 64 },  { 64, 512, 1024, 64 },  { 200, 384, 1088, 64 },
+        { 1, 4544, 1024, 128 }, { 16, 4672, 896, 64 },  { 1024, 1280, 1024, 128 } };
     const struct cb_policy policy = { .name = "exact", .invocations = 1, .rotate_l2 = 2, .flush_l2 = 3, .executions_max = 64 };
     struct cb_context c = { .policy = &policy, .cache = CB_HOT, .seed = 11, .order_seed = 5, .exact = true, .once = true, .aa = -1 };
     char path[128];
@@ -100,9 +113,9 @@ int main(int argc, char **argv)
                 try_case(&c, spmm, json_pack("{s:s,s:i,s:s}", "matrix", path, "n", widths[w], "dtype", half ? "f16" : "f32"));
         unlink(path);
     }
-    static const int sizes[][3] = { { 1, 8, 8 }, { 3, 5, 7 }, { 16, 256, 128 }, { 17, 100, 65 }, { 128, 129, 257 } };
-    for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++)
-        try_case(&c, gemm, json_pack("{s:i,s:i,s:i}", "m", sizes[s][0], "n", sizes[s][1], "k", sizes[s][2]));
+    for (size_t t = 0; t < sizeof gemms / sizeof *gemms; t += step)
+        try_case(&c, gemm, json_pack("{s:i,s:i,s:i,s:i}", "m", gemms[t][0], "n", gemms[t][1], "k", gemms[t][2],
+                                     "group", gemms[t][3]));
     cb_device_close(c.device);
     printf("%d executions of implementations, %d wrong\n", tried, wrong);
     return TEST_END();

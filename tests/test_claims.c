@@ -246,6 +246,51 @@ static void inside(void)
     result_free(&r);
 }
 
+/* Sums of times, and aggregates over all experiments that a pattern names. */
+static void sums(void)
+{
+    struct result r;
+    char path[] = "/tmp/claimbench_claims_XXXXXX";
+    CHECK(result_load(run_dir, &r) == 0);
+    FILE *f = fdopen(mkstemp(path), "w");
+    static const char *const rows[][3] = { { "one", "gemv", "fast_w4" },
+                                           { "all", "gem*", "fast_w4" },
+                                           { "part", "gemv", "own_w4" },
+                                           { "none", "gem", "fast_w4" } };
+    fputs("{\"aggregates\":[", f);
+    for (int i = 0; i < 4; i++)
+        fprintf(f,
+                "%s{\"id\":\"%s\",\"experiment\":\"%s\",\"numerator\":\"base_f16\","
+                "\"denominator\":\"%s\",\"statistic\":\"sum\"}",
+                i ? "," : "", rows[i][0], rows[i][1], rows[i][2]);
+    fputs("],\"claims\":[{\"id\":\"part\",\"metric\":\"aggregate:part\",\"rules\":{}}]}", f);
+    fclose(f);
+    CHECK(claims_judge(&r, path) == 0);
+    double want = 0;
+    const json_t *list = json_object_get(r.doc, "aggregates");
+    for (int i = 0; i < r.case_count; i++)
+        if (!strcmp(r.cases[i].experiment, "gemv"))
+            want += result_row(&r.cases[i], "fast_w4")->us.value;
+    CHECK(want > 0);
+    CHECK_NEAR(result_number(json_array_get(list, 0), "value", 0), want, 1e-6 * want);
+    const json_t *ci = json_object_get(json_array_get(list, 0), "value_ci95");
+    CHECK(json_number_value(json_array_get(ci, 0)) < want &&
+          json_number_value(json_array_get(ci, 1)) > want);
+    /* cases of other experiments have no such row: the sum is not whole */
+    const json_t *all = json_array_get(list, 1);
+    CHECK(result_number(all, "cases", 0) >= 3);
+    CHECK(json_array_size(json_object_get(all, "missing")) == 0
+              ? result_number(all, "value", 0) >= want
+              : json_is_null(json_object_get(all, "value")));
+    /* one of its cases is wrong and has no time */
+    CHECK(json_is_null(json_object_get(json_array_get(list, 2), "value")));
+    CHECK(result_number(json_array_get(list, 2), "cases", 0) == 2);
+    CHECK(result_number(json_array_get(list, 3), "cases", -1) == 0);
+    verdict(&r, "part", "NOT_MEASURED");
+    unlink(path);
+    result_free(&r);
+}
+
 /* Every suite's claims can be judged on a run that has nothing in it. */
 static void shipped(void)
 {
@@ -286,6 +331,7 @@ int main(void)
     every_verdict();
     variants();
     inside();
+    sums();
     malformed();
     shipped();
     return TEST_END();

@@ -1,65 +1,311 @@
 /*
- * ref_rows.cu - chosen rows of Y = X W^T in double precision on the GPU.
+ * ref_rows.cu - the reference of gemm in double precision on the GPU.
  *
- * A warp makes one output channel for ROWS rows: its lanes walk k together, so
- * that W is read once per ROWS rows, and a tree adds the lanes.
+ * Chosen rows: a warp makes one output channel for ROWS rows: its lanes walk k
+ * together, so that W is read once per ROWS rows, and a tree adds the lanes.
+ * Freivalds: columns of W are added in SPLITS parts, one thread a column, then
+ * the parts, then each row of X meets the result.  Every sum has one order.
  */
 #include <cuda_fp16.h>
 
-#include "../common/bound.h"
+#include "../common/fp8.h"
 #include "../common/warp.cuh"
 #include "gemm.h"
 
 constexpr int WARPS = 8;
 constexpr int ROWS = 4;
+constexpr int THREADS = WARPS * WARP;
+constexpr int SPLITS = 64;
 
-static __global__ __launch_bounds__(WARPS *WARP) void reference(const half *x, const half *w, int n,
-                                                                int k, const int *row, int rows,
-                                                                double *want, float *bound)
+/* ---- what operands stand for: one reader per scheme ---- */
+
+struct F16 {
+    const half *x_, *w_;
+    size_t k;
+    F16(const struct gemm_problem &p, const struct gemm_args &a)
+        : x_((const half *)a.x), w_((const half *)a.w), k(p.k)
+    {
+    }
+    __device__ double x(size_t i, int p) const { return __half2float(x_[i * k + p]); }
+    __device__ double w(size_t j, int p) const { return __half2float(w_[j * k + p]); }
+    __device__ double zero(size_t, int) const { return 0; }
+};
+
+struct W4 {
+    const half *x_, *scale_;
+    const unsigned char *code_, *zero_;
+    size_t k, groups;
+    int group;
+    W4(const struct gemm_problem &p, const struct gemm_args &a)
+        : x_((const half *)a.x), scale_((const half *)a.w4.scale), code_(a.w4.code),
+          zero_(a.w4.zero), k(p.k), groups(p.k / p.group), group(p.group)
+    {
+    }
+    __device__ double x(size_t i, int p) const { return __half2float(x_[i * k + p]); }
+    __device__ double w(size_t j, int p) const
+    {
+        const size_t g = j * groups + p / group;
+        return (double)__half2float(scale_[g]) * (code_[j * k + p] - zero_[g]);
+    }
+    __device__ double zero(size_t j, int p) const
+    {
+        const size_t g = j * groups + p / group;
+        return (double)__half2float(scale_[g]) * zero_[g];
+    }
+};
+
+struct Fp8 {
+    const unsigned char *x_, *w_;
+    const float *x_scale, *w_scale;
+    size_t k;
+    Fp8(const struct gemm_problem &p, const struct gemm_args &a)
+        : x_((const unsigned char *)a.x8), w_((const unsigned char *)a.w8), x_scale(a.x8_scale),
+          w_scale(a.w8_scale), k(p.k)
+    {
+    }
+    __device__ double x(size_t i, int p) const
+    {
+        return (double)*x_scale * e4m3_to_float(x_[i * k + p]);
+    }
+    __device__ double w(size_t j, int p) const
+    {
+        return (double)*w_scale * e4m3_to_float(w_[j * k + p]);
+    }
+    __device__ double zero(size_t, int) const { return 0; }
+};
+
+/* ---- chosen rows ---- */
+
+template <class Reader, bool Zeros>
+static __global__ __launch_bounds__(THREADS) void reference(Reader r, int n, int k, const int *row,
+                                                            int rows, double *want, float *size,
+                                                            float *zeros)
 {
     const long j = (long)blockIdx.x * WARPS + threadIdx.x / WARP;
     const int lane = threadIdx.x % WARP, first = blockIdx.y * ROWS;
-    const half *x_row[ROWS];
-    double sum[ROWS] = {}, magnitude[ROWS] = {};
+    size_t x_row[ROWS];
+    double sum[ROWS] = {}, magnitude[ROWS] = {}, zero[ROWS] = {};
     if (j >= n)
         return;
 #pragma unroll
     for (int i = 0; i < ROWS; i++) /* the last row again where there are no more */
-        x_row[i] = x + (size_t)row[min(first + i, rows - 1)] * k;
+        x_row[i] = row[min(first + i, rows - 1)];
     for (int p = lane; p < k; p += WARP) {
-        const double weight = __half2float(w[(size_t)j * k + p]);
+        const double weight = r.w(j, p), shift = Zeros ? r.zero(j, p) : 0;
 #pragma unroll
         for (int i = 0; i < ROWS; i++) {
-            const double product = weight * __half2float(x_row[i][p]);
+            const double x = r.x(x_row[i], p), product = weight * x;
             sum[i] += product;
             magnitude[i] += fabs(product);
+            if (Zeros)
+                zero[i] += fabs(x) * shift;
         }
     }
 #pragma unroll
     for (int i = 0; i < ROWS; i++) {
         const double s = warp_sum(sum[i]), m = warp_sum(magnitude[i]);
+        const double z = Zeros ? warp_sum(zero[i]) : 0;
         const size_t at = (size_t)(first + i) * n + j;
-        if (lane == 0 && first + i < rows) {
-            want[at] = s;
-            bound[at] = bound_of_sum(1, k, s, m);
-        }
+        if (lane != 0 || first + i >= rows)
+            continue;
+        want[at] = s;
+        size[at] = (float)m;
+        if (Zeros)
+            zeros[at] = (float)z;
     }
 }
 
-OP_BEGIN
-enum op_status gemm_ref_rows_cuda(const struct gemm_problem *p, const void *x, const void *w,
-                                  const int *row, int rows, double *want, float *bound,
-                                  op_stream s)
+/* ---- Freivalds ---- */
+
+/* part [SPLITS][3][k]: signed, absolute and zeros' sums of columns over a part of n. */
+template <class Reader>
+static __global__ __launch_bounds__(THREADS) void add_columns(Reader r, int n, int k,
+                                                              const signed char *sign,
+                                                              double *part)
 {
-    const dim3 grid((p->n + WARPS - 1) / WARPS, (rows + ROWS - 1) / ROWS);
-    if (p->m < 1 || p->n < 1 || p->k < 1 || rows < 0)
-        return OP_EINVAL;
-    if (grid.y > 65535)
-        return OP_EUNSUPPORTED;
-    if (!rows)
-        return OP_OK;
-    reference<<<grid, WARPS * WARP, 0, s>>>((const half *)x, (const half *)w, p->n, p->k, row, rows,
-                                            want, bound);
+    const int p = blockIdx.x * THREADS + threadIdx.x;
+    const long from = (long)n * blockIdx.y / SPLITS, to = (long)n * (blockIdx.y + 1) / SPLITS;
+    double sum = 0, size = 0, zero = 0;
+    if (p >= k)
+        return;
+    for (long j = from; j < to; j++) {
+        const double w = r.w(j, p);
+        sum += sign[j] * w;
+        size += fabs(w);
+        zero += r.zero(j, p);
+    }
+    double *mine = part + (size_t)blockIdx.y * 3 * k + p;
+    mine[0] = sum;
+    mine[k] = size;
+    mine[2 * (size_t)k] = zero;
+}
+
+static __global__ void add_parts(size_t count, const double *part, double *total)
+{
+    const size_t i = (size_t)blockIdx.x * THREADS + threadIdx.x;
+    double sum = 0;
+    if (i >= count)
+        return;
+    for (int s = 0; s < SPLITS; s++)
+        sum += part[s * count + i];
+    total[i] = sum;
+}
+
+/* All threads call it; thread 0 has the sum over the block. */
+static __device__ double block_sum(double v)
+{
+    __shared__ double each[WARPS];
+    v = warp_sum(v);
+    __syncthreads();
+    if (threadIdx.x % WARP == 0)
+        each[threadIdx.x / WARP] = v;
+    __syncthreads();
+    double sum = 0;
+    for (int w = 0; threadIdx.x == 0 && w < WARPS; w++)
+        sum += each[w];
+    return sum;
+}
+
+template <class Reader>
+static __global__ __launch_bounds__(THREADS) void meet_rows(Reader r, int k, const double *column,
+                                                            double *sum, double *size,
+                                                            double *zeros)
+{
+    const size_t i = blockIdx.x;
+    double s = 0, m = 0, z = 0;
+    for (int p = threadIdx.x; p < k; p += THREADS) {
+        const double x = r.x(i, p);
+        s += x * column[p];
+        m += fabs(x) * column[k + p];
+        z += fabs(x) * column[2 * (size_t)k + p];
+    }
+    s = block_sum(s);
+    m = block_sum(m);
+    z = block_sum(z);
+    if (threadIdx.x)
+        return;
+    sum[i] = s;
+    size[i] = m;
+    if (zeros)
+        zeros[i] = z;
+}
+
+static __global__ __launch_bounds__(THREADS) void signed_rows(const half *y, int n,
+                                                              const signed char *sign, double *sum,
+                                                              double *size)
+{
+    const half *row = y + (size_t)blockIdx.x * n;
+    double s = 0, m = 0;
+    for (int j = threadIdx.x; j < n; j += THREADS) {
+        const double v = __half2float(row[j]);
+        s += sign[j] * v;
+        m += fabs(v);
+    }
+    s = block_sum(s);
+    m = block_sum(m);
+    if (threadIdx.x)
+        return;
+    sum[blockIdx.x] = s;
+    size[blockIdx.x] = m;
+}
+
+/* ---- launchers ---- */
+
+static enum op_status launched(void)
+{
     return cudaGetLastError() == cudaSuccess ? OP_OK : OP_EDEVICE;
 }
+
+static bool meaningless(const struct gemm_problem *p, enum gemm_scheme s)
+{
+    const bool grouped = s == GEMM_W4A16 || s == GEMM_W4A16_SYM;
+    return p->m < 1 || p->n < 1 || p->k < 1 || (grouped && (p->group < 1 || p->k % p->group));
+}
+
+template <class Reader, bool Zeros>
+static enum op_status rows_by(const struct gemm_problem *p, const struct gemm_args *a,
+                              const int *row, int rows, double *want, float *size, float *zeros,
+                              op_stream s)
+{
+    const dim3 grid((p->n + WARPS - 1) / WARPS, (rows + ROWS - 1) / ROWS);
+    if (grid.y > 65535)
+        return OP_EUNSUPPORTED;
+    reference<Reader, Zeros><<<grid, THREADS, 0, s>>>(Reader(*p, *a), p->n, p->k, row, rows, want,
+                                                      size, zeros);
+    return launched();
+}
+
+template <class Reader>
+static enum op_status freivalds_by(const struct gemm_problem *p, const struct gemm_args *a,
+                                   const signed char *sign, double *sum, double *size,
+                                   double *zeros, double *work, op_stream s)
+{
+    const size_t count = 3 * (size_t)p->k;
+    const Reader r(*p, *a);
+    double *total = work + SPLITS * count;
+    add_columns<<<dim3((p->k + THREADS - 1) / THREADS, SPLITS), THREADS, 0, s>>>(r, p->n, p->k,
+                                                                                 sign, work);
+    add_parts<<<(unsigned)((count + THREADS - 1) / THREADS), THREADS, 0, s>>>(count, work, total);
+    meet_rows<<<p->m, THREADS, 0, s>>>(r, p->k, total, sum, size, zeros);
+    return launched();
+}
+
+OP_BEGIN
+
+enum op_status gemm_ref_rows_cuda(const struct gemm_problem *p, enum gemm_scheme scheme,
+                                  const struct gemm_args *a, const int *row, int rows,
+                                  double *want, float *size, float *zeros, op_stream s)
+{
+    if (meaningless(p, scheme) || rows < 0)
+        return OP_EINVAL;
+    if (!rows)
+        return OP_OK;
+    switch (scheme) {
+    case GEMM_F16:
+        return rows_by<F16, false>(p, a, row, rows, want, size, zeros, s);
+    case GEMM_FP8:
+        return rows_by<Fp8, false>(p, a, row, rows, want, size, zeros, s);
+    case GEMM_W4A16:
+        if (zeros)
+            return rows_by<W4, true>(p, a, row, rows, want, size, zeros, s);
+        return rows_by<W4, false>(p, a, row, rows, want, size, zeros, s);
+    case GEMM_W4A16_SYM:
+        return rows_by<W4, false>(p, a, row, rows, want, size, zeros, s);
+    }
+    return OP_EINVAL;
+}
+
+size_t gemm_freivalds_bytes(const struct gemm_problem *p)
+{
+    return (size_t)(SPLITS + 1) * 3 * p->k * sizeof(double);
+}
+
+enum op_status gemm_ref_freivalds_cuda(const struct gemm_problem *p, enum gemm_scheme scheme,
+                                       const struct gemm_args *a, const signed char *sign,
+                                       double *sum, double *size, double *zeros, void *work,
+                                       op_stream s)
+{
+    double *const room = (double *)work;
+    if (meaningless(p, scheme))
+        return OP_EINVAL;
+    switch (scheme) {
+    case GEMM_F16:
+        return freivalds_by<F16>(p, a, sign, sum, size, zeros, room, s);
+    case GEMM_FP8:
+        return freivalds_by<Fp8>(p, a, sign, sum, size, zeros, room, s);
+    case GEMM_W4A16:
+    case GEMM_W4A16_SYM:
+        return freivalds_by<W4>(p, a, sign, sum, size, zeros, room, s);
+    }
+    return OP_EINVAL;
+}
+
+enum op_status gemm_ref_signed_cuda(const struct gemm_problem *p, const void *y,
+                                    const signed char *sign, double *sum, double *size,
+                                    op_stream s)
+{
+    signed_rows<<<p->m, THREADS, 0, s>>>((const half *)y, p->n, sign, sum, size);
+    return launched();
+}
+
 OP_END

@@ -1,24 +1,19 @@
 /*
  * gemm.c - dense products with prepared weights, bound to the harness.
  *
- * Small outputs are compared whole.  Of large ones 64 random rows are (each
- * holds every column), and every row enters a Freivalds check: Y v against
- * X (W^T v) for a random vector v of +-1.
+ * Every scheme's operands are made from the same X and W, those of schemes that
+ * some row of the case uses.
  */
 #include "../../kernels/gemm/gemm.h"
 
 #include <math.h>
 #include <stddef.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "../../harness/error.h"
-#include "bind.h"
+#include "../../kernels/gemm/bound.h"
+#include "gemm_part.h"
 #include "ops.h"
-
-enum { TENSOR_X = 1, TENSOR_W = 2, ROWS_CHECKED = 64 };
-#define WHOLE_MAX 1e9 /* m n k up to which all rows are compared */
 
 struct gemm_params {
     int m, n, k, group;
@@ -34,19 +29,9 @@ static const struct cb_param params[] = {
 };
 
 struct instance {
-    struct gemm_problem p;
-    struct cb_device *device;
-    uint64_t seed;
-    bool exact;
-    struct op_sets x, w, y;
-    int rows;          /* compared in full */
-    int *row;          /* [rows] on the host */
-    void *row_device;  /* the same on the device */
-    double *want, *want_device; /* [rows][n] */
-    float *bound, *bound_device;
-    double *sum, *sum_bound;    /* [m] Freivalds; NULL where all rows are compared */
-    signed char *sign;          /* [n] +-1 */
-    void *y_host;
+    struct gemm_operands operands; /* with the problem and the device */
+    struct gemm_expectation expectation;
+    unsigned schemes; /* bits of those that a row of the case uses */
 };
 
 struct bound {
@@ -71,19 +56,8 @@ static void close_instance(void *instance)
     struct instance *in = instance;
     if (!in)
         return;
-    op_sets_close(in->device, &in->x);
-    op_sets_close(in->device, &in->w);
-    op_sets_close(in->device, &in->y);
-    cb_free(in->device, in->row_device);
-    cb_free(in->device, in->want_device);
-    cb_free(in->device, in->bound_device);
-    free(in->row);
-    free(in->want);
-    free(in->bound);
-    free(in->sum);
-    free(in->sum_bound);
-    free(in->sign);
-    free(in->y_host);
+    gemm_operands_close(&in->operands);
+    gemm_expectation_close(&in->expectation);
     free(in);
 }
 
@@ -91,110 +65,91 @@ static int open_problem(struct cb_context *c, const void *given, void **out)
 {
     const struct gemm_params *q = given;
     struct instance *in = calloc(1, sizeof *in);
-    uint64_t state = c->seed ^ 0x6E6Du;
     *out = NULL;
     if (!in)
         return cb_error("no memory for a problem");
-    in->p = (struct gemm_problem){ q->m, q->n, q->k, q->group };
-    in->device = c->device;
-    in->seed = c->seed;
-    in->exact = c->exact;
-    bool whole = (double)q->m * q->n * q->k <= WHOLE_MAX || q->m <= ROWS_CHECKED;
-    in->rows = whole ? q->m : ROWS_CHECKED;
-    size_t out_n = (size_t)in->rows * (size_t)q->n;
-    in->row = malloc((size_t)in->rows * sizeof *in->row);
-    in->want = malloc(out_n * sizeof *in->want);
-    in->bound = malloc(out_n * sizeof *in->bound);
-    in->y_host = malloc((size_t)q->m * (size_t)q->n * 2);
-    if (!whole) {
-        in->sum = malloc((size_t)q->m * sizeof *in->sum);
-        in->sum_bound = malloc((size_t)q->m * sizeof *in->sum_bound);
-        in->sign = malloc((size_t)q->n);
-    }
-    if (!in->row || !in->want || !in->bound || !in->y_host ||
-        (!whole && (!in->sum || !in->sum_bound || !in->sign))) {
+    in->operands.p = (struct gemm_problem){ q->m, q->n, q->k, q->group };
+    in->operands.device = c->device;
+    in->operands.seed = c->seed;
+    in->operands.exact = c->exact;
+    if (gemm_expectation_open(&in->expectation, c->device, &in->operands.p, c->seed,
+                              GEMM_WHOLE_MAX)) {
         close_instance(in);
-        return cb_error("no memory for the reference");
+        return -1;
     }
-    for (int r = 0; r < in->rows; r++) /* one random row of each of 64 equal parts */
-        in->row[r] = whole ? r : (int)(((long)r * q->m + (long)(cb_splitmix(&state) % (uint64_t)q->m)) / in->rows);
-    for (int j = 0; !whole && j < q->n; j++)
-        in->sign[j] = cb_splitmix(&state) >> 63 ? 1 : -1;
     *out = in;
     return 0;
 }
 
 static int inputs(void *instance, struct cb_input *out)
 {
-    const struct instance *in = instance;
+    const struct gemm_problem *p = &((struct instance *)instance)->operands.p;
     out[0] = (struct cb_input){ .name = "X", .dtype = "f16", .gen = "normal", .source = "generated",
-                                .shape = { in->p.m, in->p.k }, .tensor_id = TENSOR_X };
+                                .shape = { p->m, p->k }, .tensor_id = GEMM_TENSOR_X };
     out[1] = (struct cb_input){ .name = "W", .dtype = "f16", .gen = "normal", .source = "generated",
-                                .shape = { in->p.n, in->p.k }, .tensor_id = TENSOR_W };
+                                .shape = { p->n, p->k }, .tensor_id = GEMM_TENSOR_W };
     return 2;
 }
 
+/* Also notes which schemes are used: the harness asks about every row of a case
+ * before it asks for sizes and operands. */
 static enum op_status ready(void *instance, const struct op_impl *i, const char **why)
 {
-    const struct instance *in = instance;
+    struct instance *in = instance;
+    const struct gemm_problem *p = &in->operands.p;
     const struct gemm_impl *impl = (const struct gemm_impl *)i;
     *why = NULL;
     if (!impl->run) {
         *why = "not built";
         return OP_EUNSUPPORTED;
     }
-    return impl->supports ? impl->supports(&in->p, why) : OP_OK;
+    if (gemm_is_w4(impl->scheme) && p->k % p->group) {
+        *why = "group does not divide k";
+        return OP_EUNSUPPORTED;
+    }
+    enum op_status status = impl->supports ? impl->supports(p, why) : OP_OK;
+    if (status == OP_OK)
+        in->schemes |= 1u << impl->scheme;
+    return status;
 }
 
+/* The fewest bytes that a row reads as W: sets rotate often enough for all. */
 static void set_bytes(void *instance, double *weights, double *ins, double *outs)
 {
-    const struct gemm_problem *p = &((struct instance *)instance)->p;
-    *weights = 2.0 * p->n * p->k;
+    const struct instance *in = instance;
+    const struct gemm_problem *p = &in->operands.p;
+    *weights = gemm_weight_bytes(p, GEMM_F16);
+    for (int s = 0; s < GEMM_SCHEMES; s++)
+        if (in->schemes & 1u << s)
+            *weights = fmin(*weights, gemm_weight_bytes(p, (enum gemm_scheme)s));
     *ins = 2.0 * p->m * p->k;
     *outs = 2.0 * p->m * p->n;
 }
 
 static struct cb_work work(void *instance, const struct op_impl *i)
 {
-    const struct gemm_problem *p = &((struct instance *)instance)->p;
-    struct cb_work w = { .flops = 2.0 * p->m * p->n * p->k, .peak = "tensor_fp16", .accumulate = CB_F32 };
-    double weights, ins, outs;
-    (void)i;
-    set_bytes(instance, &weights, &ins, &outs);
-    w.bytes_min = w.bytes_model = weights + ins + outs;
-    w.weight_bytes = weights;
+    const struct gemm_problem *p = &((struct instance *)instance)->operands.p;
+    const struct gemm_impl *impl = (const struct gemm_impl *)i;
+    bool fp8 = impl->scheme == GEMM_FP8;
+    struct cb_work w = { .flops = 2.0 * p->m * p->n * p->k,
+                         .peak = fp8 ? "tensor_fp8" : "tensor_fp16",
+                         .accumulate = impl->accumulate == GEMM_ACC_F16 ? CB_F16 : CB_F32 };
+    w.weight_bytes = impl->weight_bytes ? impl->weight_bytes(p)
+                                        : gemm_weight_bytes(p, impl->scheme);
+    w.bytes_min = w.weight_bytes + (fp8 ? 1.0 : 2.0) * p->m * p->k + 2.0 * p->m * p->n;
+    w.bytes_model = w.bytes_min + (impl->extra_bytes ? impl->extra_bytes(p) : 0);
     w.tensor_ops = w.flops;
     return w;
-}
-
-static int make(struct instance *in, struct op_sets *t, int count, uint32_t tensor, int rows, int cols)
-{
-    if (op_sets_open(t, count))
-        return -1;
-    for (int s = 0; s < count; s++) {
-        if (cb_alloc(in->device, (size_t)rows * (size_t)cols * 2, &t->set[s]))
-            return -1;
-        if (tensor && cb_random(in->device, t->set[s], CB_F16, in->exact ? CB_EXACT : CB_NORMAL,
-                                in->seed, tensor, (uint32_t)s, rows, cols, false))
-            return -1;
-    }
-    return 0;
 }
 
 static int prepare(struct cb_context *c, void *instance, int weight_sets, int input_sets)
 {
     struct instance *in = instance;
-    size_t out = (size_t)in->rows * (size_t)in->p.n, rows = (size_t)in->rows * sizeof *in->row;
     (void)c;
-    if (make(in, &in->x, input_sets, TENSOR_X, in->p.m, in->p.k) ||
-        make(in, &in->w, weight_sets, TENSOR_W, in->p.n, in->p.k) ||
-        make(in, &in->y, input_sets, 0, in->p.m, in->p.n) ||
-        cb_alloc(in->device, rows, &in->row_device) ||
-        cb_upload(in->device, in->row_device, in->row, rows) ||
-        cb_alloc(in->device, out * sizeof *in->want, (void **)&in->want_device) ||
-        cb_alloc(in->device, out * sizeof *in->bound, (void **)&in->bound_device))
+    if (gemm_operands_open(&in->operands, in->schemes, weight_sets, input_sets) ||
+        gemm_expectation_prepare(&in->expectation, in->schemes))
         return -1;
-    return cb_sync(in->device);
+    return cb_sync(in->operands.device);
 }
 
 static void unbind(void *bound)
@@ -207,28 +162,38 @@ static void unbind(void *bound)
     free(b);
 }
 
+/* Sets after the first see what the first got; one that is left as it was has no
+ * state of its own. */
+static int set_up(struct bound *b, int set)
+{
+    struct op_memory memory = op_pool_memory(&b->states.pool);
+    void *first = set ? b->states.state[0] : NULL, *state = first;
+    enum op_status s = b->impl->setup(&b->in->operands.p, &b->args[set], &memory,
+                                      cb_device_stream(b->in->operands.device), &state);
+    if (s == OP_OK && (!set || state != first))
+        b->states.state[set] = state;
+    return op_result(s, b->impl->base.name, "set-up");
+}
+
 static int bind(struct cb_context *c, void *instance, const struct op_impl *i, void **out)
 {
     struct instance *in = instance;
+    struct gemm_operands *o = &in->operands;
     struct bound *b = calloc(1, sizeof *b);
     *out = NULL;
     if (!b)
         return cb_error("no memory to bind %s", i->name);
     b->in = in;
     b->impl = (const struct gemm_impl *)i;
-    int sets = in->w.count > in->x.count ? in->w.count : in->x.count;
+    int sets = o->w.count > o->x.count ? o->w.count : o->x.count;
     int status = op_states_open(&b->states, c->device, sets, b->impl->teardown);
     b->args = calloc((size_t)sets, sizeof *b->args);
     if (!b->args)
         status = cb_error("no memory to bind %s", i->name);
     for (int s = 0; !status && s < sets; s++) {
-        struct op_memory memory = op_pool_memory(&b->states.pool);
-        b->args[s] = (struct gemm_args){ in->x.set[s % in->x.count], in->w.set[s % in->w.count],
-                                         in->y.set[s % in->y.count] };
+        b->args[s] = gemm_operands_at(o, b->impl->scheme, s, s);
         if (b->impl->setup)
-            status = op_result(b->impl->setup(&in->p, &b->args[s], &memory,
-                                              cb_device_stream(c->device), &b->states.state[s]),
-                               i->name, "set-up");
+            status = set_up(b, s);
     }
     if (status) {
         unbind(b);
@@ -242,107 +207,41 @@ static int run(void *bound, int weights, int ins)
 {
     const struct bound *b = bound;
     int s = weights > ins ? weights : ins;
-    return op_result(b->impl->run(&b->in->p, &b->args[s], b->states.state[s],
-                                  cb_device_stream(b->in->device)),
+    return op_result(b->impl->run(&b->in->operands.p, &b->args[s], b->states.state[s],
+                                  cb_device_stream(b->in->operands.device)),
                      b->impl->base.name, "launch");
 }
 
 static int outputs(void *bound, int weights, int ins, struct cb_region *out, int max)
 {
-    const struct bound *b = bound;
+    const struct gemm_operands *o = &((const struct bound *)bound)->in->operands;
     (void)weights, (void)max;
-    out[0] = (struct cb_region){ b->in->y.set[ins], (size_t)b->in->p.m * (size_t)b->in->p.n * 2 };
+    out[0] = (struct cb_region){ o->y.set[ins], 2 * (size_t)o->p.m * (size_t)o->p.n };
     return 1;
-}
-
-/* sum = X (W^T v) and how far Y v may lie from it. */
-static int freivalds(struct instance *in, int weights, int ins)
-{
-    const struct gemm_problem *p = &in->p;
-    size_t xn = (size_t)p->m * (size_t)p->k, wn = (size_t)p->n * (size_t)p->k;
-    uint16_t *x = malloc(xn * 2), *w = malloc(wn * 2);
-    double *u = calloc((size_t)p->k, sizeof *u), *size = calloc((size_t)p->k, sizeof *size);
-    int status = x && w && u && size ? 0 : cb_error("no memory for the reference");
-    if (!status)
-        status = cb_download(in->device, x, in->x.set[ins], xn * 2) ||
-                 cb_download(in->device, w, in->w.set[weights], wn * 2);
-    if (!status) {
-#pragma omp parallel for schedule(static)
-        for (int q = 0; q < p->k; q++)
-            for (int j = 0; j < p->n; j++) {
-                double v = (double)cb_half_to_float(w[(size_t)j * (size_t)p->k + (size_t)q]);
-                u[q] += in->sign[j] * v;
-                size[q] += fabs(v);
-            }
-#pragma omp parallel for schedule(static)
-        for (int i = 0; i < p->m; i++) {
-            double sum = 0, magnitude = 0;
-            for (int q = 0; q < p->k; q++) {
-                double v = (double)cb_half_to_float(x[(size_t)i * (size_t)p->k + (size_t)q]);
-                sum += v * u[q];
-                magnitude += fabs(v) * size[q];
-            }
-            in->sum[i] = sum;
-            in->sum_bound[i] = 4 * 0x1p-24 * sqrt(p->k) * magnitude;
-        }
-    }
-    free(x);
-    free(w);
-    free(u);
-    free(size);
-    return status ? -1 : 0;
 }
 
 static int expect(struct cb_context *c, void *instance, int weights, int ins)
 {
     struct instance *in = instance;
-    size_t out = (size_t)in->rows * (size_t)in->p.n;
-    enum op_status s;
-#ifdef WITH_CUDA
-    if (cb_device_info(c->device)->sm)
-        s = gemm_ref_rows_cuda(&in->p, in->x.set[ins], in->w.set[weights], in->row_device, in->rows,
-                               in->want_device, in->bound_device, cb_device_stream(c->device));
-    else
-#endif
-        s = gemm_ref_rows(&in->p, in->x.set[ins], in->w.set[weights], in->row, in->rows,
-                          in->want_device, in->bound_device);
-    if (op_result(s, "reference", "launch") || cb_sync(c->device) ||
-        cb_download(in->device, in->want, in->want_device, out * sizeof *in->want) ||
-        cb_download(in->device, in->bound, in->bound_device, out * sizeof *in->bound))
-        return -1;
-    return in->sum ? freivalds(in, weights, ins) : 0;
+    (void)c;
+    return gemm_expectation_compute(&in->expectation, &in->operands, weights, ins);
 }
 
 static int check(struct cb_context *c, void *bound, int weights, int ins, struct cb_accuracy *r1,
                  struct cb_accuracy *r2, double *limit)
 {
-    const struct instance *in = ((const struct bound *)bound)->in;
-    const long n = in->p.n;
-    const uint16_t *y = in->y_host;
-    (void)weights, (void)r2;
-    if (cb_download(c->device, in->y_host, in->y.set[ins], (size_t)in->p.m * (size_t)n * 2))
-        return -1;
-    *limit = 1e-3;
-    for (int r = 0; r < in->rows; r++)
-        for (long j = 0; j < n; j++) {
-            long e = (long)in->row[r] * n + j;
-            cb_accuracy_add(r1, e, (double)cb_half_to_float(y[e]), in->want[r * n + j],
-                            in->exact ? 0 : (double)in->bound[r * n + j]);
-        }
-    struct cb_accuracy sums = { .worst = -1 };
-    for (int i = 0; in->sum && i < in->p.m; i++) {
-        double sum = 0, size = 0;
-        for (long j = 0; j < n; j++) {
-            double v = (double)cb_half_to_float(y[i * n + j]);
-            sum += in->sign[j] * v;
-            size += fabs(v);
-        }
-        cb_accuracy_add(&sums, i * n, sum, in->sum[i], 4 * 0x1p-11 * size + in->sum_bound[i]);
-    }
-    r1->bad += sums.bad;
-    r1->nonfinite += sums.nonfinite;
-    cb_accuracy_finish(r1);
-    return 0;
+    const struct bound *b = bound;
+    struct instance *in = b->in;
+    (void)c, (void)weights;
+    *limit = gemm_limit(b->impl, (double)in->expectation.rows * in->operands.p.n);
+    return gemm_expectation_check(&in->expectation, b->impl, in->operands.y.set[ins],
+                                  in->operands.exact, r1, r2);
+}
+
+static const char *choice(void *bound)
+{
+    const struct bound *b = bound;
+    return b->impl->choice ? b->impl->choice(b->states.state[0]) : NULL;
 }
 
 const struct cb_op op_gemm = {
@@ -350,5 +249,5 @@ const struct cb_op op_gemm = {
     .params = params, .params_size = sizeof(struct gemm_params),
     .impl = impl_at, .open = open_problem, .inputs = inputs, .ready = ready, .work = work,
     .set_bytes = set_bytes, .prepare = prepare, .bind = bind, .run = run, .outputs = outputs,
-    .expect = expect, .check = check, .unbind = unbind, .close = close_instance,
+    .expect = expect, .check = check, .choice = choice, .unbind = unbind, .close = close_instance,
 };

@@ -1,0 +1,131 @@
+/* test_gemm_case.c - gemm bound to the harness, on the host: operands by scheme, whole cases, and
+ * whether the comparison finds what is wrong. */
+#include <stdlib.h>
+
+#include "../harness/bench.h"
+#include "../harness/error.h"
+#include "../harness/params.h"
+#include "../suites/ops/gemm_part.h"
+#include "../suites/suite.h"
+#include "test.h"
+
+static const struct cb_policy policy = { .name = "exact", .invocations = 1, .rotate_l2 = 2, .flush_l2 = 3,
+                                         .executions_max = 64 };
+
+/* Every row of the host on one problem; r2 of the quantised ones into *r2. */
+static void try_case(struct cb_context *c, int m, int n, int k, int group, double *r2)
+{
+    const struct cb_op *op = suite_op("gemm");
+    const struct op_impl *impl[512] = { NULL }, *i;
+    struct cb_case out;
+    void *p = calloc(1, op->params_size);
+    json_t *j = json_pack("{s:i,s:i,s:i,s:i}", "m", m, "n", n, "k", k, "group", group);
+    int count = 0, ran = 0;
+    for (int t = 0; count < 511 && (i = op->impl(t)); t++)
+        impl[count++] = i;
+    CHECK(!cb_params_from_json(op, j, p) && !cb_run_case(c, op, p, impl, &out));
+    CHECK(out.status == CB_OK);
+    for (int o = 0; o < out.count; o++) {
+        const struct cb_outcome *row = &out.out[o];
+        if (row->impl->role != OP_REFERENCE) {
+            CHECK(row->status == CB_SKIPPED);
+            continue;
+        }
+        const bool grouped = strstr(row->impl->name, "w4a16") != NULL;
+        CHECK(row->status == (grouped && k % group ? CB_UNSUPPORTED : CB_OK));
+        if (row->status != CB_OK)
+            continue;
+        ran++;
+        CHECK(row->deterministic && row->r1.compared && !row->r1.bad);
+        CHECK(c->exact ? row->r1.max_abs == 0 : row->r1.rel_fro < 0x1p-11);
+        if (!c->exact && strcmp(row->impl->name, "ref_f16")) {
+            CHECK(row->r2.compared == row->r1.compared);
+            *r2 = fmax(*r2, row->r2.rel_fro);
+        } else {
+            CHECK(!row->r2.compared);
+        }
+        if (grouped)
+            CHECK(row->work.weight_bytes < 0.55 * n * k + 3.0 * n * k / group);
+    }
+    CHECK(ran == (k % group ? 2 : 4));
+    cb_case_free(&out);
+    json_decref(j);
+    free(p);
+}
+
+static void test_cases(struct cb_device *d)
+{
+    struct cb_context c = { .device = d, .policy = &policy, .cache = CB_HOT, .seed = 11, .order_seed = 5,
+                            .once = true, .aa = -1 };
+    static const int size[][4] = { { 1, 8, 8, 8 }, { 3, 5, 7, 7 }, { 17, 100, 65, 64 }, { 9, 300, 384, 128 },
+                                   { 5, 64, 4544, 64 } };
+    double r2 = 0;
+    for (size_t s = 0; s < sizeof size / sizeof *size; s++)
+        for (int exact = 0; exact < 2; exact++) {
+            if (exact && size[s][2] > 2000)
+                continue;
+            c.exact = exact;
+            try_case(&c, size[s][0], size[s][1], size[s][2], size[s][3], &r2);
+        }
+    CHECK(r2 > 0.02 && r2 < 0.2); /* what 4 bits cost on normal weights: about 0.1 */
+}
+
+/* One element off, in a row that is compared and in one that only sums see. */
+static void test_finding(struct cb_device *d, int m, int n, int k, double whole_max)
+{
+    const struct gemm_problem p = { m, n, k, 128 };
+    struct gemm_operands o = { .device = d, .p = p, .seed = 4 };
+    struct gemm_expectation e;
+    const struct gemm_impl *impl = gemm_references;
+    while (impl->scheme != GEMM_W4A16)
+        impl++;
+    CHECK(!gemm_expectation_open(&e, d, &p, 4, whole_max));
+    CHECK(!gemm_operands_open(&o, 1u << GEMM_W4A16, 2, 2));
+    CHECK(!gemm_expectation_prepare(&e, 1u << GEMM_W4A16));
+    CHECK(!gemm_expectation_compute(&e, &o, 1, 1));
+    uint16_t *y = malloc((size_t)m * (size_t)n * 2);
+    double *want = malloc((size_t)n * sizeof *want);
+    float *size = malloc((size_t)n * sizeof *size);
+    struct gemm_args a = gemm_operands_at(&o, GEMM_W4A16, 1, 1);
+    CHECK(!a.x8 && !a.w8 && a.w4.code && a.w4.scale && a.w4.zero && a.x && a.w && a.y);
+    for (int i = 0; i < m; i++) {
+        gemm_ref_rows(&p, GEMM_W4A16, &a, &i, 1, want, size, NULL);
+        for (int j = 0; j < n; j++)
+            y[(size_t)i * (size_t)n + (size_t)j] = cb_half_from_float((float)want[j]);
+    }
+    int seen = e.row[e.rows / 2], unseen = 0;
+    for (int r = 0; r < e.rows && e.row[r] == unseen; r++)
+        unseen++;
+    for (int t = 0; t < 3; t++) { /* nothing wrong; a compared row; another */
+        struct cb_accuracy r1 = { .worst = -1 }, r2 = { .worst = -1 };
+        const int row = t == 2 && unseen < m ? unseen : seen;
+        uint16_t *at = &y[(size_t)row * (size_t)n + (size_t)(n / 3)], kept = *at;
+        if (t == 1 || (t == 2 && unseen < m))
+            *at ^= 0x8000;
+        CHECK(!gemm_expectation_check(&e, impl, y, false, &r1, &r2));
+        /* in a compared row the sum of the row is off too */
+        CHECK(r1.bad == (t == 0 ? 0 : t == 1 ? 1 + (e.sign != NULL) : unseen < m));
+        CHECK(r2.compared == r1.compared && r1.compared == (long)e.rows * n);
+        *at = kept;
+    }
+    for (int j = 0; j < n; j++) /* a row not written */
+        y[(size_t)(m - 1) * (size_t)n + (size_t)j] = 0xffff;
+    struct cb_accuracy r1 = { .worst = -1 }, r2 = { .worst = -1 };
+    CHECK(!gemm_expectation_check(&e, impl, y, false, &r1, &r2) && r1.nonfinite);
+    free(y);
+    free(want);
+    free(size);
+    gemm_operands_close(&o);
+    gemm_expectation_close(&e);
+}
+
+int main(void)
+{
+    struct cb_device *d;
+    CHECK(!cb_device_open("host", &d));
+    test_cases(d);
+    test_finding(d, 4, 200, 256, GEMM_WHOLE_MAX);
+    test_finding(d, 130, 300, 512, 0); /* sums of all rows */
+    cb_device_close(d);
+    return TEST_END();
+}
