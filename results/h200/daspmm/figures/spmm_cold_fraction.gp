@@ -1,6 +1,6 @@
 out = "spmm_cold_fraction"
 title = "spmm (cold): fraction of the fastest, geometric mean over cases, among published8"
-caption = "NVIDIA H200, driver 580.159.04, CUDA 13.0, cache cold, regime steady, profile reproduce, 3 invocations, n = 78 cases, run ba2287af-47d2-43eb-85f7-0c92966cf92d"
+caption = "NVIDIA H200, driver 580.159.04, CUDA 13.0, cache cold, regime steady, profile reproduce, 3 invocations, n = 78 cases, run 8f0f2c1c-2c53-4826-97ab-13e46776e191"
 xlabel = "n"
 array panel[4] = ["spmm_cold_fraction.tsv", "spmm_cold_fraction_reported1.tsv", "spmm_cold_fraction_reported2.tsv", "spmm_cold_fraction_reported3.tsv"]
 array heading[4] = ["NVIDIA H200, measured", "RTX 2080, reported", "Tesla V100, reported", "RTX 3090, reported"]

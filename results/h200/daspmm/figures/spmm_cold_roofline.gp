@@ -1,6 +1,6 @@
 out = "spmm_cold_roofline"
 title = "spmm (cold): measured ceilings"
-caption = "NVIDIA H200, driver 580.159.04, CUDA 13.0, cache cold, regime steady, profile reproduce, 3 invocations, n = 78 cases, run ba2287af-47d2-43eb-85f7-0c92966cf92d"
+caption = "NVIDIA H200, driver 580.159.04, CUDA 13.0, cache cold, regime steady, profile reproduce, 3 invocations, n = 78 cases, run 8f0f2c1c-2c53-4826-97ab-13e46776e191"
 in = "spmm_cold_roofline.tsv"
 array legend[4] = ["published8", "cusparse_best", "paper_rm", "cusparse_rm_or_spmv"]
 array roof[6] = ["dram_copy, 4274 GB/s", "dram_read, 4643 GB/s", "l2_read, 9999 GB/s", "fp32_fma, 6.374e+04 GFLOP/s", "fp16x2_fma, 6.672e+04 GFLOP/s", "fp64_fma, 3.07e+04 GFLOP/s"]

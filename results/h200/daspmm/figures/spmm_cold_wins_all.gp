@@ -1,6 +1,6 @@
 out = "spmm_cold_wins_all"
 title = "spmm (cold): share of cases won, among all rows"
-caption = "NVIDIA H200, driver 580.159.04, CUDA 13.0, cache cold, regime steady, profile reproduce, 3 invocations, n = 78 cases, run ba2287af-47d2-43eb-85f7-0c92966cf92d"
+caption = "NVIDIA H200, driver 580.159.04, CUDA 13.0, cache cold, regime steady, profile reproduce, 3 invocations, n = 78 cases, run 8f0f2c1c-2c53-4826-97ab-13e46776e191"
 xlabel = "n"
 array panel[1] = ["spmm_cold_wins_all.tsv"]
 array heading[1] = ["NVIDIA H200, measured"]
