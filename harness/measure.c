@@ -132,15 +132,19 @@ static int sample(struct runner *r, double *us, double *mhz)
     return 0;
 }
 
-/* Median of q windows: one round's value. */
+/* Median of q windows: one round's value.  A window of a millisecond needs no
+ * repetition, unless the clock follows the power: that swings over tens of
+ * milliseconds, which a round must cover. */
 static int round_value(struct runner *r, double *us, double *mhz)
 {
     enum { MOST = 32 };
     double t[MOST], f[MOST], window = r->t->estimate_us * r->t->k_exec;
-    /* a window of a millisecond needs no repetition */
-    int q = r->t->mode == CB_MODE_G || window <= 0 ? 1 : (int)ceil(1000 / window);
-    if (q > r->p->samples_per_round)
-        q = r->p->samples_per_round;
+    bool settled = r->session->settled;
+    int most = settled ? MOST : r->p->samples_per_round;
+    int q = window <= 0 || (r->t->mode == CB_MODE_G && !settled)
+                ? 1
+                : (int)ceil((settled ? 30e3 : 1e3) / window);
+    q = q > most ? most : q;
     q = q < 1 ? 1 : q > MOST ? MOST : q;
     for (int i = 0; i < q; i++)
         if (sample(r, &t[i], &f[i]))

@@ -34,10 +34,13 @@ static bool same_occupancy(Kernel *full, Kernel *stage, int threads, size_t own,
         return false;
     if (full == stage)
         return true;
-    if (cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, full, threads, own) ||
-        cudaOccupancyAvailableDynamicSMemPerBlock(&most, stage, blocks, threads))
+    if (cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, full, threads, own))
         return false;
-    *bytes = most > own ? most : own;
+    if (cudaOccupancyAvailableDynamicSMemPerBlock(&most, stage, blocks, threads) == cudaSuccess &&
+        most > own)
+        *bytes = most;
+    else
+        cudaGetLastError(); /* so many blocks of the stage do not fit: it needs more registers */
     return !cudaFuncSetAttribute(stage, room, (int)*bytes);
 }
 
