@@ -5,6 +5,7 @@ VERSION := 0.1.0
 PAPER    ?= $(filter-out selfcheck,$(patsubst suites/%/experiments.json,%,$(wildcard suites/*/experiments.json)))#: papers to take, by default all
 PROFILE  ?= #: smoke, reproduce or full; by default reproduce on a GPU, smoke without
 LAUNCHER ?= local#: local, or slurm for a Slurm cluster
+SLURM_OPTS ?= #: with LAUNCHER=slurm more options for sbatch: partition, account, time
 CC        = gcc#: host compiler
 NVCC     := $(firstword $(NVCC) $(wildcard $(CUDA_HOME)/bin/nvcc) \
               $(shell command -v nvcc) $(wildcard /usr/local/cuda/bin/nvcc))
@@ -27,7 +28,7 @@ GPU_CC   := $(shell nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/
 endif
 FOUND_SM := $(patsubst 90,90a,$(subst .,,$(GPU_CC)))
 CLAIMBENCH = $(B)/claimbench
-export CC CLAIMBENCH CUDA CUDA_LIB DEPS FUZZ_S GPU_CC LAUNCHER PAPER PROFILE VERSION
+export CC CLAIMBENCH CUDA CUDA_LIB DEPS FUZZ_S GPU_CC LAUNCHER PAPER PROFILE SLURM_OPTS VERSION
 
 # ---- files ----
 B    := build/cuda$(CUDA)$(if $(filter 1,$(SANITIZE)),-sanitize)
@@ -41,7 +42,7 @@ OBJ  := $(SRC:%.c=$(B)/%.o) $(CU:%.cu=$(B)/%.cu.o)
 LIB  := $(filter-out $(B)/suites/main.o,$(OBJ))
 TEST := $(patsubst %.c,$(B)/%,$(wildcard tests/test_*.c))
 GPU_TEST := $(patsubst %.c,$(B)/%,$(wildcard tests/gpu_*.c))
-TEST_SH  := $(filter-out tests/bare.sh,$(wildcard tests/*.sh))
+TEST_SH  := $(filter-out tests/bare.sh tests/test_slurm.sh,$(wildcard tests/*.sh))
 FUZZ := $(patsubst tests/%.c,build/fuzz/%,$(wildcard tests/fuzz_*.c))
 # Without a GPU these are named and not run.
 GPU_RUN  := $(GPU_TEST:%=$(if $(GPU_CC),$(if $(filter 1,$(CUDA)),,skip:),skip:)%)
@@ -78,7 +79,7 @@ link = $(call say,LD) $(CC) $(C_ALL) $(LDFLAGS) $1 -o $@ $(filter %.o,$^) $(LIBS
 BUILD = +$(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(JOBS))
 
 .PHONY: all program tests check check-gpu smoke reproduce tables plots claims bundle deps stamp
-.PHONY: fuzz fuzz-programs bare install clean help force
+.PHONY: fuzz fuzz-programs bare check-slurm artifact artifact-check install clean help force
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -92,6 +93,9 @@ check: deps ## build and run every test; those that need a GPU only where there 
 check-gpu: deps ## run only the tests that need a GPU
 	@$(BUILD) tests
 	@tests/run $(GPU_RUN)
+
+check-slurm: all ## run the tests that start a Slurm of their own (needs slurm-wlm, munge)
+	@tests/run tests/test_slurm.sh
 
 reproduce: deps ## set up, build, measure, draw and judge: all papers or PAPER=name
 	@$(BUILD) program
@@ -112,6 +116,12 @@ bundle: ## one folder that runs where only the NVIDIA driver and CUDA libraries 
 	@$(BUILD) program $(B)/bundled
 	@$(B)/claimbench pack -o build/packed
 	@tools/bundle.sh $(B)/bundled build/bundle/claimbench-$(VERSION) $(STRIP) $(DATA)
+
+artifact: all ## package for evaluating an artifact: build/artifact/claimbench-VERSION-PAPER.tar.gz
+	@tools/artifact.sh make $(PAPER)
+
+artifact-check: artifact ## try it as an evaluator would: elsewhere, without network and GPU
+	@tools/artifact.sh check $(PAPER)
 
 install: all ## copy program and data below PREFIX
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/claimbench

@@ -446,6 +446,19 @@ static json_t *vars_json(void)
     return o;
 }
 
+json_t *cb_env_machine(const struct cb_device_info *info)
+{
+    const char *node = getenv("SLURMD_NODENAME"); /* may be another name than the host's own */
+    const bool gpu = info && info->sm > 0;
+    char name[256] = "";
+    gethostname(name, sizeof name - 1);
+    json_t *o = json_object();
+    json_object_set_new(o, "node", private_json(node ? node : name));
+    json_object_set_new(o, "gpu", text_json(gpu ? info->name : NULL));
+    json_object_set_new(o, "uuid", text_json(gpu ? info->uuid : NULL));
+    return o;
+}
+
 json_t *cb_env(struct cb_device *d)
 {
     const struct cb_device_info *info = d ? cb_device_info(d) : NULL;

@@ -16,6 +16,9 @@
  * cb_error only if memory runs out.  Hashes of libraries are kept for later
  * calls of the same process. */
 json_t *cb_env(struct cb_device *d);
+/* { "node", "gpu", "uuid" }: where one case ran; a run may go on elsewhere.  gpu and uuid are
+ * null on the host. */
+json_t *cb_env_machine(const struct cb_device_info *info);
 /* Adds what is only known at the end of a run: host.load_end. */
 int cb_env_finish(json_t *env);
 /* --keep-hostname: the name itself instead of its hash; before cb_env. */

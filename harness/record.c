@@ -657,7 +657,7 @@ static json_t *merge_case(json_t *lines, const json_t *ceilings, double l2, stru
             first = line;
     if (!first)
         first = json_array_get(lines, 0);
-    json_t *c = json_deep_copy(first), *whole = json_array();
+    json_t *c = json_deep_copy(first), *whole = json_array(), *machines = json_array();
     size_t rows = json_array_size(json_object_get(c, "implementations"));
     bool hot = !strcmp(cb_json_text(c, "cache"), "hot");
     json_object_del(c, "invocation");
@@ -670,9 +670,16 @@ static json_t *merge_case(json_t *lines, const json_t *ceilings, double l2, stru
             json_object_set(c, "reason", json_object_get(line, "reason"));
         }
         join_flags(json_object_get(c, "flags"), json_object_get(line, "flags"));
+        if (json_object_get(line, "machine"))
+            json_array_append(machines, json_object_get(line, "machine"));
         if (json_array_size(json_object_get(line, "implementations")) == rows)
             json_array_append(whole, line);
     }
+    json_object_del(c, "machine");
+    if (json_array_size(machines))
+        put(c, "machines", machines); /* in the order of the invocations */
+    else
+        json_decref(machines);
     int status = 0;
     for (size_t r = 0; !status && r < rows; r++)
         status = merge_row(json_array_get(json_object_get(c, "implementations"), r), whole, r,

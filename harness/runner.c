@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "bind.h"
+#include "env.h"
 #include "error.h"
 #include "nvml.h"
 #include "params.h"
@@ -889,6 +890,8 @@ int cb_worker(const json_t *plan, const struct cb_plan_item *item, int count,
         json_t *telemetry = w.read ? nvml_reading_json(&w.reading) : NULL;
         json_t *flags = case_flags(&out, &w, others.code == 0 && others.value > 0, cold_unverified, it->cache);
         json_t *line = cb_case_json(&c, &where, it->op, it->params, &out, telemetry, flags);
+        if (line)
+            json_object_set_new(line, "machine", cb_env_machine(info));
         if (line && again)
             json_object_set_new(line, "repeated", json_true());
         int told = line ? cb_child_tell(json_pack("{s:s,s:o}", "event", "case", "line", line)) : -1;

@@ -152,7 +152,7 @@ static void write_csv(const char *s, FILE *out)
     fputc('"', out);
 }
 
-static void write_latex(const char *s, FILE *out)
+void cb_write_latex(const char *s, FILE *out)
 {
     for (; *s; s++)
         switch (*s) {
@@ -196,7 +196,7 @@ static void write_cell(const char *s, enum cb_format f, FILE *out)
         write_csv(s, out);
         return;
     case CB_LATEX:
-        write_latex(s, out);
+        cb_write_latex(s, out);
         return;
     case CB_MARKDOWN:
         for (; *s; s++)
@@ -257,7 +257,7 @@ static void write_tex(const struct cb_table *t, FILE *out)
     fputs("\\begin{table}\n\\centering\n", out);
     if (t->caption) {
         fputs("\\caption{", out);
-        write_latex(t->caption, out);
+        cb_write_latex(t->caption, out);
         fputs("}\n", out);
     }
     fputs("\\begin{tabular}{", out);
@@ -267,7 +267,7 @@ static void write_tex(const struct cb_table *t, FILE *out)
     for (int r = 0; r <= t->rows; r++) {
         for (int c = 0; c < t->columns; c++) {
             fputs(c ? " & " : "", out);
-            write_latex(text_at(t, r, c), out);
+            cb_write_latex(text_at(t, r, c), out);
         }
         fputs(r ? " \\\\\n" : " \\\\\n\\hline\n", out);
     }

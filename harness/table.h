@@ -36,6 +36,9 @@ int cb_table_write(const struct cb_table *t, enum cb_format f, FILE *out);
 /* Writes one file; 0 or -1. */
 int cb_table_save(const struct cb_table *t, enum cb_format f, const char *path);
 
+/* A text with what LaTeX would read as its own escaped. */
+void cb_write_latex(const char *s, FILE *out);
+
 /* x with that many significant digits and without exponent where that stays
  * readable ("1.26", "0.107", "4194304"); "-" for what is not finite.  Returns text. */
 enum { CB_NUMBER_MAX = 40 };

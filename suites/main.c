@@ -18,6 +18,7 @@
 #include "../harness/env.h"
 #include "../harness/error.h"
 #include "../harness/params.h"
+#include "artifact.h"
 #include "claims.h"
 #include "compare.h"
 #include "data/matrix.h"
@@ -41,11 +42,12 @@ struct options {
 
 #define AT(field) offsetof(struct options, field)
 static const struct cli_option options[] = {
-    { "--paper", " run plan ", "NAME", "suite to run: a folder of suites/", TEXT, AT(run.paper) },
+    { "--paper", " run plan artifact ", "NAME", "suite to run: a folder of suites/", TEXT, AT(run.paper) },
     { "--profile", " run plan ", "NAME", "smoke, reproduce (default) or full: configs/profiles/", TEXT, AT(run.profile) },
     { "--experiment", " run plan compare ", "GLOB", "only experiments of that id", TEXT, AT(run.experiment) },
     { "--case", " run plan ", "GLOB", "only cases whose id matches", TEXT, AT(run.cases) },
     { "--cache", " run plan ", "STATE", "only hot, cold or coldw cases", TEXT, AT(run.cache) },
+    { "--shard", " run plan ", "I/N", "only the I-th of N parts that take about as long", TEXT, AT(run.shard) },
     { "--devices", " run env ceilings selftest ", "LIST", "auto (default), host, cuda:N, a list, or all", TEXT, AT(run.devices) },
     { "--serial-devices", " run ", NULL, "one device after another instead of together", FLAG, AT(run.serial_devices) },
     { "--eps", " run plan stability ", "X", "relative half-width at which a case converged", NUMBER, AT(run.eps) },
@@ -71,7 +73,7 @@ static const struct cli_option options[] = {
     { "--geomean", " compare ", NULL, "also one line an experiment and row", FLAG, AT(geomean) },
     { "--fail-on", " compare ", "slower[:PCT]", "exit 8 if a row is slower by more than PCT", TEXT, AT(fail_on) },
     { "--results", " record html ", "DIR", "where recorded results are kept (default results)", TEXT, AT(results) },
-    { "-o", " run merge tables plots html convert pack ", "PATH", "folder or file to write", TEXT, AT(out) },
+    { "-o", " run merge tables plots compare html artifact convert pack ", "PATH", "folder or file to write", TEXT, AT(out) },
     { "-q", " run ", NULL, "no progress", FLAG, AT(quiet) },
     { "--help", " ", NULL, "this text", FLAG, AT(help) },
     { NULL, NULL, NULL, NULL, FLAG, 0 },
@@ -397,7 +399,7 @@ static int verb_plots(const struct options *o)
 
 static int verb_compare(const struct options *o)
 {
-    struct compare_options c = { .experiment = o->run.experiment, .kernel = o->kernel, .sort = o->sort, .geomean = o->geomean };
+    struct compare_options c = { .experiment = o->run.experiment, .kernel = o->kernel, .sort = o->sort, .geomean = o->geomean, .folder = o->out };
     bool slower = false;
     if (o->args < 2)
         return usage("compare takes two or more result folders or files");
@@ -523,6 +525,17 @@ static int verb_html(const struct options *o)
     return EXIT_OK;
 }
 
+/* What people read in an artifact package; tools/artifact.sh makes the rest. */
+static int verb_artifact(const struct options *o)
+{
+    if (!o->run.paper || !o->out)
+        return usage("artifact takes --paper NAME, results of it and -o DIR");
+    if (artifact_write(o->run.paper, o->arg, o->args, o->out))
+        return fail(EXIT_INTERNAL);
+    printf("%s/README.md\n", o->out);
+    return EXIT_OK;
+}
+
 static int verb_man(const struct options *o);
 static int verb_completion(const struct options *o);
 
@@ -539,6 +552,7 @@ static const struct cli_verb verbs[] = {
     { "plots", "RESULT", "draw figures from stored results", verb_plots },
     { "html", "[RESULT...] -o DIR", "write pages; by default of all recorded results", verb_html },
     { "compare", "RESULT RESULT...", "two or more results, of one GPU or of several", verb_compare },
+    { "artifact", "[RESULT...] -o DIR", "README, appendix and tolerances of a package", verb_artifact },
     { "env", "", "the environment as it is recorded", verb_env },
     { "ceilings", "", "measured ceilings of the device", verb_ceilings },
     { "selftest", "", "timer and cache states of the device; exit 1 if they fail", verb_selftest },

@@ -12,6 +12,7 @@
 
 #include "../harness/error.h"
 #include "../harness/table.h"
+#include "gpus.h"
 #include "home.h"
 #include "report.h"
 #include "reported.h"
@@ -623,6 +624,104 @@ static int rooflines(const struct plots *w, const struct view *v)
         fputs("]\n", f);
     }
     return finish(w, f, name, "roofline");
+}
+
+/* ---- several GPUs: one series each ---- */
+
+enum { GPUS_GROUPS = 16 };
+
+static void interval_fields(FILE *f, bool shown, struct cb_interval x)
+{
+    const double value[] = { x.value, x.low, x.high };
+    char text[CB_NUMBER_MAX];
+    for (int k = 0; k < 3; k++)
+        fprintf(f, "\t%s", shown && isfinite(value[k]) ? cb_number(value[k], 5, text) : "-");
+}
+
+static bool in_figure(const struct gpus_line *l)
+{
+    return l->first && l->cases;
+}
+
+/* The first pair of every view, for either of the two panels; run[n]: those that are shown. */
+static int gpus_panel(const struct plots *w, const struct gpus *g, const int *run, int n,
+                      const char *name, bool light)
+{
+    FILE *f = open_file(w, name, "tsv");
+    int groups = 0;
+    if (!f)
+        return -1;
+    fputs("what", f);
+    for (int r = 0; r < n; r++)
+        fprintf(f, "\t%s\tlow\thigh", g->name[run[r]]);
+    for (int s = 0; s < g->series && !light; s++)
+        fprintf(f, "\treported, %s", g->reported[s]);
+    fputc('\n', f);
+    for (int i = 0; i < g->lines && groups < GPUS_GROUPS; i++) {
+        const struct gpus_line *l = &g->line[i];
+        bool steady = !*l->regime || !strcmp(l->regime, "steady");
+        if (!in_figure(l))
+            continue;
+        groups++;
+        fprintf(f, "%s%s%s%s%s: %s / %s, n = %d", l->experiment, *l->cache ? " " : "", l->cache,
+                steady ? "" : " ", steady ? "" : l->regime, l->pair.rows, l->pair.baseline,
+                l->cases);
+        for (int r = 0; r < n; r++)
+            interval_fields(f, l->has[run[r]], light ? l->sol[run[r]] : l->speedup[run[r]]);
+        for (int s = 0; s < g->series && !light; s++)
+            if (isfinite(l->reported[s]))
+                fprintf(f, "\t%.6g", l->reported[s]);
+            else
+                fputs("\t-", f);
+        fputc('\n', f);
+    }
+    return close_file(f, name) ? -1 : groups;
+}
+
+int report_gpus(const struct gpus *g, const char *out_dir)
+{
+    char name[48], panel[2][64], title[300], series[GPUS_REPORTED][GPUS_NAME + 16];
+    const char *legend[GPUS_MAX], *reported[GPUS_REPORTED], *caption[GPUS_MAX];
+    const struct plots w = { NULL, NULL, out_dir, report_can_draw() };
+    int run[GPUS_MAX], n = 0, groups = 0;
+    if (report_folder(out_dir))
+        return -1;
+    for (int r = 0; r < g->runs; r++) {
+        bool shown = false;
+        for (int i = 0; i < g->lines; i++)
+            shown = shown || (in_figure(&g->line[i]) && g->line[i].has[r]);
+        if (!shown)
+            continue;
+        legend[n] = g->name[r];
+        caption[n] = g->caption[r];
+        run[n++] = r;
+    }
+    snprintf(name, sizeof name, "%.32s_gpus", *g->paper ? g->paper : "suite");
+    for (int k = 0; k < 2; k++) {
+        snprintf(panel[k], sizeof panel[k], "%s_%s", name, k ? "sol" : "speedup");
+        if ((groups = gpus_panel(&w, g, run, n, panel[k], k)) < 0)
+            return -1;
+    }
+    if (!groups) /* nothing is common, and gnuplot refuses an empty figure */
+        return 0;
+    for (int s = 0; s < g->series; s++) {
+        snprintf(series[s], sizeof series[s], "reported, %s", g->reported[s]);
+        reported[s] = series[s];
+    }
+    FILE *f = open_file(&w, name, "gp");
+    if (!f)
+        return -1;
+    snprintf(title, sizeof title, "%.200s", *g->title ? g->title : g->paper);
+    set_text(f, "out", name);
+    set_text(f, "title", title);
+    set_text(f, "speedups", panel[0]);
+    set_text(f, "lights", panel[1]);
+    set_list(f, "legend", legend, n);
+    set_list(f, "reported", reported, g->series);
+    set_list(f, "caption", caption, n);
+    fprintf(f, "n = %d\nm = %d\ngroups = %d\nwidth = %d\nheight = %d\n", n, g->series, groups,
+            groups * (n + 1) > 24 ? 1240 : 900, 640 + 14 * n + 18 * (n + g->series));
+    return finish(&w, f, name, "gpus");
 }
 
 /* ---- which figures an experiment gets ---- */

@@ -21,6 +21,12 @@ int report_tables(const char *result_dir, const char *out_dir, const char *forma
 int report_plots(const char *result_dir, const char *out_dir);
 bool report_can_draw(void); /* is gnuplot found? */
 
+/* PAPER_gpus: speedups and fractions of the speed of light, a series for each run and a
+ * hollow one for each GPU of the paper.  No file but the .tsv if the runs share no case.
+ * 0 or -1. */
+struct gpus;
+int report_gpus(const struct gpus *g, const char *out_dir);
+
 /* Makes a folder and those above it, where missing.  0 or -1. */
 int report_folder(const char *path);
 

@@ -20,6 +20,7 @@
 #include "home.h"
 #include "kernel_sass.h"
 #include "probe.h"
+#include "shard.h"
 #include "suite.h"
 
 static const size_t JSON_FORM = JSON_SORT_KEYS | JSON_INDENT(1) | JSON_REAL_PRECISION(9);
@@ -42,6 +43,8 @@ struct plan {
     int count;
     const struct op_impl ***owned; /* baselines, to be freed */
     int owned_count;
+    int shard, shards; /* 0: the plan is whole */
+    json_t *whole;     /* ids of all parts; NULL: the plan is whole */
 };
 
 static void plan_free(struct plan *p)
@@ -50,6 +53,7 @@ static void plan_free(struct plan *p)
         free(p->owned[i]);
     free(p->owned);
     free(p->item);
+    json_decref(p->whole);
     suite_free(&p->suite);
     *p = (struct plan){ 0 };
 }
@@ -127,6 +131,70 @@ static int profile_load(const struct run_options *o, struct cb_policy *out)
     return 0;
 }
 
+static int rows_of(const struct cb_plan_item *item)
+{
+    int rows = 0;
+    while (item->impl[rows])
+        rows++;
+    return rows;
+}
+
+/* Seconds of one invocation on a GPU if the case converges at once. */
+static double seconds_of(const struct cb_plan_item *item, const struct cb_policy *policy)
+{
+    int rows = rows_of(item);
+    return item->op->untimed
+               ? 0.5
+               : 1e-6 * policy->window_us * 2.5 * rows * (policy->rounds_min + 2) + 0.02 * rows + 0.3;
+}
+
+static json_t *planned_json(const struct plan *p)
+{
+    json_t *list = json_array();
+    for (int i = 0; i < p->count; i++)
+        json_array_append_new(list, json_string(p->item[i].id));
+    return list;
+}
+
+/* Keeps the part that options name; cases with the same first parameter share an input. */
+static int plan_shard(struct plan *p, const char *shard)
+{
+    size_t n = (size_t)p->count + 1;
+    double *cost = calloc(n, sizeof *cost);
+    int *unit = calloc(n, sizeof *unit), *owner = calloc(n, sizeof *owner), kept = 0;
+    char (*label)[CB_ID_MAX] = calloc(n, sizeof *label);
+    int status = shard_parse(shard, &p->shard, &p->shards);
+    if (!status && (!cost || !unit || !owner || !label))
+        status = cb_error("no memory for a plan");
+    for (int i = 0; i < p->count && !status; i++) {
+        const struct cb_plan_item *item = &p->item[i];
+        cost[i] = seconds_of(item, &p->policy) * (item->op->untimed ? 1 : p->policy.invocations);
+        cb_params_label(item->op, item->params, label[i], sizeof label[i]);
+        label[i][strcspn(label[i], ",")] = 0;
+        for (unit[i] = 0; unit[i] < i; unit[i]++)
+            if (!strcmp(p->item[unit[i]].experiment, item->experiment) &&
+                !strcmp(label[unit[i]], label[i]))
+                break;
+    }
+    if (!status)
+        status = shard_deal(cost, unit, p->count, p->shards, owner);
+    if (!status) {
+        int all = p->count;
+        p->whole = planned_json(p);
+        for (int i = 0; i < p->count; i++)
+            if (owner[i] == p->shard)
+                p->item[kept++] = p->item[i];
+        p->count = kept;
+        if (!kept)
+            status = cb_error("--shard %s: has no case: the plan has %d", shard, all);
+    }
+    free(cost);
+    free(unit);
+    free(owner);
+    free(label);
+    return status;
+}
+
 static int plan_load(const struct run_options *o, struct plan *p)
 {
     char folder[4200], relative[128];
@@ -144,6 +212,10 @@ static int plan_load(const struct run_options *o, struct plan *p)
         plan_free(p);
         return cb_error("no case of %s matches", o->paper);
     }
+    if (o->shard && plan_shard(p, o->shard)) {
+        plan_free(p);
+        return -1;
+    }
     return 0;
 }
 
@@ -156,14 +228,9 @@ int run_plan(const struct run_options *o)
         return EXIT_USAGE;
     }
     for (int i = 0; i < p.count; i++) {
-        int rows = 0;
-        while (p.item[i].impl[rows])
-            rows++;
-        double each = p.item[i].op->untimed
-                          ? 0.5
-                          : 1e-6 * p.policy.window_us * 2.5 * rows * (p.policy.rounds_min + 2) + 0.02 * rows + 0.3;
+        double each = seconds_of(&p.item[i], &p.policy);
         seconds += each * (p.item[i].op->untimed ? 1 : p.policy.invocations);
-        printf("%s  %d rows, about %.1f s\n", p.item[i].id, rows, each);
+        printf("%s  %d rows, about %.1f s\n", p.item[i].id, rows_of(&p.item[i]), each);
     }
     printf("%d cases, %d invocations, about %d min %02d s on a GPU if every case converges at once\n",
            p.count, p.policy.invocations, (int)seconds / 60, (int)seconds % 60);
@@ -232,14 +299,6 @@ static json_t *kernels_json(const struct plan *p, int sm)
     return list;
 }
 
-static json_t *planned_json(const struct plan *p)
-{
-    json_t *list = json_array();
-    for (int i = 0; i < p->count; i++)
-        json_array_append_new(list, json_string(p->item[i].id));
-    return list;
-}
-
 static void uuid(char out[37])
 {
     unsigned char b[16] = { 0 };
@@ -269,6 +328,9 @@ static json_t *identity(const struct plan *p, const struct run_options *o, json_
         "git_dirty", (int)cb_build_dirty(), "policy", cb_policy_to_json(&p->policy), "planned",
         planned_json(p), "timer", json_incref(json_object_get(probe, "timer")), "flags", "custom",
         (int)o->custom);
+    if (p->whole)
+        json_object_set_new(run, "shard", json_pack("{s:i,s:i,s:O}", "index", p->shard, "count",
+                                                    p->shards, "plan", p->whole));
     json_object_set_new(run, "title", json_string(p->suite.title));
     if (p->suite.arxiv[0])
         json_object_set_new(run, "arxiv", json_string(p->suite.arxiv));
@@ -286,6 +348,7 @@ static json_t *identity(const struct plan *p, const struct run_options *o, json_
  * difference, or NULL. */
 static const char *differs(const json_t *a, const json_t *b)
 {
+    static const char *const libraries[] = { "cublas", "cublaslt", "cusparse", NULL };
     const json_t *ra = json_object_get(a, "run"), *rb = json_object_get(b, "run");
     const json_t *ea = json_object_get(a, "env"), *eb = json_object_get(b, "env");
     const json_t *ga = json_array_get(json_object_get(ea, "gpu"), 0), *gb = json_array_get(json_object_get(eb, "gpu"), 0);
@@ -301,10 +364,18 @@ static const char *differs(const json_t *a, const json_t *b)
         return "commit";
     if (!json_equal(ba, bb))
         return "binary";
-    if (strcmp(cb_json_text(ga, "name"), cb_json_text(gb, "name")))
+    if (strcmp(cb_json_text(ga, "name"), cb_json_text(gb, "name")) ||
+        (ga && gb && !json_equal(json_object_get(ga, "sm_count"), json_object_get(gb, "sm_count"))))
         return "GPU";
     if (strcmp(cb_json_text(ea, "driver"), cb_json_text(eb, "driver")))
         return "driver";
+    for (int i = 0; libraries[i] && ga; i++)
+        if (strcmp(cb_json_text(json_object_get(ea, "lib_sha256"), libraries[i]),
+                   cb_json_text(json_object_get(eb, "lib_sha256"), libraries[i])))
+            return libraries[i];
+    if (!ga && strcmp(cb_json_text(json_object_get(ea, "host"), "cpu"),
+                      cb_json_text(json_object_get(eb, "host"), "cpu")))
+        return "processor";
     return NULL;
 }
 
@@ -454,6 +525,29 @@ static int write_sums(const char *folder)
     return 0;
 }
 
+/* Where the lines were measured: each node and device once, with the number of its lines. */
+static json_t *machines_json(const json_t *lines)
+{
+    json_t *list = json_array(), *line, *known;
+    size_t i, k;
+    json_array_foreach((json_t *)lines, i, line)
+    {
+        json_t *machine = json_object_get(line, "machine"), *found = NULL;
+        json_array_foreach(list, k, known)
+            if (!strcmp(cb_json_text(known, "node"), cb_json_text(machine, "node")) &&
+                !strcmp(cb_json_text(known, "uuid"), cb_json_text(machine, "uuid")))
+                found = known;
+        if (machine && !found) {
+            found = json_copy(machine);
+            json_array_append_new(list, found);
+        }
+        if (found)
+            json_object_set_new(found, "lines",
+                                json_integer(json_integer_value(json_object_get(found, "lines")) + 1));
+    }
+    return list;
+}
+
 /* Rows of kernels[] that no case has a part of stay: they say what was skipped. */
 int run_finish(const char *folder, const char *status)
 {
@@ -479,6 +573,7 @@ int run_finish(const char *folder, const char *status)
     json_object_set_new(run, "finished_utc", json_string(utc));
     json_object_set_new(run, "status", json_string(status));
     json_object_set_new(run, "aa", aa ? aa : json_null());
+    json_object_set_new(run, "machines", machines_json(lines));
     if (aa && json_is_false(json_object_get(aa, "ok")))
         json_array_append_new(json_object_get(run, "flags"), json_string("aa_failed"));
     cb_env_finish(json_object_get(doc, "env"));
@@ -711,6 +806,7 @@ int run_merge(const char *const *pieces, int count, const char *out, int invocat
 {
     char path[4608];
     json_t *first = NULL, *planned = json_array(), *seen = json_object();
+    const json_t *plan = NULL; /* the whole one, where the pieces are parts of it */
     int status = count > 0 ? make_folders(out) : cb_error("merge needs run folders");
     bool mixed = false;
     snprintf(path, sizeof path, "%s/run.json", out);
@@ -731,6 +827,17 @@ int run_merge(const char *const *pieces, int count, const char *out, int invocat
         mixed = mixed || what;
         if (what && !allow_mixed)
             status = cb_error("%s: is no piece of the same run: the %s differs", pieces[i], what);
+        const json_t *part_of = json_object_get(json_object_get(json_object_get(doc, "run"), "shard"), "plan");
+        if (!status && plan && part_of && !json_equal(part_of, plan))
+            status = cb_error("%s: is a part of another plan", pieces[i]);
+        if (!first)
+            plan = part_of;
+        /* the whole plan in its order, with what is not here: the result is incomplete then */
+        json_array_foreach(i ? NULL : part_of, k, id)
+            if (!json_object_get(seen, json_string_value(id))) {
+                json_object_set_new(seen, json_string_value(id), json_true());
+                json_array_append(planned, id);
+            }
         json_array_foreach(json_object_get(json_object_get(doc, "run"), "planned"), k, id)
             if (!json_object_get(seen, json_string_value(id))) {
                 json_object_set_new(seen, json_string_value(id), json_true());
@@ -759,6 +866,7 @@ int run_merge(const char *const *pieces, int count, const char *out, int invocat
         uuid(id);
         json_object_set_new(run, "id", json_string(id));
         json_object_set(run, "planned", planned);
+        json_object_del(run, "shard");
         json_object_set_new(run, "pieces", json_integer(count));
         if (invocations) {
             json_object_set_new(run, "invocations", json_integer(invocations));

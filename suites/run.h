@@ -1,7 +1,8 @@
 /*
  * run.h - a run from its options to its result document.
  *
- *   RUN/run.json       what the run is: made at the start, compared on resume
+ *   RUN/run.json       what the run is: made at the start, compared on resume; one of several
+ *                      parts names the whole plan too, which merge goes by
  *   RUN/journal.jsonl  one line a case and invocation, as they finish
  *   RUN/log/           output of the children
  *   RUN/result.json    and samples.f64le.gz: written last
@@ -19,6 +20,7 @@ struct run_options {
     const char *experiment; /* pattern; NULL: all */
     const char *cases;      /* pattern of ids; NULL: all */
     const char *cache;      /* only this state; NULL: all */
+    const char *shard;      /* "2/8": only that part of the plan; NULL: all of it */
     const char *devices;    /* "auto", "host", "cuda:1", "all", a list with commas */
     const char *out;        /* folder; NULL: runs/<utc>_<commit8>_<paper> */
     const char *resume;     /* a run folder; NULL: a new run */

@@ -1,7 +1,7 @@
 #!/bin/sh
 # deps.sh - installs what is missing on Debian and Ubuntu, and nothing else.
 #
-#   deps.sh build plot data cuda dev     groups to look at; `make deps` names all but the last
+#   deps.sh build plot data cuda dev slurm   groups to look at; `make deps` names the first four
 #
 # Every package has a test for the thing that is needed from it.  A package is asked for when
 # its test fails, so a machine that has everything is not touched and no network is used.
@@ -45,6 +45,8 @@ present() {
     metamath-databases) file_of "$1" /usr/share/metamath/databases/set.mm ;;
     valgrind) has valgrind ;;
     clang) has clang ;;
+    slurm-wlm) has slurmctld || [ -x /usr/sbin/slurmctld ] ;;
+    munge) has munged || [ -x /usr/sbin/munged ] ;;
     esac
 }
 
@@ -56,6 +58,7 @@ packages_of() {
     plot) echo gnuplot-nox ;;
     data) echo libmetis-doc wordnet-base dict-gcide metamath-databases ;;
     dev) echo valgrind clang ;;
+    slurm) echo slurm-wlm munge ;;
     *) echo "deps.sh: no group '$1'" >&2; exit 2 ;;
     esac
 }

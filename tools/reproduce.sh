@@ -3,7 +3,8 @@
 #
 #   tools/reproduce.sh [run] [tables] [plots] [claims]
 #
-# From the environment: PAPER (names), PROFILE, LAUNCHER; `make reproduce` sets them.  With a
+# From the environment: PAPER (names), PROFILE, LAUNCHER; `make reproduce` sets them; DEVICES
+# (all: every GPU of this host, one worker each) and what tools/slurm.sh reads.  With a
 # GPU and a program that was built for it the profile is "reproduce"; without, the small
 # problems of "smoke" run on the host.  Tables, figures and claims are then made from every
 # recorded result and from the new runs; with the claims also build/html, where all of it can be
@@ -28,7 +29,7 @@ newest_run() { ls -dt runs/*_"$1" 2> /dev/null | head -n 1; }
 # What is shown of a paper: what is recorded of any GPU, and the run just made.
 results_of() {
     ls -d results/*/"$1" 2> /dev/null
-    [ -z "${measured[$1]-}" ] || echo "${measured[$1]}"
+    [ -z "${measured[$1]-}" ] || printf '%s\n' "${measured[$1]}"
 }
 declare -A measured
 
@@ -37,8 +38,7 @@ measure() { # paper
     before=$(newest_run "$1")
     case $launcher in
     local) "$program" run --paper "$1" --profile "$profile" --devices "$devices" ;;
-    slurm) mkdir -p runs && sbatch --wait --gpus-per-node="${GPUS:-1}" --job-name="claimbench-$1" \
-        configs/slurm/reproduce.sbatch "$1" "$profile" ;;
+    slurm) measure_on_cluster "$1"; return ;;
     *) echo "reproduce: LAUNCHER is local or slurm, not '$launcher'" >&2; exit 2 ;;
     esac
     code=$?
@@ -59,6 +59,19 @@ measure() { # paper
     esac
 }
 
+# One result for each GPU type; what came out wrong is said of each.
+measure_on_cluster() { # paper
+    local said code folder
+    said=$(DEVICES=$devices tools/slurm.sh run "$1" "$profile")
+    code=$?
+    [ $code != 130 ] || exit 130
+    measured[$1]=$(sed -n 's/^result: //p' <<< "$said")
+    [ $code = 0 ] || fail "$1: Slurm: exit code $code"
+    for folder in ${measured[$1]}; do
+        "$program" wrong "$folder" || fail "$folder: wrong results"
+    done
+}
+
 show() { # verb, paper
     local folder code
     for folder in $(results_of "$2"); do
@@ -69,6 +82,20 @@ show() { # verb, paper
         *) fail "$1 $folder: exit code $code" ;;
         esac
     done
+}
+
+# Where several results of a paper are at hand: what differs, and a figure with one series each.
+side_by_side() { # paper
+    local results out=build/compare/$1
+    mapfile -t results < <(results_of "$1")
+    [ ${#results[@]} -gt 1 ] || return
+    [ ${#results[@]} -le 8 ] || results=("${results[@]:0:8}")
+    mkdir -p "$out"
+    if "$program" compare "${results[@]}" --format md -o "$out" > "$out/compare.md"; then
+        echo "$out/compare.md"
+    else
+        fail "compare: $1"
+    fi
 }
 
 # One page a result and one for all of them.
@@ -93,8 +120,11 @@ for paper in "${papers[@]}"; do
 done
 
 # The launcher's machines have the GPU when it is not this one.
-if [ "$launcher" = slurm ] ||
-    { [ "${CUDA:-1}" = 1 ] && nvidia-smi -L 2> /dev/null | grep -q '^GPU'; }; then
+if [ "$launcher" = slurm ]; then
+    profile=${PROFILE:-reproduce} devices=${DEVICES:-cuda:0}
+    [ "${CUDA:-1}" = 1 ] || [ "$devices" = host ] ||
+        echo 'reproduce: built without CUDA: DEVICES=host measures without a GPU' >&2
+elif [ "${CUDA:-1}" = 1 ] && nvidia-smi -L 2> /dev/null | grep -q '^GPU'; then
     profile=${PROFILE:-reproduce} devices=${DEVICES:-auto}
 else
     profile=${PROFILE:-smoke} devices=host
@@ -107,7 +137,10 @@ for verb in "$@"; do
     for paper in "${papers[@]}"; do
         case $verb in
         run) measure "$paper" ;;
-        tables | plots | claims) show "$verb" "$paper" ;;
+        tables | plots | claims)
+            show "$verb" "$paper"
+            [ "$verb" != plots ] || side_by_side "$paper"
+            ;;
         *) echo "reproduce: no step '$verb'" >&2; exit 2 ;;
         esac
     done
