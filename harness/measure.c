@@ -133,8 +133,8 @@ static int sample(struct runner *r, double *us, double *mhz)
 }
 
 /* Median of q windows: one round's value.  A window of a millisecond needs no
- * repetition, unless the clock follows the power: that swings over tens of
- * milliseconds, which a round must cover. */
+ * repetition, unless the clock follows the power, which swings over some
+ * milliseconds: a round must cover that. */
 static int round_value(struct runner *r, double *us, double *mhz)
 {
     enum { MOST = 32 };
@@ -143,7 +143,7 @@ static int round_value(struct runner *r, double *us, double *mhz)
     int most = settled ? MOST : r->p->samples_per_round;
     int q = window <= 0 || (r->t->mode == CB_MODE_G && !settled)
                 ? 1
-                : (int)ceil((settled ? 30e3 : 1e3) / window);
+                : (int)ceil((settled ? 10e3 : 1e3) / window);
     q = q > most ? most : q;
     q = q < 1 ? 1 : q > MOST ? MOST : q;
     for (int i = 0; i < q; i++)
@@ -365,13 +365,17 @@ static bool converged(const struct runner *r, int count)
     return true;
 }
 
-/* Did the clock move while the rounds were taken?  A case that draws more power
- * than the one before it is slowed down after some tenths of a second. */
-static bool clock_moved(const struct runner *r, int count)
+static double clock_before; /* MHz that the case before in this process ended at; 0: none */
+
+/* Will the clock go on moving?  A case that draws more power than the one before
+ * it is slowed down step by step over a second: then the clock moves while the
+ * rounds are taken, or it is well below the maximum and not where it was. */
+static bool clock_moves(const struct runner *r, int count)
 {
     enum { PART = 3, LEAST = 2 * PART };
-    double f[CB_ROUNDS_MAX];
-    for (int i = 0; i < count; i++) {
+    double f[CB_ROUNDS_MAX], most = 1e-3 * cb_device_info(r[0].d)->clock_khz;
+    bool moves = false;
+    for (int i = 0; i < count && !moves; i++) {
         int n = 0;
         for (int k = 0; k < r[i].t->rounds; k++)
             if (r[i].t->clock_mhz[k] > 0)
@@ -379,10 +383,10 @@ static bool clock_moved(const struct runner *r, int count)
         if (n < LEAST)
             continue;
         double last = cb_median(f + n - n / PART, n / PART), first = cb_median(f, n / PART);
-        if (fabs(last - first) > 0.01 * first)
-            return true;
+        moves = fabs(last - first) > 0.01 * first ||
+                (last < 0.88 * most && fabs(last - clock_before) > 0.01 * clock_before);
     }
-    return false;
+    return moves;
 }
 
 static int rounds(struct runner *r, int count, enum cb_regime regime, uint64_t order_seed)
@@ -508,7 +512,7 @@ int cb_measure(struct cb_device *d, const struct cb_policy *p, enum cb_cache cac
     if (!status)
         status = choose(r, count, fastest) || null_times(r, count) || warm_up(r, count) ||
                  rounds(r, count, regime, order_seed);
-    if (!status && regime == CB_STEADY && clock_moved(r, count)) { /* once more, at the new clock */
+    if (!status && regime == CB_STEADY && clock_moves(r, count)) { /* once more, at its last clock */
         bool first = session->first;
         session->first = true;
         session->settled = true;
@@ -517,6 +521,7 @@ int cb_measure(struct cb_device *d, const struct cb_policy *p, enum cb_cache cac
     }
     if (!status)
         status = summarise(r, count);
+    clock_before = session->clock_median;
     for (int i = 0; !status && session->after && i < count; i++)
         status = session->after(session->after_arg, i, again, &r[i]);
     for (int i = 0; r && i < count; i++)
