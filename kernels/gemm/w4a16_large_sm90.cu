@@ -1,0 +1,203 @@
+/* w4a16_large_sm90.cu - set-up and launch of w4a16_large.cuh. */
+#include <stdlib.h>
+
+#include "w4a16.h"
+#include "w4a16_large.cuh"
+
+typedef void (*LargeKernel)(CUtensorMap, W4Large);
+
+struct Large {
+    W4Large work;
+    LargeKernel kernel;
+    CUtensorMap x_map;
+    const void *x;
+    bool overlap; /* begins while the launch before it ends */
+};
+
+template <int Tokens, bool Symmetric, class Stages>
+static LargeKernel large_kernel_wide(int blocks_64)
+{
+    return blocks_64 == 2 ? w4a16_large<2, Tokens, Symmetric, Stages>
+                          : w4a16_large<1, Tokens, Symmetric, Stages>;
+}
+
+template <bool Symmetric, class Stages>
+static LargeKernel large_kernel_of(struct w4_large_shape shape)
+{
+    switch (shape.tokens) {
+    case 16:
+        return large_kernel_wide<16, Symmetric, Stages>(shape.blocks_64);
+    case 32:
+        return large_kernel_wide<32, Symmetric, Stages>(shape.blocks_64);
+    case 64:
+        return large_kernel_wide<64, Symmetric, Stages>(shape.blocks_64);
+    case 128:
+        return large_kernel_wide<128, Symmetric, Stages>(shape.blocks_64);
+    default:
+        return w4a16_large<1, 256, Symmetric, Stages>;
+    }
+}
+
+static cudaLaunchConfig_t large_config(const struct w4_large_plan &plan, bool overlap,
+                                       cudaLaunchAttribute attributes[2], op_stream s)
+{
+    cudaLaunchConfig_t c = {};
+    c.gridDim = plan.clusters * plan.shape.cluster;
+    c.blockDim = LARGE_THREADS;
+    c.dynamicSmemBytes = plan.bytes;
+    c.stream = s;
+    c.attrs = attributes;
+    if (plan.shape.cluster > 1) {
+        cudaLaunchAttribute &cluster = attributes[c.numAttrs++];
+        cluster.id = cudaLaunchAttributeClusterDimension;
+        cluster.val.clusterDim = { (unsigned)plan.shape.cluster, 1, 1 };
+    }
+    if (overlap) {
+        cudaLaunchAttribute &early = attributes[c.numAttrs++];
+        early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+        early.val.programmaticStreamSerializationAllowed = 1;
+    }
+    return c;
+}
+
+/* Clusters of each size that are resident at a time, of blocks that fill a
+ * multiprocessor's shared memory. */
+template <bool Symmetric, class Stages>
+static bool count_clusters(int sms, int shared, int clusters[W4_LARGE_CLUSTER + 1])
+{
+    struct w4_large_plan plan = {};
+    plan.shape = { 128, 2, 1, 0 };
+    plan.clusters = 1;
+    plan.bytes = shared;
+    const void *kernel = (const void *)large_kernel_of<Symmetric, Stages>(plan.shape);
+    if (cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared))
+        return false;
+    clusters[0] = 0;
+    clusters[1] = sms;
+    for (int size = 2; size <= W4_LARGE_CLUSTER; size++) {
+        cudaLaunchAttribute attributes[2];
+        plan.shape.cluster = size;
+        const cudaLaunchConfig_t config = large_config(plan, false, attributes, NULL);
+        if (cudaOccupancyMaxActiveClusters(&clusters[size], kernel, &config)) {
+            cudaGetLastError(); /* a size that the device has not */
+            clusters[size] = 0;
+        }
+    }
+    return true;
+}
+
+/* The best tiling, or the one wished for, and its kernel. */
+template <bool Symmetric, class Stages>
+static enum op_status large_prepare(const struct gemm_problem *p, const struct w4_large_shape *wish,
+                                    Large *state)
+{
+    int device, sms, shared, clusters[W4_LARGE_CLUSTER + 1];
+    struct w4_large_plan &plan = state->work.plan;
+    if (cudaGetDevice(&device) ||
+        cudaDeviceGetAttribute(&sms, cudaDevAttrMultiProcessorCount, device) ||
+        cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, device) ||
+        !count_clusters<Symmetric, Stages>(sms, shared, clusters))
+        return OP_EDEVICE;
+    if (wish ? w4_large_plan(p, Symmetric, *wish, clusters[wish->cluster], shared, &plan)
+             : w4_large_best(p, Symmetric, clusters, shared, &plan))
+        return OP_EUNSUPPORTED;
+    state->kernel = large_kernel_of<Symmetric, Stages>(plan.shape);
+    return cudaFuncSetAttribute((const void *)state->kernel,
+                                cudaFuncAttributeMaxDynamicSharedMemorySize, shared)
+               ? OP_EDEVICE
+               : OP_OK;
+}
+
+/* Memory for partial sums and counts, the same for all sets of operands: their
+ * launches follow one another.  Counts are cleared even if there are none: a launch
+ * may overlap a kernel before it, which must not be the one that packs its weights. */
+static enum op_status large_workspace(const struct op_memory *memory, op_stream s,
+                                      const Large *first, Large *state)
+{
+    const struct w4_large_plan &plan = state->work.plan;
+    const size_t counts = (plan.shared_tiles * 2 + 1) * sizeof(int);
+    if (first) {
+        state->work.partial = first->work.partial;
+        state->work.arrived = first->work.arrived;
+    } else {
+        const size_t partial = plan.clusters * 2 * w4_partial(plan.shape) * sizeof(float);
+        state->work.arrived = (int *)memory->take(memory->context, counts);
+        if (plan.shared_tiles)
+            state->work.partial = (float4 *)memory->take(memory->context, partial);
+        if (!state->work.arrived || (plan.shared_tiles && !state->work.partial))
+            return OP_ENOMEM;
+    }
+    return cudaMemsetAsync(state->work.arrived, 0, counts, s) ? OP_EDEVICE : OP_OK;
+}
+
+template <bool Symmetric, class Stages>
+static enum op_status large_setup(const struct gemm_problem *p, const struct gemm_args *a,
+                                  const struct w4_large_shape *wish, const struct op_memory *memory,
+                                  op_stream s, void **out)
+{
+    if (p->group != W4_GROUP || p->k % W4_GROUP || p->n % 8)
+        return OP_EUNSUPPORTED;
+    Large *state = (Large *)calloc(1, sizeof *state);
+    if (!state)
+        return OP_ENOMEM;
+    enum op_status status = large_prepare<Symmetric, Stages>(p, wish, state);
+    if (status == OP_OK &&
+        !tma_map_half(&state->x_map, a->x, p->m, p->k, state->work.plan.shape.tokens))
+        status = OP_EDEVICE;
+    if (status == OP_OK)
+        state->work.packed = w4a16_packed(p, a, Symmetric, memory, s, &status);
+    if (status == OP_OK)
+        status = large_workspace(memory, s, (const Large *)*out, state);
+    if (status != OP_OK) {
+        free(state);
+        return status;
+    }
+    state->x = a->x;
+    state->overlap = true;
+    state->work.m = p->m;
+    state->work.n = p->n;
+    state->work.k = p->k;
+    *out = state;
+    return OP_OK;
+}
+
+OP_BEGIN
+#define SETUP(name, Symmetric, Stages)                                                             \
+    gemm_setup_fn name;                                                                            \
+    enum op_status name(const struct gemm_problem *p, const struct gemm_args *a,                   \
+                        const struct op_memory *m, op_stream s, void **state)                      \
+    {                                                                                              \
+        return large_setup<Symmetric, Stages>(p, a, NULL, m, s, state);                            \
+    }
+SETUP(gemm_w4a16_large_setup, false, W4Full)
+SETUP(gemm_w4a16_large_sym_setup, true, W4Full)
+SETUP(gemm_w4a16_large_nodeq_setup, false, W4NoDeq)
+SETUP(gemm_w4a16_large_loadonly_setup, false, W4LoadOnly)
+SETUP(gemm_w4a16_large_mmaonly_setup, false, W4MmaOnly)
+SETUP(gemm_w4a16_large_deqonly_setup, false, W4DeqOnly)
+#undef SETUP
+
+gemm_run_fn gemm_w4a16_large;
+
+/* X is that of the set-up: its map was made there. */
+enum op_status gemm_w4a16_large(const struct gemm_problem *p, const struct gemm_args *a,
+                                void *state, op_stream s)
+{
+    Large *large = (Large *)state;
+    W4Large work = large->work;
+    if (a->x != large->x || p->m != work.m)
+        return OP_EINVAL;
+    work.y = (half *)a->y;
+    cudaLaunchAttribute attributes[2];
+    const cudaLaunchConfig_t config = large_config(work.plan, large->overlap, attributes, s);
+    void *parameters[] = { &large->x_map, &work };
+    return cudaLaunchKernelExC(&config, (const void *)large->kernel, parameters) == cudaSuccess
+               ? OP_OK
+               : OP_EDEVICE;
+}
+
+void gemm_w4a16_large_teardown(void *state)
+{
+    free(state);
+}
+OP_END

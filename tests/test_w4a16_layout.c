@@ -1,0 +1,226 @@
+/* test_w4a16_layout.c - packed 4-bit strips against the fragments that tensor cores take. */
+#include <stdint.h>
+#include <stdlib.h>
+
+#include "../kernels/common/half.h"
+#include "../kernels/gemm/dequant.h"
+#include "../kernels/gemm/w4a16_layout.h"
+#include "../kernels/gemm/w4a16_shapes.h"
+#include "test.h"
+
+/* Every weight of a strip has one nibble. */
+static void test_places(void)
+{
+    static int seen[W4_STRIP][W4_GROUP];
+    int wrong = 0;
+    for (int word = 0; word < W4_WORDS; word++)
+        for (int nibble = 0; nibble < 8; nibble++) {
+            int channel, k;
+            w4_place(word, nibble, &channel, &k);
+            if (channel < 0 || channel >= W4_STRIP || k < 0 || k >= W4_GROUP)
+                wrong++;
+            else
+                seen[channel][k]++;
+        }
+    for (int channel = 0; channel < W4_STRIP; channel++)
+        for (int k = 0; k < W4_GROUP; k++)
+            wrong += seen[channel][k] != 1;
+    CHECK(wrong == 0);
+}
+
+/* What a lane makes of its words is its part of the A operand as the instruction
+ * set defines it for m16n8k16, and for a warp's 16 rows of wgmma m64: element e
+ * (0..7) of lane l lies in row l/4, 8 more for e 2, 3, 6, 7, and in column
+ * 2 (l%4) + e%2, 8 more from e 4 on; register e/2, low half first. */
+static void test_fragments(void)
+{
+    static unsigned char code[W4_STRIP][W4_GROUP];
+    uint32_t words[W4_WORDS] = { 0 };
+    srand(1);
+    for (int channel = 0; channel < W4_STRIP; channel++)
+        for (int k = 0; k < W4_GROUP; k++)
+            code[channel][k] = (unsigned char)(rand() >> 7 & 15);
+    for (int word = 0; word < W4_WORDS; word++)
+        for (int nibble = 0; nibble < 8; nibble++) {
+            int channel, k;
+            w4_place(word, nibble, &channel, &k);
+            words[word] |= (uint32_t)code[channel][k] << 4 * nibble;
+        }
+    int wrong = 0;
+    for (int step = 0; step < 8; step++)
+        for (int lane = 0; lane < 32; lane++) {
+            const uint32_t word = words[(step / 4 * 32 + lane) * 4 + step % 4];
+            for (int e = 0; e < 8; e++) {
+                const int row = lane / 4 + (e / 2 % 2 ? 8 : 0);
+                const int column = 2 * (lane % 4) + e % 2 + (e >= 4 ? 8 : 0);
+                const uint32_t pair = dequant_u4_biased(word, e / 2);
+                const float biased = half_to_float((half_bits)(e % 2 ? pair >> 16 : pair));
+                const int odd = e / 2 % 2;
+                wrong += biased != 1024 + (odd ? 16 : 1) * code[row][step * 16 + column];
+            }
+        }
+    CHECK(wrong == 0);
+}
+
+/* The zero bytes complete the halves that are added to the biased codes. */
+static void test_zeros(void)
+{
+    int wrong = 0;
+    for (int z = 0; z < 16; z++) {
+        wrong += half_to_float((half_bits)(0xe400 | z)) != -(1024 + z);
+        wrong += half_to_float((half_bits)(0xd400 | z << 4)) != -(64 + z);
+    }
+    CHECK(wrong == 0);
+}
+
+/* Strips fill the packed weights without a gap, those of four neighbours together. */
+static void test_strips(void)
+{
+    static const int size[][2] = { { 16, 128 }, { 64, 128 }, { 72, 384 }, { 256, 1024 } };
+    for (size_t c = 0; c < sizeof size / sizeof *size; c++)
+        for (int symmetric = 0; symmetric < 2; symmetric++) {
+            const int n = size[c][0], k = size[c][1], groups = k / W4_GROUP;
+            const int strips = w4_strips(n), bytes = w4_strip_bytes(symmetric);
+            char *seen = calloc((size_t)strips * groups, 1);
+            int wrong = !seen;
+            for (int strip = 0; seen && strip < strips; strip++)
+                for (int group = 0; group < groups; group++) {
+                    const size_t at = w4_strip_at(strip, group, groups);
+                    if (at >= (size_t)strips * groups || seen[at]++)
+                        wrong++;
+                    if (strip % W4_NEAR && at != w4_strip_at(strip - 1, group, groups) + 1)
+                        wrong++;
+                }
+            free(seen);
+            CHECK(wrong == 0);
+            CHECK(strips * W4_STRIP >= n && bytes % 16 == 0);
+            CHECK(w4_packed_bytes(n, k, symmetric) == (size_t)strips * groups * (size_t)bytes);
+        }
+}
+
+/* Strips of the tiling, by the arithmetic of the kernel: each once. */
+static int covered(const struct gemm_problem *p, const struct w4_small_plan *s)
+{
+    const int strips = (p->n + W4_STRIP - 1) / W4_STRIP;
+    int next = 0;
+    for (int cluster = 0; cluster < s->clusters; cluster++) {
+        const int begin = cluster * s->base + (cluster < s->rest ? cluster : s->rest);
+        const int end = begin + s->base + (cluster < s->rest);
+        for (int chunk = begin; chunk < end; chunk += s->chunk) {
+            const int count = end - chunk < s->chunk ? end - chunk : s->chunk;
+            for (int across = 0; across < s->across; across++) {
+                const int first = count * across / s->across;
+                const int after = count * (across + 1) / s->across;
+                if (chunk + first != next || after - first > s->warp_strips)
+                    return 0;
+                next = chunk + after;
+            }
+        }
+    }
+    return next == strips && s->warp_strips <= W4_WARP_STRIPS;
+}
+
+static void test_plans(void)
+{
+    static const int n[] = { 8, 64, 200, 4096, 8192, 10240, 12288, 22016, 57344 };
+    static const int k[] = { 128, 1024, 4096, 8192, 11008, 28672 };
+    const size_t shared = 232448;
+    int planned = 0, wrong = 0, none = 0;
+    for (size_t i = 0; i < sizeof n / sizeof *n; i++)
+        for (size_t j = 0; j < sizeof k / sizeof *k; j++)
+            for (int m = 1; m <= W4_SMALL_TOKENS; m += m < 4 ? 1 : 4) {
+                const struct gemm_problem p = { .m = m, .n = n[i], .k = k[j], .group = 128 };
+                for (int across = 1; across <= 4; across *= 2)
+                    for (int cluster = 1; cluster <= 8; cluster *= 2) {
+                        struct w4_small_plan s;
+                        if (w4_small_plan(&p, 0, 8, across, cluster, 132 / cluster, 1, shared,
+                                          W4_STAGES, &s))
+                            continue;
+                        planned++;
+                        wrong += !covered(&p, &s) || s.bytes > shared || s.stages < 2 ||
+                                 s.ring_at % 16 || s.slot_bytes % 16;
+                    }
+                /* what the table says fits, but for very long k */
+                const struct w4_small_shape shape = w4_small_shape(&p);
+                struct w4_small_plan s;
+                if ((long)m * k[j] <= 16 * 28672L &&
+                    w4_small_plan(&p, 0, 8, shape.across, shape.cluster, 132 / shape.cluster, 1,
+                                  shared, W4_STAGES, &s))
+                    none++;
+            }
+    CHECK(planned > 1000);
+    CHECK(wrong == 0);
+    CHECK(none == 0);
+}
+
+/* Groups of k of every tile that the blocks take, by the arithmetic of the kernel. */
+static int covered_large(const struct gemm_problem *p, const struct w4_large_plan *s)
+{
+    const int groups = p->k / W4_GROUP, tiles = s->token_tiles * s->channel_tiles;
+    const int cluster = s->shape.cluster, blocks = s->clusters * cluster;
+    char *seen = calloc((size_t)tiles * groups, 1);
+    int wrong = !seen;
+    for (int block = 0; seen && block < blocks; block++) {
+        for (int round = 0; round < s->whole; round++) {
+            const int tile = s->shared_tiles + round * blocks + block;
+            for (int g = 0; g < groups; g++)
+                wrong += tile >= tiles || seen[(size_t)tile * groups + g]++;
+        }
+        if (s->shape.spread) {
+            const int units = s->shared_tiles * groups;
+            const int end = w4_spread_begin(block + 1, blocks, units);
+            for (int unit = w4_spread_begin(block, blocks, units); unit < end; unit++)
+                wrong += seen[unit]++ || w4_spread_block(unit, blocks, units) != block;
+            continue;
+        }
+        for (int tile = s->whole * blocks + block / cluster; tile < tiles; tile += s->clusters) {
+            const int rank = block % cluster;
+            for (int g = groups * rank / cluster; g < groups * (rank + 1) / cluster; g++)
+                wrong += seen[(size_t)tile * groups + g]++;
+        }
+    }
+    for (int i = 0; seen && i < tiles * groups; i++)
+        wrong += seen[i] != 1;
+    free(seen);
+    return wrong == 0;
+}
+
+static void test_large_plans(void)
+{
+    static const int m[] = { 1, 33, 64, 65, 128, 300, 1024 };
+    static const int n[] = { 8, 200, 4096, 10240, 22016 };
+    static const int k[] = { 128, 1152, 4096, 28672 };
+    static const int clusters[W4_LARGE_CLUSTER + 1] = { 0, 132, 66, 43, 30, 23, 20, 15, 15 };
+    const size_t shared = 232448;
+    int planned = 0, wrong = 0, none = 0;
+    for (size_t h = 0; h < sizeof m / sizeof *m; h++)
+        for (size_t i = 0; i < sizeof n / sizeof *n; i++)
+            for (size_t j = 0; j < sizeof k / sizeof *k; j++) {
+                const struct gemm_problem p = { .m = m[h], .n = n[i], .k = k[j], .group = 128 };
+                struct w4_large_plan s;
+                for (int cluster = 0; cluster <= W4_LARGE_CLUSTER; cluster++) {
+                    const struct w4_large_shape shape = { w4_large_tokens(p.m), 1 + cluster % 2,
+                                                          cluster ? cluster : 1, !cluster };
+                    if (w4_large_plan(&p, 0, shape, clusters[shape.cluster], shared, &s))
+                        continue;
+                    planned++;
+                    wrong += !covered_large(&p, &s) || s.bytes > shared || s.stages < 2 ||
+                             s.w_at % 1024 || s.exchange_at % 16;
+                }
+                none += w4_large_best(&p, 0, clusters, shared, &s) != 0;
+            }
+    CHECK(planned > 300);
+    CHECK(wrong == 0);
+    CHECK(none == 0);
+}
+
+int main(void)
+{
+    test_places();
+    test_fragments();
+    test_zeros();
+    test_strips();
+    test_plans();
+    test_large_plans();
+    return TEST_END();
+}
