@@ -17,8 +17,9 @@ double gemm_dequant_weight_bytes(const struct gemm_problem *p);
 double gemm_dequant_extra_bytes(const struct gemm_problem *p);
 
 /* gemm_lt_cublas.c: the fastest of the heuristic's first algorithms. */
-extern gemm_setup_fn gemm_lt_f16_setup, gemm_lt_fp8_setup;
-extern gemm_run_fn gemm_lt_f16, gemm_lt_fp8;
+extern gemm_setup_fn gemm_lt_f16_setup, gemm_lt_fp8_setup, gemm_lt_int8_setup;
+extern gemm_run_fn gemm_lt_f16, gemm_lt_fp8, gemm_lt_int8, gemm_lt_int8_alone;
+double gemm_lt_int8_extra_bytes(const struct gemm_problem *p);
 const char *gemm_lt_choice(const void *state);
 void gemm_lt_teardown(void *state);
 
@@ -29,6 +30,10 @@ enum op_status gemm_dequant_pack(const struct gemm_problem *p, const unsigned ch
 enum op_status gemm_dequant_expand(const struct gemm_problem *p, const void *packed,
                                    const void *scale, const unsigned char *zero, void *w,
                                    op_stream s);
+
+/* gemm_int8.cu: Y of W8A8 from INT32 sums [m][n].  Enqueues; n is a multiple of 4. */
+enum op_status gemm_int8_scale(const struct gemm_problem *p, const struct gemm_args *a,
+                               const int *acc, op_stream s);
 
 OP_END
 #endif

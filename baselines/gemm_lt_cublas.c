@@ -1,11 +1,15 @@
 /*
  * gemm_lt_cublas.c - Y = X W^T by the fastest of cuBLASLt's first algorithms, half
- * or e4m3 operands, float sums.
+ * or e4m3 operands with float sums, or INT8 ones with INT32 sums, which a kernel
+ * scales to Y.
  *
  * Set-up asks the heuristic for ALGORITHMS candidates and times each on the
  * operands of the first set, the L2 flushed before; the other sets of a case take
  * its choice.  Matrices are column-major as in gemm_cublas.c: W transposed, X not,
- * which is also the one form that e4m3 has.
+ * which is also the one form that e4m3 and INT8 have.
+ *
+ * Where the library has no INT8 algorithm for so few tokens, X is copied into a
+ * buffer of FEWEST rows before each product.
  */
 #include <math.h>
 #include <stdio.h>
@@ -16,7 +20,7 @@
 
 #include "gemm_cublas.h"
 
-enum { ALGORITHMS = 16, REPEATS = 5 };
+enum { ALGORITHMS = 16, REPEATS = 5, FEWEST = 32 };
 static const size_t WORKSPACE = (size_t)64 << 20;
 
 /* What the sets of a case share belongs to the first. */
@@ -27,7 +31,10 @@ struct state {
     cublasLtMatrixLayout_t w, x, y;
     cublasLtMatmulAlgo_t algorithm;
     void *workspace;
-    char choice[64];
+    int rows;  /* of X: m, or FEWEST */
+    void *few; /* X of FEWEST rows; NULL: as it comes */
+    int *acc;  /* INT32 sums [rows][n]; NULL: Y is written by the product */
+    char choice[80];
 };
 
 static enum op_status status_of(cublasStatus_t s)
@@ -40,11 +47,8 @@ static enum op_status status_of(cublasStatus_t s)
     }
 }
 
-void gemm_lt_teardown(void *state)
+static void forget(struct state *v)
 {
-    struct state *v = state;
-    if (!v)
-        return;
     if (v->product)
         cublasLtMatmulDescDestroy(v->product);
     if (v->w)
@@ -53,6 +57,16 @@ void gemm_lt_teardown(void *state)
         cublasLtMatrixLayoutDestroy(v->x);
     if (v->y)
         cublasLtMatrixLayoutDestroy(v->y);
+    v->product = NULL;
+    v->w = v->x = v->y = NULL;
+}
+
+void gemm_lt_teardown(void *state)
+{
+    struct state *v = state;
+    if (!v)
+        return;
+    forget(v);
     if (v->owner && v->handle)
         cublasLtDestroy(v->handle);
     free(v);
@@ -75,14 +89,17 @@ static cublasStatus_t describe(const struct gemm_problem *p, const struct gemm_a
                                cudaDataType_t type, struct state *v)
 {
     const cublasOperation_t transposed = CUBLAS_OP_T;
-    const uint64_t m = (uint64_t)p->m, n = (uint64_t)p->n, k = (uint64_t)p->k;
-    cublasStatus_t s = cublasLtMatmulDescCreate(&v->product, CUBLAS_COMPUTE_32F, CUDA_R_32F);
+    const uint64_t m = (uint64_t)v->rows, n = (uint64_t)p->n, k = (uint64_t)p->k;
+    const int integer = type == CUDA_R_8I;
+    cublasStatus_t s = cublasLtMatmulDescCreate(&v->product,
+                                                integer ? CUBLAS_COMPUTE_32I : CUBLAS_COMPUTE_32F,
+                                                integer ? CUDA_R_32I : CUDA_R_32F);
     if (!s)
         s = set(v->product, CUBLASLT_MATMUL_DESC_TRANSA, &transposed, sizeof transposed);
-    if (!s && type != CUDA_R_16F)
+    if (!s && type == CUDA_R_8F_E4M3)
         s = set(v->product, CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, &a->w8_scale,
                 sizeof a->w8_scale);
-    if (!s && type != CUDA_R_16F)
+    if (!s && type == CUDA_R_8F_E4M3)
         s = set(v->product, CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, &a->x8_scale,
                 sizeof a->x8_scale);
     if (!s)
@@ -90,16 +107,20 @@ static cublasStatus_t describe(const struct gemm_problem *p, const struct gemm_a
     if (!s)
         s = cublasLtMatrixLayoutCreate(&v->x, type, k, m, p->k);
     if (!s)
-        s = cublasLtMatrixLayoutCreate(&v->y, CUDA_R_16F, n, m, p->n);
+        s = cublasLtMatrixLayoutCreate(&v->y, integer ? CUDA_R_32I : CUDA_R_16F, n, m, p->n);
     return s;
 }
 
 static cublasStatus_t multiply(const struct state *v, const cublasLtMatmulAlgo_t *algorithm,
                                const void *w, const void *x, void *y, op_stream s)
 {
-    const float one = 1, zero = 0;
-    return cublasLtMatmul(v->handle, v->product, &one, w, v->w, x, v->x, &zero, y, v->y, y, v->y,
-                          algorithm, v->workspace, WORKSPACE, s);
+    const float ones[] = { 1, 0 };
+    const int integers[] = { 1, 0 };
+    const void *one = v->acc ? (const void *)integers : ones;
+    const void *zero = v->acc ? (const void *)(integers + 1) : ones + 1;
+    void *to = v->acc ? v->acc : y;
+    return cublasLtMatmul(v->handle, v->product, one, w, v->w, v->few ? v->few : x, v->x, zero, to,
+                          v->y, to, v->y, algorithm, v->workspace, WORKSPACE, s);
 }
 
 /* ---- choosing ---- */
@@ -200,11 +221,12 @@ static enum op_status choose(struct state *v, const void *w, const void *x, void
         goto done;
     }
     v->algorithm = found[best].algo;
-    snprintf(v->choice, sizeof v->choice, "%d of %d: algo %d tile %d stages %d split %d", best + 1,
+    snprintf(v->choice, sizeof v->choice, "%d of %d: algo %d tile %d stages %d split %d%s", best + 1,
              count, config(&v->algorithm, CUBLASLT_ALGO_CONFIG_ID),
              config(&v->algorithm, CUBLASLT_ALGO_CONFIG_TILE_ID),
              config(&v->algorithm, CUBLASLT_ALGO_CONFIG_STAGES_ID),
-             config(&v->algorithm, CUBLASLT_ALGO_CONFIG_SPLITK_NUM));
+             config(&v->algorithm, CUBLASLT_ALGO_CONFIG_SPLITK_NUM),
+             v->few ? ", X padded" : "");
     status = OP_OK;
 done:
     if (c.begin)
@@ -216,6 +238,27 @@ done:
 }
 
 /* ---- rows ---- */
+
+static enum op_status take_sums(const struct gemm_problem *p, const struct op_memory *memory,
+                                struct state *v)
+{
+    const size_t rows = p->m < FEWEST ? FEWEST : (size_t)p->m;
+    v->acc = memory->take(memory->context, rows * (size_t)p->n * sizeof *v->acc);
+    return v->acc ? OP_OK : OP_ENOMEM;
+}
+
+/* From now on X is copied into rows that are there; those beyond m stay zero. */
+static enum op_status pad(const struct gemm_problem *p, const struct op_memory *memory,
+                          struct state *v, op_stream s)
+{
+    const size_t bytes = (size_t)FEWEST * (size_t)p->k;
+    forget(v);
+    v->rows = FEWEST;
+    v->few = memory->take(memory->context, bytes);
+    if (!v->few)
+        return OP_ENOMEM;
+    return cudaMemsetAsync(v->few, 0, bytes, s) ? OP_EDEVICE : OP_OK;
+}
 
 static enum op_status open_state(const struct gemm_problem *p, const struct gemm_args *a,
                                  cudaDataType_t type, const void *w, const void *x,
@@ -231,15 +274,28 @@ static enum op_status open_state(const struct gemm_problem *p, const struct gemm
         v->handle = first->handle;
         v->workspace = first->workspace;
         v->algorithm = first->algorithm;
+        v->rows = first->rows;
+        v->few = first->few;
+        v->acc = first->acc;
         status = status_of(describe(p, a, type, v));
     } else {
         v->owner = 1;
+        v->rows = p->m;
         v->workspace = memory->take(memory->context, WORKSPACE);
         status = v->workspace ? status_of(cublasLtCreate(&v->handle)) : OP_ENOMEM;
+        if (!status && type == CUDA_R_8I)
+            status = take_sums(p, memory, v);
         if (!status)
             status = status_of(describe(p, a, type, v));
         if (!status)
             status = choose(v, w, x, a->y, memory, s);
+        if (status == OP_EUNSUPPORTED && type == CUDA_R_8I && p->m < FEWEST) {
+            status = pad(p, memory, v, s);
+            if (!status)
+                status = status_of(describe(p, a, type, v));
+            if (!status)
+                status = choose(v, w, x, a->y, memory, s);
+        }
     }
     if (status) {
         gemm_lt_teardown(v);
@@ -261,6 +317,12 @@ enum op_status gemm_lt_fp8_setup(const struct gemm_problem *p, const struct gemm
     return open_state(p, a, CUDA_R_8F_E4M3, a->w8, a->x8, memory, s, state);
 }
 
+enum op_status gemm_lt_int8_setup(const struct gemm_problem *p, const struct gemm_args *a,
+                                  const struct op_memory *memory, op_stream s, void **state)
+{
+    return open_state(p, a, CUDA_R_8I, a->int_w.code, a->int_x.code, memory, s, state);
+}
+
 enum op_status gemm_lt_f16(const struct gemm_problem *p, const struct gemm_args *a, void *state,
                            op_stream s)
 {
@@ -275,4 +337,29 @@ enum op_status gemm_lt_fp8(const struct gemm_problem *p, const struct gemm_args 
     const struct state *v = state;
     (void)p;
     return status_of(multiply(v, &v->algorithm, a->w8, a->x8, a->y, s));
+}
+
+/* INT32 sums only. */
+enum op_status gemm_lt_int8_alone(const struct gemm_problem *p, const struct gemm_args *a,
+                                  void *state, op_stream s)
+{
+    const struct state *v = state;
+    if (v->few && cudaMemcpyAsync(v->few, a->int_x.code, (size_t)p->m * (size_t)p->k,
+                                  cudaMemcpyDeviceToDevice, s))
+        return OP_EDEVICE;
+    return status_of(multiply(v, &v->algorithm, a->int_w.code, a->int_x.code, NULL, s));
+}
+
+enum op_status gemm_lt_int8(const struct gemm_problem *p, const struct gemm_args *a, void *state,
+                            op_stream s)
+{
+    const struct state *v = state;
+    enum op_status status = gemm_lt_int8_alone(p, a, state, s);
+    return status ? status : gemm_int8_scale(p, a, v->acc, s);
+}
+
+/* The sums written and read; X once more where it is padded is a few rows. */
+double gemm_lt_int8_extra_bytes(const struct gemm_problem *p)
+{
+    return 8.0 * p->m * p->n;
 }

@@ -19,6 +19,12 @@ const struct metric metrics[] = {
     { "oracle_fraction", "fraction", "fraction of the oracle",
       "time of the fastest of the group / time, paired per round", 1 },
     { "loss", "fraction", "loss against the oracle", "1 - fraction of the oracle", -1 },
+    { "share", "fraction", "share of dequantisation",
+      "1 - time without dequantisation / time, paired per round", -1 },
+    { "excess", "fraction", "excess by dequantisation",
+      "time / time without dequantisation - 1, paired per round", -1 },
+    { "overlap", "fraction", "overlap index",
+      "(loads alone + products alone + dequantisation alone) / time - 1, paired per round", 1 },
     { "setup_us", "us", "set-up", "wall time of what is done once per problem", -1 },
     { "host_us", "us", "latency seen by the host", "first launch to end of synchronisation", -1 },
     { "rel_fro", "", "error", "Frobenius error relative to the reference", -1 },
@@ -75,6 +81,89 @@ static struct result_value plain(double x, double low, double high)
     };
 }
 
+/* The row that leaves a stage out of this one; row NULL: not in the case. */
+static struct result_pick without(const struct result *r, const struct result_case *c,
+                                  const struct result_row *row, const char *stage)
+{
+    struct result_pick p = { NULL, 1 };
+    size_t i;
+    json_t *kernel;
+    json_array_foreach(json_object_get(r->doc, "kernels"), i, kernel)
+        if (!strcmp(result_text(kernel, "op"), c->op) &&
+            !strcmp(result_text(kernel, "ablates"), row->kernel) &&
+            !strcmp(result_text(kernel, "stage"), stage))
+            p.row = result_row(c, result_text(kernel, "id"));
+    if (p.row && !p.row->timed)
+        p.row = NULL;
+    return p;
+}
+
+static void shift(struct result_value *v, double by)
+{
+    v->value += by;
+    v->low += by;
+    v->high += by;
+    for (int k = 0; k < v->invocations && k < RESULT_INVOCATIONS_MAX; k++)
+        v->per_invocation[k] += by;
+}
+
+/* 1 - x: the ends change places. */
+static struct result_value complement(struct result_value v)
+{
+    const double high = 1 - v.low;
+    v.low = 1 - v.high;
+    v.high = high;
+    v.value = 1 - v.value;
+    for (int k = 0; k < v.invocations && k < RESULT_INVOCATIONS_MAX; k++)
+        v.per_invocation[k] = 1 - v.per_invocation[k];
+    return v;
+}
+
+static struct result_value dequantisation(const struct result *r, const struct result_case *c,
+                                          const struct result_row *row, bool share)
+{
+    struct result_pick self = { row, 1 }, rest = without(r, c, row, "nodeq");
+    if (!rest.row || !row->timed)
+        return (struct result_value){ 0 };
+    struct result_value v = share ? result_ratio(rest, self, 0.05) : result_ratio(self, rest, 0.05);
+    if (v.ok && share)
+        return complement(v);
+    if (v.ok)
+        shift(&v, -1);
+    return v;
+}
+
+/* 0: the stages follow one another; ends are sums of ends, wider than they need be. */
+static struct result_value overlap(const struct result *r, const struct result_case *c,
+                                   const struct result_row *row)
+{
+    static const char *const stage[] = { "loadonly", "mmaonly", "deqonly" };
+    struct result_pick self = { row, 1 };
+    struct result_value sum = { 0 };
+    for (int s = 0; s < 3; s++) {
+        struct result_pick part = without(r, c, row, stage[s]);
+        struct result_value v = { 0 };
+        if (part.row && row->timed)
+            v = result_ratio(part, self, 0.05);
+        if (!v.ok)
+            return v;
+        if (!s) {
+            sum = v;
+            continue;
+        }
+        sum.value += v.value;
+        sum.low += v.low;
+        sum.high += v.high;
+        sum.rounds = v.rounds < sum.rounds ? v.rounds : sum.rounds;
+        sum.invocations = v.invocations < sum.invocations ? v.invocations : sum.invocations;
+        sum.unpaired = sum.unpaired || v.unpaired;
+        for (int k = 0; k < RESULT_INVOCATIONS_MAX; k++)
+            sum.per_invocation[k] += v.per_invocation[k];
+    }
+    shift(&sum, -1);
+    return sum;
+}
+
 static struct result_value figure_of(const json_t *list, const char *name)
 {
     size_t i;
@@ -91,7 +180,6 @@ struct result_value metric_value(const struct result *r, const struct result_exp
                                  const struct result_case *c, const struct result_row *row,
                                  const char *name)
 {
-    (void)r;
     const json_t *work = result_work(c, row);
     struct result_pick self = { row, 1 };
     if (!strncmp(name, "figure:", 7)) {
@@ -113,14 +201,12 @@ struct result_value metric_value(const struct result *r, const struct result_exp
                          true);
     if (!strcmp(name, "oracle_fraction") || !strcmp(name, "loss")) {
         struct result_value v = result_ratio(result_best(e, c, metric_oracle(e)), self, 0.05);
-        if (v.ok && *name == 'l') {
-            double high = 1 - v.low;
-            v.low = 1 - v.high;
-            v.high = high;
-            v.value = 1 - v.value;
-        }
-        return v;
+        return v.ok && *name == 'l' ? complement(v) : v;
     }
+    if (!strcmp(name, "share") || !strcmp(name, "excess"))
+        return dequantisation(r, c, row, *name == 's');
+    if (!strcmp(name, "overlap"))
+        return overlap(r, c, row);
     if (!strcmp(name, "setup_us") || !strcmp(name, "host_us")) {
         double x = result_number(row->json, name, NAN);
         return row->timed ? plain(x, x, x) : (struct result_value){ 0 };

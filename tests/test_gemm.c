@@ -153,8 +153,9 @@ static void check_product(const struct gemm_problem *p, enum gemm_scheme scheme,
         sign[j] = element(false) & 0x8000 ? -1 : 1;
     memset(o.y, 0xff, out * sizeof *o.y);
 
-    const struct gemm_args args = { o.x, o.w, o.y, { o.code, o.scale, o.zero },
-                                    o.x8, o.w8, &o.x8_scale, &o.w8_scale };
+    const struct gemm_args args = { .x = o.x, .w = o.w, .y = o.y,
+                                    .w4 = { o.code, o.scale, o.zero }, .x8 = o.x8, .w8 = o.w8,
+                                    .x8_scale = &o.x8_scale, .w8_scale = &o.w8_scale };
     CHECK(impl->setup(p, &args, &memory, NULL, &work) == OP_OK);
     CHECK(impl->run(p, &args, work, NULL) == OP_OK);
     CHECK(gemm_ref_rows(p, scheme, &args, row, m, want, size, zeros) == OP_OK);
@@ -261,7 +262,8 @@ static void test_tables(void)
             const struct op_impl *b = &i->base;
             bool good = find(b->name) == i && b->title && b->origin;
             good = good && (t == 0) == (b->role == OP_REFERENCE) &&
-                   (t == 2) == (b->role == OP_BASELINE);
+                   (t == 2 ? b->role == OP_BASELINE || b->role == OP_ABLATION
+                           : b->role != OP_BASELINE);
             good = good && gemm_is_w4(i->scheme) == (strstr(b->name, "w4a16") != NULL);
             good = good && (i->scheme == GEMM_W4A16_SYM) == (strstr(b->name, "_sym") != NULL);
             good = good && !(b->flags & OP_CHOOSES && i->run && !i->choice);
@@ -279,6 +281,7 @@ static void test_tables(void)
                 printf("  row %s\n", b->name);
         }
     CHECK(find("cublas_f16") == gemm_baselines);
+    CHECK(find("cublaslt_int8") && find("cublaslt_int8_alone"));
     CHECK(find("cublaslt_f16_best") && find("cublaslt_fp8") && find("w4a16_dequant_cublas"));
 }
 

@@ -34,6 +34,15 @@
  * them and keeps 13 bits below it, without rounding: like a sum in a format of
  * unit roundoff 2^-14.
  *
+ * Integers (GEMM_ACC_S32).  Sums of codes are exact; what is left is Y's rounding to
+ * half, whose bound is its half unit, and up to four roundings in float on the way
+ * there, of terms that size bounds:
+ *
+ *   |got - want| <= u max(|want|, 2^-14) + 2^-22 size
+ *
+ * size / |want| is about 3 sqrt(K) per channel, so that the second term is a tenth of
+ * the first at K = 4096: one 4-bit code that is off by one shows.
+ *
  * With K = 4096, normal operands and 4 bits a single wrong code is off by five
  * steps of the scale in the mean, times |x|; the bound lies at half a step to one.
  */
@@ -48,12 +57,25 @@ static inline double gemm_bound_sums(enum gemm_accumulate a, double k, double si
 {
     return size * (a == GEMM_ACC_F16   ? 0x1p-11
                    : a == GEMM_ACC_FP8 ? 0x1p-14
+                   : a == GEMM_ACC_S32 ? 0x1p-22
                                        : 0x1p-24 * sqrt(k));
 }
 
 static inline int gemm_is_w4(enum gemm_scheme s)
 {
     return s == GEMM_W4A16 || s == GEMM_W4A16_SYM;
+}
+
+/* Schemes whose k is cut into groups of p->group. */
+static inline int gemm_has_groups(enum gemm_scheme s)
+{
+    return gemm_is_w4(s) || s == GEMM_W4A8_GROUP || s == GEMM_W4A4_GROUP;
+}
+
+/* Schemes of integer codes on both sides. */
+static inline int gemm_is_int(enum gemm_scheme s)
+{
+    return s >= GEMM_W8A8;
 }
 
 /* What weights rounded to half add. */
@@ -72,6 +94,8 @@ static inline double gemm_bound(const struct gemm_impl *i, double k, double want
     const double stored = fabs(want) > 0x1p-14 ? fabs(want) : 0x1p-14;
     if (size == 0)
         return 0;
+    if (i->accumulate == GEMM_ACC_S32)
+        return 0x1p-11 * stored + gemm_bound_sums(i->accumulate, k, size);
     return 4 * (0x1p-11 * stored + gemm_bound_sums(i->accumulate, k, size) +
                 gemm_bound_weights(i, k, size, zeros));
 }
@@ -96,6 +120,8 @@ static inline double gemm_limit(const struct gemm_impl *i, double elements)
 {
     if (i->accumulate == GEMM_ACC_F16)
         return 5e-3;
+    if (i->accumulate == GEMM_ACC_S32)
+        return elements < 256 ? 5e-4 : 3e-4;
     /* a rounded zero of 8 steps alone gives 6e-4 */
     return i->accumulate == GEMM_ACC_FP8 || i->rounds_zero || elements < 256 ? 1e-3 : 4e-4;
 }

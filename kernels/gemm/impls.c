@@ -1,6 +1,10 @@
 /* impls.c - the table of kernels of gemm, and which problems each covers. */
 #include "awq_layout.h"
 #include "published.h"
+#include "qserve_kernels.h"
+#include "qserve_layout.h"
+#include "w4a16.h"
+#include "w4a16_shapes.h"
 
 /* ---- which problems ---- */
 
@@ -61,6 +65,81 @@ static enum op_status gptq_words(const struct gemm_problem *p, const char **why)
     return OP_OK;
 }
 
+static enum op_status own_groups(const struct gemm_problem *p, const char **why)
+{
+    if (p->group != W4_GROUP)
+        return no(why, "group is not 128");
+    if (p->n % 8)
+        return no(why, "n is not a multiple of 8, 16 bytes of a row of Y");
+    return OP_OK;
+}
+
+/* Whether X fits is asked for the largest blocks that these GPUs have. */
+static enum op_status own_small(const struct gemm_problem *p, const char **why)
+{
+    struct w4_small_plan plan;
+    if (own_groups(p, why))
+        return OP_EUNSUPPORTED;
+    if (p->m > W4_SMALL_TOKENS)
+        return no(why, "m exceeds 32: w4a16_large is for more tokens");
+    const struct w4_small_shape s = w4_small_shape(p);
+    if (w4_small_plan(p, 0, 8, s.across, s.cluster, 132 / s.cluster, 1, 232448, s.stages, &plan))
+        return no(why, "X does not fit into the shared memory of a cluster of 8 blocks");
+    return OP_OK;
+}
+
+/* Tiles of QServe's kernels: k by the tile's, n by its width, group as published. */
+static enum op_status qserve_tiles(const struct gemm_problem *p, int n, int k, const char **why)
+{
+    if (p->k > 132096)
+        return no(why, "k exceeds 132096: sums of so many products may not fit 32 bits");
+    if (p->k % k)
+        return no(why, k == 128 ? "k is not a multiple of 128, the depth of the published tile"
+                                : "k is not a multiple of 64, the depth of the published tile");
+    if (p->n % n)
+        return no(why, n == 256   ? "n is not a multiple of 256, the width of the published tile"
+                       : n == 128 ? "n is not a multiple of 128, the width of the published tile"
+                                  : "n is not a multiple of 64, the width of the published tile");
+    return OP_OK;
+}
+
+static enum op_status qserve_w8a8(const struct gemm_problem *p, const char **why)
+{
+    return qserve_tiles(p, p->m > 128 ? 256 : 64, 64, why);
+}
+
+static enum op_status qserve_channel(const struct gemm_problem *p, const char **why)
+{
+    return qserve_tiles(p, p->m > 256 ? 128 : 64, p->m < 128 ? 128 : 64, why);
+}
+
+static enum op_status qserve_groups(const struct gemm_problem *p, int n, const char **why)
+{
+    if (p->group != QSERVE_GROUP)
+        return no(why, "group is not 128, the only one published");
+    return qserve_tiles(p, n, 128, why);
+}
+
+static enum op_status qserve_group(const struct gemm_problem *p, const char **why)
+{
+    return qserve_groups(p, p->m > 128 ? 128 : 64, why);
+}
+
+static enum op_status qserve_group_v2(const struct gemm_problem *p, const char **why)
+{
+    return qserve_groups(p, 64, why);
+}
+
+static enum op_status atom_tiles(const struct gemm_problem *p, const char **why)
+{
+    return qserve_groups(p, 128, why);
+}
+
+static enum op_status quarot_tiles(const struct gemm_problem *p, const char **why)
+{
+    return qserve_tiles(p, 256, 128, why);
+}
+
 /* ---- bytes ---- */
 
 static double codes_bytes(const struct gemm_problem *p)
@@ -90,6 +169,16 @@ static double gptq_r_bytes(const struct gemm_problem *p)
     return gptq_bytes(p) + 4.0 * p->k;
 }
 
+static double own_bytes(const struct gemm_problem *p)
+{
+    return (double)w4_packed_bytes(p->n, p->k, 0);
+}
+
+static double own_sym_bytes(const struct gemm_problem *p)
+{
+    return (double)w4_packed_bytes(p->n, p->k, 1);
+}
+
 /* Half partial sums of eight slices, written and read. */
 static double awq2023_partials(const struct gemm_problem *p)
 {
@@ -105,6 +194,12 @@ static double awq2024_partials(const struct gemm_problem *p)
 static double awq2024_partials_f32(const struct gemm_problem *p)
 {
     return 2 * awq2024_partials(p);
+}
+
+/* Integer sums of 32 bits, written by one kernel and read by the next. */
+static double quarot_sums(const struct gemm_problem *p)
+{
+    return 2.0 * 4 * p->m * p->n;
 }
 
 /* ---- the table ---- */
@@ -133,7 +228,53 @@ static double awq2024_partials_f32(const struct gemm_problem *p)
               .sm_min = 80, .sm_max = 999, .symbol = instance },                                  \
     .run = OP_CUDA(gemm_##kernel##_##suffix)
 
+/* Our own: the base of a row, what follows from its scheme, and how it runs. */
+#define OWN(suffix, text, from, min, max, instance)                                               \
+    .base = { .name = "w4a16" suffix, .title = text, .origin = from, .role = OP_OWN,              \
+              .sm_min = min, .sm_max = max, .symbol = instance },                                 \
+    .accumulate = GEMM_ACC_F32
+#define OWN_WITHOUT(kernel, suffix, text, left_out, instance)                                     \
+    .base = { .name = "w4a16_" #kernel "_" #suffix, .title = text ", " #suffix, .origin = OWN_ON, \
+              .role = OP_ABLATION, .ablates = "w4a16_" #kernel, .stage = left_out, .sm_min = 90,  \
+              .sm_max = 90, .symbol = instance },                                                 \
+    .accumulate = GEMM_ACC_F32, OWN_ZEROS,                                                        \
+    .setup = OP_CUDA(gemm_w4a16_##kernel##_##suffix##_setup), OWN_RUN(w4a16_##kernel)
+#define OWN_ZEROS .scheme = GEMM_W4A16, .weight_bytes = own_bytes
+#define OWN_SYM .scheme = GEMM_W4A16_SYM, .weight_bytes = own_sym_bytes
+#define OWN_RUN(kernel)                                                                           \
+    .teardown = OP_CUDA(gemm_##kernel##_teardown), .run = OP_CUDA(gemm_##kernel)
+#define OWN_ON "W4A16 as in AWQ, arXiv 2306.00978, for compute capability 9.0"
+
+/* QServe's, and what it compares with */
+#define QSERVE "QServe, arXiv 2405.04532, and its code"
+#define QSERVE_ROW(name_, text, from, instance)                                                   \
+    .base = { .name = name_, .title = text, .origin = from, .role = OP_PAPER, .sm_min = 80,       \
+              .sm_max = 999, .symbol = instance }
+#define QSERVE_CHANNEL                                                                            \
+    .scheme = GEMM_W4A8_CHANNEL, .accumulate = GEMM_ACC_S32, .supports = qserve_channel,          \
+    .setup = OP_CUDA(gemm_w4a8_channel_setup), .teardown = OP_CUDA(qserve_packed_free)
+#define QSERVE_GROUPS                                                                             \
+    .scheme = GEMM_W4A8_GROUP, .accumulate = GEMM_ACC_S32,                                        \
+    .setup = OP_CUDA(gemm_w4a8_group_setup), .teardown = OP_CUDA(qserve_packed_free)
+#define ATOM                                                                                      \
+    .scheme = GEMM_W4A4_GROUP, .accumulate = GEMM_ACC_F32, .supports = atom_tiles,                \
+    .setup = OP_CUDA(gemm_w4a4_group_setup), .teardown = OP_CUDA(qserve_packed_free)
+#define ATOM_ON "in the manner of Atom, arXiv 2310.19102, by products of bytes"
+#define QSERVE_WITHOUT(kernel, suffix, text, from, left_out, instance)                            \
+    .base = { .name = #kernel "_" #suffix, .title = text ", " #suffix, .origin = from,            \
+              .role = OP_ABLATION, .ablates = #kernel, .stage = left_out, .sm_min = 80,           \
+              .sm_max = 999, .symbol = instance },                                                \
+    .run = OP_CUDA(gemm_##kernel##_##suffix)
+
 /* The instances that the smallest numbers of tokens run. */
+#define QSERVE_FEW(form, stage)                                                                   \
+    "qserve_gemmI11QserveShapeILi32ELi64ELi128ELi32ELi32ELi3EEL11qserve_form" #form               \
+    "EL8op_stage" #stage "E"
+#define QSERVE_ATOM(stage)                                                                        \
+    "qserve_gemmI11QserveShapeILi128ELi128ELi64ELi64ELi32ELi4EEL11qserve_form4EL8op_stage" #stage \
+    "E"
+#define OWN_SMALL(stages) "w4a16_smallILi8ELi8ELi1ELb0E8W4StagesIL" stages "E"
+#define OWN_LARGE(stages) "w4a16_largeILi2ELi128ELb0E8W4StagesIL" stages "E"
 #define GEMM_2023(stage) "awq2023_gemmIL8op_stage" #stage "E"
 #define GEMV_2024(stage, sum) "awq2024_gemvILi1EL8op_stage" #stage "E" sum
 #define GEMM_2024(stage, sum) "awq2024_gemmI8AwqShapeILi16ELi128ELi2ELi4EEL8op_stage" #stage "E" sum
@@ -182,6 +323,51 @@ const struct gemm_impl gemm_kernels[] = {
       .weight_bytes = gptq_r_bytes, .setup = OP_CUDA(gemm_gptq_r_setup),
       .teardown = OP_CUDA(w4_packed_free), .run = OP_CUDA(gemm_gptq_r) },
 
+    /* published: QServe */
+    { QSERVE_ROW("w4a8_channel", "QServe W4A8 per channel", QSERVE, QSERVE_FEW(1, 0)),
+      QSERVE_CHANNEL, .run = OP_CUDA(gemm_w4a8_channel) },
+    { QSERVE_ROW("w4a8_group", "QServe W4A8 per group", QSERVE, QSERVE_FEW(2, 0)), QSERVE_GROUPS,
+      .supports = qserve_group, .run = OP_CUDA(gemm_w4a8_group) },
+    { QSERVE_ROW("w4a8_group_v2", "QServe W4A8 per group, later", QSERVE " in OmniServe",
+                 "qserve_gemmI11QserveShapeILi128ELi64ELi64ELi64ELi32ELi4EE"),
+      QSERVE_GROUPS, .supports = qserve_group_v2, .run = OP_CUDA(gemm_w4a8_group_v2) },
+    { QSERVE_ROW("w8a8", "QServe W8A8", QSERVE,
+                 "qserve_gemmI11QserveShapeILi64ELi64ELi64ELi32ELi32ELi6EE"),
+      .scheme = GEMM_W8A8, .accumulate = GEMM_ACC_S32, .supports = qserve_w8a8,
+      .run = OP_CUDA(gemm_w8a8) },
+
+    /* what QServe compares with, on GPUs without products of 4-bit integers */
+    { QSERVE_ROW("w4a4_group", "Atom W4A4 per group (emulated)", ATOM_ON, QSERVE_ATOM(0)), ATOM,
+      .run = OP_CUDA(gemm_w4a4_group) },
+    { QSERVE_ROW("w4a4_channel", "QuaRot W4A4 per channel (emulated)",
+                 "in the manner of QuaRot, arXiv 2404.00456, by products of bytes",
+                 "qserve_gemmI11QserveShapeILi128ELi256ELi64ELi64ELi64ELi3EE"),
+      .scheme = GEMM_W4A4_CHANNEL, .accumulate = GEMM_ACC_S32, .supports = quarot_tiles,
+      .extra_bytes = quarot_sums, .setup = OP_CUDA(gemm_w4a4_channel_setup),
+      .teardown = OP_CUDA(qserve_packed_free), .run = OP_CUDA(gemm_w4a4_channel) },
+
+    /* our own */
+    { OWN("", "W4A16", OWN_ON, 90, 90, NULL), OWN_ZEROS, .supports = own_groups,
+      .setup = OP_CUDA(gemm_w4a16_setup), OWN_RUN(w4a16) },
+    { OWN("_sym", "W4A16 symmetric", OWN_ON, 90, 90, NULL), OWN_SYM, .supports = own_groups,
+      .setup = OP_CUDA(gemm_w4a16_sym_setup), OWN_RUN(w4a16) },
+    { OWN("_small", "W4A16 few tokens", OWN_ON, 90, 90, OWN_SMALL("b1ELb1ELb1")), OWN_ZEROS,
+      .supports = own_small, .setup = OP_CUDA(gemm_w4a16_small_setup), OWN_RUN(w4a16_small) },
+    { OWN("_small_sym", "W4A16 few tokens, symmetric", OWN_ON, 90, 90, NULL), OWN_SYM,
+      .supports = own_small, .setup = OP_CUDA(gemm_w4a16_small_sym_setup), OWN_RUN(w4a16_small) },
+    { OWN("_large", "W4A16 many tokens", OWN_ON, 90, 90, OWN_LARGE("b1ELb1ELb1")), OWN_ZEROS,
+      .supports = own_groups, .setup = OP_CUDA(gemm_w4a16_large_setup), OWN_RUN(w4a16_large) },
+    { OWN("_large_sym", "W4A16 many tokens, symmetric", OWN_ON, 90, 90, NULL), OWN_SYM,
+      .supports = own_groups, .setup = OP_CUDA(gemm_w4a16_large_sym_setup), OWN_RUN(w4a16_large) },
+    { OWN("_portable", "W4A16 portable", "W4A16 as in AWQ, arXiv 2306.00978, without what 9.0 adds",
+          80, 999, "w4a16_smallILi8ELi4ELi1ELb0E"),
+      OWN_ZEROS, .supports = own_groups, .setup = OP_CUDA(gemm_w4a16_portable_setup),
+      OWN_RUN(w4a16_portable) },
+    { OWN("_portable_sym", "W4A16 portable, symmetric",
+          "W4A16 as in AWQ, arXiv 2306.00978, without what 9.0 adds", 80, 999, NULL),
+      OWN_SYM, .supports = own_groups, .setup = OP_CUDA(gemm_w4a16_portable_sym_setup),
+      OWN_RUN(w4a16_portable) },
+
     /* AWQ's kernels with a stage left out */
     { WITHOUT(awq2023_gemm, nodeq, "AWQ 2023 GEMM", AWQ2023, OP_NODEQ, GEMM_2023(1)),
       AWQ2023_GEMM_ROW },
@@ -213,6 +399,66 @@ const struct gemm_impl gemm_kernels[] = {
     { WITHOUT(awq2024_gemm, deqonly, "AWQ 2024 GEMM", AWQ2024, OP_DEQONLY,
               GEMM_2024(4, "6InHalf")),
       AWQ2024_GEMM_ROW(GEMM_ACC_F16, awq2024_partials) },
+
+    /* our own with a stage left out */
+    { OWN_WITHOUT(small, nodeq, "W4A16 few tokens", OP_NODEQ, OWN_SMALL("b1ELb0ELb1")),
+      .supports = own_small },
+    { OWN_WITHOUT(small, loadonly, "W4A16 few tokens", OP_LOADONLY, OWN_SMALL("b1ELb0ELb0")),
+      .supports = own_small },
+    { OWN_WITHOUT(small, mmaonly, "W4A16 few tokens", OP_MMAONLY, OWN_SMALL("b0ELb0ELb1")),
+      .supports = own_small },
+    { OWN_WITHOUT(small, deqonly, "W4A16 few tokens", OP_DEQONLY, OWN_SMALL("b0ELb1ELb0")),
+      .supports = own_small },
+    { OWN_WITHOUT(large, nodeq, "W4A16 many tokens", OP_NODEQ, OWN_LARGE("b1ELb0ELb1")),
+      .supports = own_groups },
+    { OWN_WITHOUT(large, loadonly, "W4A16 many tokens", OP_LOADONLY, OWN_LARGE("b1ELb0ELb0")),
+      .supports = own_groups },
+    { OWN_WITHOUT(large, mmaonly, "W4A16 many tokens", OP_MMAONLY, OWN_LARGE("b0ELb0ELb1")),
+      .supports = own_groups },
+    { OWN_WITHOUT(large, deqonly, "W4A16 many tokens", OP_DEQONLY, OWN_LARGE("b0ELb1ELb0")),
+      .supports = own_groups },
+
+    /* QServe's and Atom's with a stage left out */
+    { QSERVE_WITHOUT(w4a8_channel, nodeq, "QServe W4A8 per channel", QSERVE,
+                     OP_NODEQ, QSERVE_FEW(1, 1)),
+      QSERVE_CHANNEL },
+    { QSERVE_WITHOUT(w4a8_channel, loadonly, "QServe W4A8 per channel", QSERVE,
+                     OP_LOADONLY, QSERVE_FEW(1, 2)),
+      QSERVE_CHANNEL },
+    { QSERVE_WITHOUT(w4a8_channel, mmaonly, "QServe W4A8 per channel", QSERVE,
+                     OP_MMAONLY, QSERVE_FEW(1, 3)),
+      QSERVE_CHANNEL },
+    { QSERVE_WITHOUT(w4a8_channel, deqonly, "QServe W4A8 per channel", QSERVE,
+                     OP_DEQONLY, QSERVE_FEW(1, 4)),
+      QSERVE_CHANNEL },
+    /* two rows without conversion: shares are taken after the later, which has none at all */
+    { QSERVE_WITHOUT(w4a8_group, noscale, "QServe W4A8 per group", QSERVE,
+                     OP_NODEQ, QSERVE_FEW(3, 1)),
+      QSERVE_GROUPS, .supports = qserve_group },
+    { QSERVE_WITHOUT(w4a8_group, nodeq, "QServe W4A8 per group", QSERVE,
+                     OP_NODEQ, QSERVE_FEW(2, 1)),
+      QSERVE_GROUPS, .supports = qserve_group },
+    { QSERVE_WITHOUT(w4a8_group, loadonly, "QServe W4A8 per group", QSERVE,
+                     OP_LOADONLY, QSERVE_FEW(2, 2)),
+      QSERVE_GROUPS, .supports = qserve_group },
+    { QSERVE_WITHOUT(w4a8_group, mmaonly, "QServe W4A8 per group", QSERVE,
+                     OP_MMAONLY, QSERVE_FEW(2, 3)),
+      QSERVE_GROUPS, .supports = qserve_group },
+    { QSERVE_WITHOUT(w4a8_group, deqonly, "QServe W4A8 per group", QSERVE,
+                     OP_DEQONLY, QSERVE_FEW(2, 4)),
+      QSERVE_GROUPS, .supports = qserve_group },
+    { QSERVE_WITHOUT(w4a4_group, nodeq, "Atom W4A4 per group (emulated)", ATOM_ON,
+                     OP_NODEQ, QSERVE_ATOM(1)),
+      ATOM },
+    { QSERVE_WITHOUT(w4a4_group, loadonly, "Atom W4A4 per group (emulated)", ATOM_ON,
+                     OP_LOADONLY, QSERVE_ATOM(2)),
+      ATOM },
+    { QSERVE_WITHOUT(w4a4_group, mmaonly, "Atom W4A4 per group (emulated)", ATOM_ON,
+                     OP_MMAONLY, QSERVE_ATOM(3)),
+      ATOM },
+    { QSERVE_WITHOUT(w4a4_group, deqonly, "Atom W4A4 per group (emulated)", ATOM_ON,
+                     OP_DEQONLY, QSERVE_ATOM(4)),
+      ATOM },
 
     { .base = { .name = NULL } },
 };

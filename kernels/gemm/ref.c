@@ -4,6 +4,10 @@
  * Operands of any scheme are widened to what they stand for and multiplied by
  * the BLAS, a panel of output channels at a time, so that the widened W never
  * exists as a whole.
+ *
+ * Sums of products of codes have at most 53 bits with both scales: those of the
+ * integer schemes are exact.  What W4A8_CHANNEL takes off is one more input channel:
+ * X has cx.sum there, W has -scaled_zero.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -11,7 +15,7 @@
 #include <cblas.h>
 
 #include "../common/fp8.h"
-#include "gemm.h"
+#include "bound.h"
 
 enum { PANEL = 256 }; /* output channels at a time */
 
@@ -27,11 +31,27 @@ double gemm_weight_bytes(const struct gemm_problem *p, enum gemm_scheme scheme)
         return weights / 2 + 2.5 * groups;
     case GEMM_W4A16_SYM:
         return weights / 2 + 2 * groups;
+    case GEMM_W8A8:
+        return weights + 2.0 * p->n;
+    case GEMM_W4A8_CHANNEL:
+        return weights / 2 + 4.0 * p->n;
+    case GEMM_W4A8_GROUP:
+        return weights / 2 + 2 * groups + 2.0 * p->n;
+    case GEMM_W4A4_GROUP:
+        return weights / 2 + 2 * groups;
+    case GEMM_W4A4_CHANNEL:
+        return weights / 2 + 2.0 * p->n;
     }
     return 0;
 }
 
 /* ---- what operands stand for ---- */
+
+/* Input channels of the widened operands. */
+static int depth(const struct gemm_problem *p, enum gemm_scheme s)
+{
+    return p->k + (s == GEMM_W4A8_CHANNEL);
+}
 
 static void widen(const half_bits *from, size_t n, double *to)
 {
@@ -60,27 +80,109 @@ static void widen_w4(const struct gemm_problem *p, const struct gemm_w4 *w, int 
                                 (w->code[(first + g) * group + i] - w->zero[first + g]);
 }
 
+/* Rows of codes from `first` on, a scale for each `length` of them. */
+static void widen_codes(const signed char *code, const half_bits *scale, size_t first, size_t rows,
+                        size_t k, size_t length, double *to)
+{
+#pragma omp parallel for schedule(static)
+    for (size_t i = first * k; i < (first + rows) * k; i++)
+        to[i - first * k] = (double)half_to_float(scale[i / length]) * code[i];
+}
+
+/* With the sum of X after each row. */
+static void widen_x_sum(const struct gemm_problem *p, const struct gemm_int_x *x, size_t first,
+                        size_t rows, double *to)
+{
+    const size_t k = (size_t)p->k;
+#pragma omp parallel for schedule(static)
+    for (size_t r = 0; r < rows; r++) {
+        const double scale = half_to_float(((const half_bits *)x->scale)[first + r]);
+        for (size_t q = 0; q < k; q++)
+            to[r * (k + 1) + q] = scale * x->code[(first + r) * k + q];
+        to[r * (k + 1) + k] = half_to_float(((const half_bits *)x->sum)[first + r]);
+    }
+}
+
+static void widen_w4_channel(const struct gemm_problem *p, const struct gemm_w4_channel *w, int j,
+                             int channels, double *to)
+{
+    const size_t k = (size_t)p->k;
+#pragma omp parallel for schedule(static)
+    for (int c = 0; c < channels; c++) {
+        double *row = to + (size_t)c * (k + 1);
+        const size_t at = (size_t)(j + c);
+        for (size_t q = 0; q < k; q++)
+            row[q] = (double)half_to_float(((const half_bits *)w->scale)[at]) *
+                     w->code[at * k + q];
+        row[k] = -(double)half_to_float(((const half_bits *)w->scaled_zero)[at]);
+    }
+}
+
+static void widen_w4_progressive(const struct gemm_problem *p, const struct gemm_w4_progressive *w,
+                                 int j, int channels, double *to)
+{
+    const size_t k = (size_t)p->k, group = (size_t)p->group, first = (size_t)j * k;
+#pragma omp parallel for schedule(static)
+    for (size_t i = first; i < first + (size_t)channels * k; i++) {
+        const int w8 = (w->code[i] - w->zero[i / group]) * w->scale[i / group];
+        to[i - first] = (double)half_to_float(((const half_bits *)w->channel_scale)[i / k]) * w8;
+    }
+}
+
 static void widen_x(const struct gemm_problem *p, enum gemm_scheme s, const struct gemm_args *a,
                     size_t i, size_t rows, double *to)
 {
-    const size_t k = (size_t)p->k;
-    if (s == GEMM_FP8)
-        widen_fp8((const unsigned char *)a->x8 + i * k, rows * k, *a->x8_scale, to);
-    else
+    const size_t k = (size_t)p->k, length = s == GEMM_W4A4_GROUP ? (size_t)p->group : k;
+    switch (s) {
+    case GEMM_F16:
+    case GEMM_W4A16:
+    case GEMM_W4A16_SYM:
         widen((const half_bits *)a->x + i * k, rows * k, to);
+        break;
+    case GEMM_FP8:
+        widen_fp8((const unsigned char *)a->x8 + i * k, rows * k, *a->x8_scale, to);
+        break;
+    case GEMM_W4A8_CHANNEL:
+        widen_x_sum(p, &a->int_x, i, rows, to);
+        break;
+    case GEMM_W8A8:
+    case GEMM_W4A8_GROUP:
+    case GEMM_W4A4_GROUP:
+    case GEMM_W4A4_CHANNEL:
+        widen_codes(a->int_x.code, a->int_x.scale, i, rows, k, length, to);
+        break;
+    }
 }
 
 /* Output channels from j on. */
 static void widen_w(const struct gemm_problem *p, enum gemm_scheme s, const struct gemm_args *a,
                     int j, int channels, double *to)
 {
-    const size_t first = (size_t)j * p->k, count = (size_t)channels * p->k;
-    if (s == GEMM_F16)
+    const size_t k = (size_t)p->k, length = s == GEMM_W4A4_GROUP ? (size_t)p->group : k;
+    const size_t first = (size_t)j * k, count = (size_t)channels * k;
+    switch (s) {
+    case GEMM_F16:
         widen((const half_bits *)a->w + first, count, to);
-    else if (s == GEMM_FP8)
-        widen_fp8((const unsigned char *)a->w8 + first, count, *a->w8_scale, to);
-    else
+        break;
+    case GEMM_W4A16:
+    case GEMM_W4A16_SYM:
         widen_w4(p, &a->w4, j, channels, to);
+        break;
+    case GEMM_FP8:
+        widen_fp8((const unsigned char *)a->w8 + first, count, *a->w8_scale, to);
+        break;
+    case GEMM_W4A8_CHANNEL:
+        widen_w4_channel(p, &a->w4_channel, j, channels, to);
+        break;
+    case GEMM_W4A8_GROUP:
+        widen_w4_progressive(p, &a->w4_progressive, j, channels, to);
+        break;
+    case GEMM_W8A8:
+    case GEMM_W4A4_GROUP:
+    case GEMM_W4A4_CHANNEL:
+        widen_codes(a->int_w.code, a->int_w.scale, (size_t)j, (size_t)channels, k, length, to);
+        break;
+    }
 }
 
 /* scale * zero of every weight. */
@@ -118,8 +220,8 @@ static int panel_at(const struct gemm_problem *p, int j)
 
 static int meaningless(const struct gemm_problem *p, enum gemm_scheme s)
 {
-    const int grouped = s == GEMM_W4A16 || s == GEMM_W4A16_SYM;
-    return p->m < 1 || p->n < 1 || p->k < 1 || (grouped && (p->group < 1 || p->k % p->group));
+    return p->m < 1 || p->n < 1 || p->k < 1 ||
+           (gemm_has_groups(s) && (p->group < 1 || p->k % p->group));
 }
 
 /* ---- chosen rows ---- */
@@ -137,7 +239,8 @@ enum op_status gemm_ref_rows(const struct gemm_problem *p, enum gemm_scheme sche
                              const struct gemm_args *a, const int *row, int rows, double *want,
                              float *size, float *zeros)
 {
-    const size_t k = (size_t)p->k, least = rows ? (size_t)rows : 1;
+    const int all = depth(p, scheme);
+    const size_t k = (size_t)all, least = rows ? (size_t)rows : 1;
     if (meaningless(p, scheme) || rows < 0)
         return OP_EINVAL;
     double *x = malloc(least * k * sizeof *x), *abs_x = malloc(least * k * sizeof *abs_x);
@@ -153,9 +256,9 @@ enum op_status gemm_ref_rows(const struct gemm_problem *p, enum gemm_scheme sche
     for (int j = 0; rows && j < p->n; j += PANEL) {
         const int channels = panel_at(p, j);
         widen_w(p, scheme, a, j, channels, w);
-        product(rows, channels, p->k, x, w, want + j, p->n);
+        product(rows, channels, all, x, w, want + j, p->n);
         absolute(w, (size_t)channels * k);
-        product(rows, channels, p->k, abs_x, w, sums, PANEL);
+        product(rows, channels, all, abs_x, w, sums, PANEL);
         put(p, sums, rows, j, channels, size);
         if (scheme != GEMM_W4A16 || !zeros)
             continue;
@@ -190,7 +293,8 @@ enum op_status gemm_ref_freivalds(const struct gemm_problem *p, enum gemm_scheme
                                   const struct gemm_args *a, const signed char *sign, double *sum,
                                   double *size, double *zeros)
 {
-    const size_t k = (size_t)p->k;
+    const int all = depth(p, scheme);
+    const size_t k = (size_t)all;
     const int with_zeros = scheme == GEMM_W4A16 && zeros;
     if (meaningless(p, scheme))
         return OP_EINVAL;
@@ -202,11 +306,11 @@ enum op_status gemm_ref_freivalds(const struct gemm_problem *p, enum gemm_scheme
     for (int j = 0; j < p->n; j += PANEL) {
         const int channels = panel_at(p, j);
         widen_w(p, scheme, a, j, channels, w);
-        add_columns(w, channels, p->k, sign + j, u);
-        add_columns(w, channels, p->k, NULL, u + k);
+        add_columns(w, channels, all, sign + j, u);
+        add_columns(w, channels, all, NULL, u + k);
         if (with_zeros) {
             widen_zeros(p, &a->w4, j, channels, w);
-            add_columns(w, channels, p->k, NULL, u + 2 * k);
+            add_columns(w, channels, all, NULL, u + 2 * k);
         }
     }
     for (int i = 0; i < p->m; i++) {
@@ -262,8 +366,9 @@ static enum op_status setup(const struct gemm_problem *p, const struct gemm_args
     *state = NULL;
     if (!v)
         return OP_ENOMEM;
-    v->x = memory->take(memory->context, (size_t)p->m * p->k * sizeof *v->x);
-    v->w = memory->take(memory->context, (size_t)PANEL * p->k * sizeof *v->w);
+    const size_t k = (size_t)p->k + 1; /* of any scheme */
+    v->x = memory->take(memory->context, (size_t)p->m * k * sizeof *v->x);
+    v->w = memory->take(memory->context, (size_t)PANEL * k * sizeof *v->w);
     v->y = memory->take(memory->context, (size_t)p->m * PANEL * sizeof *v->y);
     if (!v->x || !v->w || !v->y) {
         free(v);
@@ -283,7 +388,7 @@ static enum op_status run(const struct gemm_problem *p, enum gemm_scheme scheme,
     for (int j = 0; j < p->n; j += PANEL) {
         const int channels = panel_at(p, j);
         widen_w(p, scheme, args, j, channels, v->w);
-        product(p->m, channels, p->k, v->x, v->w, v->y, PANEL);
+        product(p->m, channels, depth(p, scheme), v->x, v->w, v->y, PANEL);
 #pragma omp parallel for schedule(static)
         for (int i = 0; i < p->m; i++)
             for (int c = 0; c < channels; c++)
@@ -293,26 +398,28 @@ static enum op_status run(const struct gemm_problem *p, enum gemm_scheme scheme,
     return OP_OK;
 }
 
-static enum op_status run_f16(const struct gemm_problem *p, const struct gemm_args *args,
-                              void *state, op_stream s)
-{
-    (void)s;
-    return run(p, GEMM_F16, args, state);
-}
+#define RUN(name, scheme)                                                                         \
+    static enum op_status name(const struct gemm_problem *p, const struct gemm_args *args,        \
+                               void *state, op_stream s)                                          \
+    {                                                                                             \
+        (void)s;                                                                                  \
+        return run(p, scheme, args, state);                                                       \
+    }
+RUN(run_f16, GEMM_F16)
+RUN(run_w4a16, GEMM_W4A16)
+RUN(run_fp8, GEMM_FP8)
+RUN(run_w8a8, GEMM_W8A8)
+RUN(run_w4a8_channel, GEMM_W4A8_CHANNEL)
+RUN(run_w4a8_group, GEMM_W4A8_GROUP)
+RUN(run_w4a4_group, GEMM_W4A4_GROUP)
+RUN(run_w4a4_channel, GEMM_W4A4_CHANNEL)
 
-static enum op_status run_w4a16(const struct gemm_problem *p, const struct gemm_args *args,
-                                void *state, op_stream s)
-{
-    (void)s;
-    return run(p, GEMM_W4A16, args, state);
-}
-
-static enum op_status run_fp8(const struct gemm_problem *p, const struct gemm_args *args,
-                              void *state, op_stream s)
-{
-    (void)s;
-    return run(p, GEMM_FP8, args, state);
-}
+/* The sums of an integer scheme are exact: Y is off by its rounding alone. */
+#define INTEGER_ROW(what, text, kind)                                                             \
+    { .base = { .name = "ref_" #what, .title = text " in double",                                 \
+                .origin = "definition, through BLAS", .role = OP_REFERENCE },                     \
+      .scheme = kind, .accumulate = GEMM_ACC_S32, .setup = setup, .teardown = free,               \
+      .run = run_##what }
 
 const struct gemm_impl gemm_references[] = {
     { .base = { .name = "ref_f16", .title = "FP16 in double", .origin = "definition, through BLAS",
@@ -327,5 +434,10 @@ const struct gemm_impl gemm_references[] = {
     { .base = { .name = "ref_fp8", .title = "FP8 in double", .origin = "definition, through BLAS",
                 .role = OP_REFERENCE },
       .scheme = GEMM_FP8, .setup = setup, .teardown = free, .run = run_fp8 },
+    INTEGER_ROW(w8a8, "W8A8", GEMM_W8A8),
+    INTEGER_ROW(w4a8_channel, "W4A8 per channel", GEMM_W4A8_CHANNEL),
+    INTEGER_ROW(w4a8_group, "W4A8 per group", GEMM_W4A8_GROUP),
+    INTEGER_ROW(w4a4_group, "W4A4 per group", GEMM_W4A4_GROUP),
+    INTEGER_ROW(w4a4_channel, "W4A4 per channel", GEMM_W4A4_CHANNEL),
     { .base = { .name = NULL } },
 };

@@ -10,7 +10,7 @@
 
 #include "../common/fp8.h"
 #include "../common/warp.cuh"
-#include "gemm.h"
+#include "bound.h"
 
 constexpr int WARPS = 8;
 constexpr int ROWS = 4;
@@ -70,6 +70,79 @@ struct Fp8 {
     __device__ double w(size_t j, int p) const
     {
         return (double)*w_scale * e4m3_to_float(w_[j * k + p]);
+    }
+    __device__ double zero(size_t, int) const { return 0; }
+};
+
+/* Codes with a scale for each `length` of them. */
+struct Codes {
+    const signed char *code;
+    const half *scale;
+    size_t k, length;
+    __device__ double at(size_t row, int p) const
+    {
+        const size_t i = row * k + p;
+        return (double)__half2float(scale[i / length]) * code[i];
+    }
+};
+
+static Codes codes_of(const signed char *code, const void *scale, int k, int length)
+{
+    return { code, (const half *)scale, (size_t)k, (size_t)length };
+}
+
+template <bool Grouped> struct Int {
+    Codes x_, w_;
+    Int(const struct gemm_problem &p, const struct gemm_args &a)
+        : x_(codes_of(a.int_x.code, a.int_x.scale, p.k, Grouped ? p.group : p.k)),
+          w_(codes_of(a.int_w.code, a.int_w.scale, p.k, Grouped ? p.group : p.k))
+    {
+    }
+    __device__ double x(size_t i, int p) const { return x_.at(i, p); }
+    __device__ double w(size_t j, int p) const { return w_.at(j, p); }
+    __device__ double zero(size_t, int) const { return 0; }
+};
+
+/* What comes off is one more input channel, the k-th: X has its sum there. */
+struct W4Channel {
+    Codes x_;
+    const half *sum, *scale, *scaled_zero;
+    const unsigned char *code;
+    int k;
+    W4Channel(const struct gemm_problem &p, const struct gemm_args &a)
+        : x_(codes_of(a.int_x.code, a.int_x.scale, p.k, p.k)), sum((const half *)a.int_x.sum),
+          scale((const half *)a.w4_channel.scale),
+          scaled_zero((const half *)a.w4_channel.scaled_zero), code(a.w4_channel.code), k(p.k)
+    {
+    }
+    __device__ double x(size_t i, int p) const
+    {
+        return p < k ? x_.at(i, p) : (double)__half2float(sum[i]);
+    }
+    __device__ double w(size_t j, int p) const
+    {
+        return p < k ? (double)__half2float(scale[j]) * code[j * k + p]
+                     : -(double)__half2float(scaled_zero[j]);
+    }
+    __device__ double zero(size_t, int) const { return 0; }
+};
+
+struct W4Progressive {
+    Codes x_;
+    const half *channel_scale;
+    const unsigned char *code, *scale, *zero_;
+    size_t k, group;
+    W4Progressive(const struct gemm_problem &p, const struct gemm_args &a)
+        : x_(codes_of(a.int_x.code, a.int_x.scale, p.k, p.k)),
+          channel_scale((const half *)a.w4_progressive.channel_scale), code(a.w4_progressive.code),
+          scale(a.w4_progressive.scale), zero_(a.w4_progressive.zero), k(p.k), group(p.group)
+    {
+    }
+    __device__ double x(size_t i, int p) const { return x_.at(i, p); }
+    __device__ double w(size_t j, int p) const
+    {
+        const size_t i = j * k + p, g = i / group;
+        return (double)__half2float(channel_scale[j]) * ((code[i] - zero_[g]) * scale[g]);
     }
     __device__ double zero(size_t, int) const { return 0; }
 };
@@ -218,35 +291,40 @@ static enum op_status launched(void)
 
 static bool meaningless(const struct gemm_problem *p, enum gemm_scheme s)
 {
-    const bool grouped = s == GEMM_W4A16 || s == GEMM_W4A16_SYM;
-    return p->m < 1 || p->n < 1 || p->k < 1 || (grouped && (p->group < 1 || p->k % p->group));
+    return p->m < 1 || p->n < 1 || p->k < 1 ||
+           (gemm_has_groups(s) && (p->group < 1 || p->k % p->group));
+}
+
+static int depth(const struct gemm_problem *p, enum gemm_scheme s)
+{
+    return p->k + (s == GEMM_W4A8_CHANNEL);
 }
 
 template <class Reader, bool Zeros>
-static enum op_status rows_by(const struct gemm_problem *p, const struct gemm_args *a,
+static enum op_status rows_by(const struct gemm_problem *p, const struct gemm_args *a, int k,
                               const int *row, int rows, double *want, float *size, float *zeros,
                               op_stream s)
 {
     const dim3 grid((p->n + WARPS - 1) / WARPS, (rows + ROWS - 1) / ROWS);
     if (grid.y > 65535)
         return OP_EUNSUPPORTED;
-    reference<Reader, Zeros><<<grid, THREADS, 0, s>>>(Reader(*p, *a), p->n, p->k, row, rows, want,
+    reference<Reader, Zeros><<<grid, THREADS, 0, s>>>(Reader(*p, *a), p->n, k, row, rows, want,
                                                       size, zeros);
     return launched();
 }
 
 template <class Reader>
-static enum op_status freivalds_by(const struct gemm_problem *p, const struct gemm_args *a,
+static enum op_status freivalds_by(const struct gemm_problem *p, const struct gemm_args *a, int k,
                                    const signed char *sign, double *sum, double *size,
                                    double *zeros, double *work, op_stream s)
 {
-    const size_t count = 3 * (size_t)p->k;
+    const size_t count = 3 * (size_t)k;
     const Reader r(*p, *a);
     double *total = work + SPLITS * count;
-    add_columns<<<dim3((p->k + THREADS - 1) / THREADS, SPLITS), THREADS, 0, s>>>(r, p->n, p->k,
-                                                                                 sign, work);
+    add_columns<<<dim3((k + THREADS - 1) / THREADS, SPLITS), THREADS, 0, s>>>(r, p->n, k, sign,
+                                                                              work);
     add_parts<<<(unsigned)((count + THREADS - 1) / THREADS), THREADS, 0, s>>>(count, work, total);
-    meet_rows<<<p->m, THREADS, 0, s>>>(r, p->k, total, sum, size, zeros);
+    meet_rows<<<p->m, THREADS, 0, s>>>(r, k, total, sum, size, zeros);
     return launched();
 }
 
@@ -260,24 +338,34 @@ enum op_status gemm_ref_rows_cuda(const struct gemm_problem *p, enum gemm_scheme
         return OP_EINVAL;
     if (!rows)
         return OP_OK;
+    const int k = depth(p, scheme);
     switch (scheme) {
     case GEMM_F16:
-        return rows_by<F16, false>(p, a, row, rows, want, size, zeros, s);
+        return rows_by<F16, false>(p, a, k, row, rows, want, size, zeros, s);
     case GEMM_FP8:
-        return rows_by<Fp8, false>(p, a, row, rows, want, size, zeros, s);
+        return rows_by<Fp8, false>(p, a, k, row, rows, want, size, zeros, s);
     case GEMM_W4A16:
         if (zeros)
-            return rows_by<W4, true>(p, a, row, rows, want, size, zeros, s);
-        return rows_by<W4, false>(p, a, row, rows, want, size, zeros, s);
+            return rows_by<W4, true>(p, a, k, row, rows, want, size, zeros, s);
+        return rows_by<W4, false>(p, a, k, row, rows, want, size, zeros, s);
     case GEMM_W4A16_SYM:
-        return rows_by<W4, false>(p, a, row, rows, want, size, zeros, s);
+        return rows_by<W4, false>(p, a, k, row, rows, want, size, zeros, s);
+    case GEMM_W8A8:
+    case GEMM_W4A4_CHANNEL:
+        return rows_by<Int<false>, false>(p, a, k, row, rows, want, size, zeros, s);
+    case GEMM_W4A4_GROUP:
+        return rows_by<Int<true>, false>(p, a, k, row, rows, want, size, zeros, s);
+    case GEMM_W4A8_CHANNEL:
+        return rows_by<W4Channel, false>(p, a, k, row, rows, want, size, zeros, s);
+    case GEMM_W4A8_GROUP:
+        return rows_by<W4Progressive, false>(p, a, k, row, rows, want, size, zeros, s);
     }
     return OP_EINVAL;
 }
 
 size_t gemm_freivalds_bytes(const struct gemm_problem *p)
 {
-    return (size_t)(SPLITS + 1) * 3 * p->k * sizeof(double);
+    return (size_t)(SPLITS + 1) * 3 * ((size_t)p->k + 1) * sizeof(double);
 }
 
 enum op_status gemm_ref_freivalds_cuda(const struct gemm_problem *p, enum gemm_scheme scheme,
@@ -288,14 +376,24 @@ enum op_status gemm_ref_freivalds_cuda(const struct gemm_problem *p, enum gemm_s
     double *const room = (double *)work;
     if (meaningless(p, scheme))
         return OP_EINVAL;
+    const int k = depth(p, scheme);
     switch (scheme) {
     case GEMM_F16:
-        return freivalds_by<F16>(p, a, sign, sum, size, zeros, room, s);
+        return freivalds_by<F16>(p, a, k, sign, sum, size, zeros, room, s);
     case GEMM_FP8:
-        return freivalds_by<Fp8>(p, a, sign, sum, size, zeros, room, s);
+        return freivalds_by<Fp8>(p, a, k, sign, sum, size, zeros, room, s);
     case GEMM_W4A16:
     case GEMM_W4A16_SYM:
-        return freivalds_by<W4>(p, a, sign, sum, size, zeros, room, s);
+        return freivalds_by<W4>(p, a, k, sign, sum, size, zeros, room, s);
+    case GEMM_W8A8:
+    case GEMM_W4A4_CHANNEL:
+        return freivalds_by<Int<false>>(p, a, k, sign, sum, size, zeros, room, s);
+    case GEMM_W4A4_GROUP:
+        return freivalds_by<Int<true>>(p, a, k, sign, sum, size, zeros, room, s);
+    case GEMM_W4A8_CHANNEL:
+        return freivalds_by<W4Channel>(p, a, k, sign, sum, size, zeros, room, s);
+    case GEMM_W4A8_GROUP:
+        return freivalds_by<W4Progressive>(p, a, k, sign, sum, size, zeros, room, s);
     }
     return OP_EINVAL;
 }

@@ -103,7 +103,7 @@ static enum op_status ready(void *instance, const struct op_impl *i, const char 
         *why = "not built";
         return OP_EUNSUPPORTED;
     }
-    if (gemm_is_w4(impl->scheme) && p->k % p->group) {
+    if (gemm_has_groups(impl->scheme) && p->k % p->group) {
         *why = "group does not divide k";
         return OP_EUNSUPPORTED;
     }
@@ -126,17 +126,29 @@ static void set_bytes(void *instance, double *weights, double *ins, double *outs
     *outs = 2.0 * p->m * p->n;
 }
 
+/* Scales and sums of X are left out: a few bytes a token. */
+static double x_bytes(const struct gemm_problem *p, enum gemm_scheme s)
+{
+    const double count = (double)p->m * p->k;
+    if (s == GEMM_W4A4_GROUP || s == GEMM_W4A4_CHANNEL)
+        return count / 2;
+    return s == GEMM_FP8 || gemm_is_int(s) ? count : 2 * count;
+}
+
 static struct cb_work work(void *instance, const struct op_impl *i)
 {
     const struct gemm_problem *p = &((struct instance *)instance)->operands.p;
     const struct gemm_impl *impl = (const struct gemm_impl *)i;
-    bool fp8 = impl->scheme == GEMM_FP8;
     struct cb_work w = { .flops = 2.0 * p->m * p->n * p->k,
-                         .peak = fp8 ? "tensor_fp8" : "tensor_fp16",
-                         .accumulate = impl->accumulate == GEMM_ACC_F16 ? CB_F16 : CB_F32 };
+                         .peak = impl->scheme == GEMM_FP8    ? "tensor_fp8"
+                                 : gemm_is_int(impl->scheme) ? "tensor_int8"
+                                                             : "tensor_fp16",
+                         .accumulate = gemm_is_int(impl->scheme)           ? CB_I32
+                                       : impl->accumulate == GEMM_ACC_F16 ? CB_F16
+                                                                          : CB_F32 };
     w.weight_bytes = impl->weight_bytes ? impl->weight_bytes(p)
                                         : gemm_weight_bytes(p, impl->scheme);
-    w.bytes_min = w.weight_bytes + (fp8 ? 1.0 : 2.0) * p->m * p->k + 2.0 * p->m * p->n;
+    w.bytes_min = w.weight_bytes + x_bytes(p, impl->scheme) + 2.0 * p->m * p->n;
     w.bytes_model = w.bytes_min + (impl->extra_bytes ? impl->extra_bytes(p) : 0);
     w.tensor_ops = w.flops;
     return w;

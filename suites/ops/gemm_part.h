@@ -8,7 +8,7 @@
 #include "../../kernels/gemm/gemm.h"
 #include "bind.h"
 
-enum { GEMM_SCHEMES = GEMM_FP8 + 1, GEMM_TENSOR_X = 1, GEMM_TENSOR_W = 2 };
+enum { GEMM_TENSOR_X = 1, GEMM_TENSOR_W = 2 };
 
 /* ---- gemm_operands.c ---- */
 
@@ -20,6 +20,11 @@ struct gemm_operands {
     bool exact;
     struct op_sets x, y, x8, x8_scale;                      /* [input sets] */
     struct op_sets w, code[2], scale[2], zero[2], w8, w8_scale; /* [weight sets]; [1]: symmetric */
+    /* integer codes of X and W: 8 bits, 4 bits, 4 bits of groups; sums of X's 8 bits */
+    struct op_sets int_x[3], int_x_scale[3], x_sum, x_code_sum, x_group_sum;
+    struct op_sets int_w[3], int_w_scale[3];
+    /* W4A8: [0] per channel, [1] progressive; scale halves, second those or bytes */
+    struct op_sets w4a8[2], w4a8_scale[2], w4a8_second[2], w4a8_zero[2];
 };
 
 /* schemes: bit 1 << s for each that is used.  device, p, seed and exact are set.  0 or -1;
