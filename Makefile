@@ -79,7 +79,8 @@ link = $(call say,LD) $(CC) $(C_ALL) $(LDFLAGS) $1 -o $@ $(filter %.o,$^) $(LIBS
 BUILD = +$(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(JOBS))
 
 .PHONY: all program tests check check-gpu smoke reproduce tables plots claims bundle deps stamp
-.PHONY: fuzz fuzz-programs bare check-slurm artifact artifact-check install clean help force
+.PHONY: fuzz fuzz-programs bare check-slurm artifact artifact-check train-selector install clean
+.PHONY: help force
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -129,6 +130,12 @@ install: all ## copy program and data below PREFIX
 	cp -r --parents $(DATA) $(DESTDIR)$(PREFIX)/lib/claimbench
 	ln -sf ../lib/claimbench/claimbench $(DESTDIR)$(PREFIX)/bin/claimbench
 
+train-selector: deps ## time random matrices on the GPU found, train daspmm_select anew (lightgbm)
+	@$(BUILD) $(B)/tools/spmm_sweep
+	$(B)/tools/spmm_sweep -o build/times.tsv.gz
+	$(B)/tools/spmm_sweep -p -o build/times_presets.tsv.gz
+	python3 suites/daspmm/train_choice.py build/times.tsv.gz --judge build/times_presets.tsv.gz
+
 fuzz: ## feed broken inputs to the parsers for FUZZ_S seconds each (needs clang)
 	@$(BUILD) fuzz-programs
 	@tests/run $(FUZZ:%=fuzz:%)
@@ -160,6 +167,9 @@ $(B)/bundled: $(OBJ)
 	$(call link,-Wl$(,)--disable-new-dtags$(,)-rpath$(,)'$$ORIGIN/lib:/usr/local/cuda/lib64')
 
 $(B)/tests/%: $(B)/tests/%.o $(LIB)
+	$(call link,$(RPATH))
+
+$(B)/tools/%: $(B)/tools/%.o $(LIB)
 	$(call link,$(RPATH))
 
 # Every allocation of the program passes through the test, which lets one after another fail.

@@ -1,11 +1,14 @@
 /*
  * test_spmm_own.c - the division of A among the own kernels: every entry and
  * every end of a row is in one chunk or piece, chunks are no larger than
- * promised, and the slots of shared rows follow each other.
+ * promised, and the slots of shared rows follow each other; and the forms that the
+ * rules choose are ones that the kernels have.
  */
 #include <stdlib.h>
 
 #include "../kernels/spmm/own_plan.h"
+#include "../kernels/spmm/own_rules.h"
+#include "../kernels/spmm/shape.h"
 #include "test.h"
 
 /* ---- rows ---- */
@@ -148,8 +151,102 @@ static void test_pieces(void)
     CHECK(own_pieces(2147483647, 256) == 8388608);
 }
 
+/* ---- rules ---- */
+
+/* What own_row.cu has compiled. */
+static int row_form_exists(int n, const struct own_row_form *f)
+{
+    const int v = spmm_vector(n), e = f->teams;
+    if (f->vectors == 2)
+        return v == 4 && f->loads == 4 && e == 1 && f->lanes >= 4 && n % (8 * f->lanes) == 0;
+    if (f->vectors != 1 || f->lanes * e > 32)
+        return 0;
+    if (f->loads == 8)
+        return v == 4 && f->lanes >= 2 && f->lanes <= 8 &&
+               (e == 1 || e == 32 / f->lanes || (e == 4 && f->lanes < 8));
+    return f->loads == 4 && (f->lanes == 1 || e == 1 || e == 32 / f->lanes ||
+                             (v == 4 && f->lanes < 8 && e == 4));
+}
+
+static int power_of_two(int x)
+{
+    return x > 0 && !(x & (x - 1));
+}
+
+static void check_rules(const struct spmm_problem *p, const struct spmm_locality *l)
+{
+    struct own_row_form row;
+    struct own_merge_form merge;
+    const int v = spmm_vector(p->n), room = 993;
+    const long tile_y = spmm_div_up(p->n, 32);
+    int items = own_spmv_rule(p, room);
+    own_row_rule(p, l, &row);
+    own_merge_rule(p, l, &merge);
+    CHECK(power_of_two(row.lanes) && row.lanes <= 32 && power_of_two(row.teams));
+    CHECK(row_form_exists(p->n, &row));
+    CHECK(row.whole >= 64 && row.whole >= row.teams * 64);
+    /* a tile no wider than it must be, and no more of them than a grid has */
+    CHECK(row.lanes == 1 || row.lanes / 2 * v * row.vectors < p->n);
+    CHECK(spmm_div_up(p->n, row.lanes * v * row.vectors) <= tile_y);
+    CHECK(power_of_two(merge.lanes) && merge.lanes <= 32);
+    CHECK(spmm_div_up(p->n, merge.lanes * v) <= tile_y);
+    CHECK(merge.items >= 16 && merge.whole >= merge.items);
+    CHECK(items >= 186 && items < room && room - items > 0);
+}
+
+static void test_rules(void)
+{
+    static const int ns[] = { 1,  2,  3,  4,  5,  6,  7,  8,   12,  16,  20,  31,  32,   33, 40,
+                              48, 62, 64, 72, 96, 99, 100, 128, 192, 256, 320, 1000, 4096, 65536 };
+    for (int i = 0; i < 20000; i++) {
+        struct spmm_problem p = { .m = 1 + below(below(2) ? 3000 : 3000000),
+                                  .k = 1 + below(3000000),
+                                  .n = ns[below(sizeof ns / sizeof *ns)] };
+        const struct spmm_locality l = { below(400) / 1000.0, below(1001) / 1000.0,
+                                         below(1001) / 1000.0, below(1001) / 1000.0 };
+        p.row_mean = below(below(3) ? 40 : 2000) / (1.0 + below(4));
+        p.nnz = (long)(p.m * p.row_mean);
+        p.row_sd = p.row_mean * below(300) / 100;
+        p.row_max = (int)(p.row_mean * 3) + 1;
+        check_rules(&p, &l);
+    }
+}
+
+/* Forms of the sweep that the rules were made from. */
+static void test_rules_by_hand(void)
+{
+    /* 26 points of a stencil; a random matrix whose B does not fit L2; the same skewed */
+    const struct spmm_locality stencil = { 0.01, 0.65, 0.65, 0.75 }, random = { 0.33, 0, 0, 0 };
+    struct spmm_problem p = { .m = 262144, .k = 262144, .n = 256, .nnz = 6859000,
+                              .row_max = 27, .row_mean = 26.2, .row_sd = 2.7 };
+    struct own_row_form f;
+    struct own_merge_form g;
+    own_row_rule(&p, &stencil, &f);
+    CHECK(f.vectors == 2 && f.lanes == 32 && f.teams == 1);
+    own_row_rule(&p, &random, &f);
+    CHECK(f.vectors == 1 && f.lanes == 8); /* 32 columns of B are 34 MB */
+    own_merge_rule(&p, &random, &g);
+    CHECK(g.lanes == 8 && g.items == 128);
+    p.n = 1;
+    own_row_rule(&p, &stencil, &f);
+    CHECK(f.lanes == 1 && f.teams == 8 && f.loads == 4);
+    p.row_sd = 50;
+    own_row_rule(&p, &random, &f);
+    CHECK(f.teams == 16);
+    p.n = 8;
+    p.row_mean = 98;
+    own_row_rule(&p, &stencil, &f);
+    CHECK(f.lanes == 2 && f.teams == 4 && f.loads == 8);
+    CHECK(own_spmv_rule(&p, 993) == 745);
+    p.m = 100;
+    p.nnz = 1000;
+    CHECK(own_spmv_rule(&p, 993) == 186);
+}
+
 int main(void)
 {
+    test_rules();
+    test_rules_by_hand();
     test_bounds_by_hand();
     test_chunks();
     test_large();

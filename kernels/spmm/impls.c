@@ -1,4 +1,5 @@
 /* impls.c - the table of kernels of spmm, and which problems each covers. */
+#include "choose.h"
 #include "host.h"
 #include "kernels.h"
 #include "own_kernels.h"
@@ -83,27 +84,6 @@ static enum op_status wide(const struct spmm_problem *p, const char **why)
 {
     if (p->n < 33)
         return no(why, "n is 32 or less: row caching is for more columns");
-    return tiled(p, why);
-}
-
-static enum op_status fours(const struct spmm_problem *p, const char **why)
-{
-    if (p->n % 4)
-        return no(why, "n is no multiple of 4");
-    return tiled(p, why);
-}
-
-static enum op_status eights(const struct spmm_problem *p, const char **why)
-{
-    if (p->n % 8)
-        return no(why, "n is no multiple of 8");
-    return tiled(p, why);
-}
-
-static enum op_status panels(const struct spmm_problem *p, const char **why)
-{
-    if (p->n < 33)
-        return no(why, "n is 32 or less: one panel, the row without _panel covers it");
     return tiled(p, why);
 }
 
@@ -225,28 +205,11 @@ const struct spmm_impl spmm_kernels[] = {
 
     /* this suite's own */
     { .base = { .name = "own_row", .title = "own row", .role = OP_OWN,
-                .origin = "sub-warp per row, float4 per lane, four rows of B in flight",
+                .origin = "sub-warp per row, float4 per lane, four to eight rows of B in flight; "
+                          "long rows in pieces",
                 .sm_min = 75, .sm_max = 999, .layout = "row",
                 .symbol = "own_rowsILi4ELi1ELi4ELi8ELi1E" },
       .supports = tiled, .setup = OP_CUDA(spmm_own_row_setup),
-      .teardown = OP_CUDA(spmm_own_row_teardown), .run = OP_CUDA(spmm_own_row) },
-    { .base = { .name = "own_row_u8", .title = "own row u8", .role = OP_OWN,
-                .origin = "sub-warp per row, float4 per lane, eight rows of B in flight",
-                .sm_min = 75, .sm_max = 999, .layout = "row",
-                .symbol = "own_rowsILi4ELi1ELi8ELi8ELi1E" },
-      .supports = fours, .setup = OP_CUDA(spmm_own_row_setup),
-      .teardown = OP_CUDA(spmm_own_row_teardown), .run = OP_CUDA(spmm_own_row_u8) },
-    { .base = { .name = "own_row_q2", .title = "own row q2", .role = OP_OWN,
-                .origin = "sub-warp per row, two float4 per lane, four rows of B in flight",
-                .sm_min = 75, .sm_max = 999, .layout = "row",
-                .symbol = "own_rowsILi4ELi2ELi4ELi4ELi1E" },
-      .supports = eights, .setup = OP_CUDA(spmm_own_row_q2_setup),
-      .teardown = OP_CUDA(spmm_own_row_teardown), .run = OP_CUDA(spmm_own_row_q2) },
-    { .base = { .name = "own_row_panel", .title = "own row panel", .role = OP_OWN,
-                .origin = "sub-warp per row, 32 columns of all rows before the next 32",
-                .sm_min = 75, .sm_max = 999, .layout = "row",
-                .symbol = "own_rowsILi4ELi1ELi4ELi8ELi1E" },
-      .supports = panels, .setup = OP_CUDA(spmm_own_row_panel_setup),
       .teardown = OP_CUDA(spmm_own_row_teardown), .run = OP_CUDA(spmm_own_row) },
     { .base = { .name = "own_merge", .title = "own merge", .role = OP_OWN,
                 .origin = "sub-warp per equal chunk of entries and rows, float4 per lane, four "
@@ -255,36 +218,19 @@ const struct spmm_impl spmm_kernels[] = {
                 .symbol = "own_chunksILi4ELi1ELi4ELi8E" },
       .supports = tiled, .setup = OP_CUDA(spmm_own_merge_setup),
       .teardown = OP_CUDA(spmm_own_merge_teardown), .run = OP_CUDA(spmm_own_merge) },
-    { .base = { .name = "own_merge_u8", .title = "own merge u8", .role = OP_OWN,
-                .origin = "sub-warp per equal chunk, float4 per lane, eight rows of B in flight",
-                .sm_min = 75, .sm_max = 999, .layout = "row",
-                .symbol = "own_chunksILi4ELi1ELi8ELi8E" },
-      .supports = fours, .setup = OP_CUDA(spmm_own_merge_setup),
-      .teardown = OP_CUDA(spmm_own_merge_teardown), .run = OP_CUDA(spmm_own_merge_u8) },
-    { .base = { .name = "own_merge_q2", .title = "own merge q2", .role = OP_OWN,
-                .origin = "sub-warp per equal chunk, two float4 per lane, four rows of B in flight",
-                .sm_min = 75, .sm_max = 999, .layout = "row",
-                .symbol = "own_chunksILi4ELi2ELi4ELi4E" },
-      .supports = eights, .setup = OP_CUDA(spmm_own_merge_q2_setup),
-      .teardown = OP_CUDA(spmm_own_merge_teardown), .run = OP_CUDA(spmm_own_merge_q2) },
-    { .base = { .name = "own_merge_panel", .title = "own merge panel", .role = OP_OWN,
-                .origin = "sub-warp per equal chunk, 32 columns of all rows before the next 32",
-                .sm_min = 75, .sm_max = 999, .layout = "row",
-                .symbol = "own_chunksILi4ELi1ELi4ELi8E" },
-      .supports = panels, .setup = OP_CUDA(spmm_own_merge_panel_setup),
-      .teardown = OP_CUDA(spmm_own_merge_teardown), .run = OP_CUDA(spmm_own_merge) },
     { .base = { .name = "own_spmv", .title = "own stream", .role = OP_OWN,
                 .origin = "block per equal chunk, products in shared memory, one to four columns",
-                .sm_min = 75, .sm_max = 999, .layout = "row",
-                .symbol = "own_streamILi1ELi2E" },
+                .sm_min = 75, .sm_max = 999, .layout = "row", .symbol = "own_streamILi1E" },
       .supports = few_columns, .setup = OP_CUDA(spmm_own_spmv_setup),
       .teardown = OP_CUDA(spmm_own_spmv_teardown), .run = OP_CUDA(spmm_own_spmv) },
-    { .base = { .name = "own_spmv_x2", .title = "own stream x2", .role = OP_OWN,
-                .origin = "block per equal chunk of twice the size, products in shared memory",
-                .sm_min = 75, .sm_max = 999, .layout = "row",
-                .symbol = "own_streamILi1ELi4E" },
-      .supports = few_columns, .setup = OP_CUDA(spmm_own_spmv_x2_setup),
-      .teardown = OP_CUDA(spmm_own_spmv_teardown), .run = OP_CUDA(spmm_own_spmv_x2) },
+
+    { .base = { .name = "daspmm_select", .title = "chosen by predicted time", .role = OP_OWN,
+                .origin = "boosted regression trees over sizes, row lengths and a sample of the "
+                          "columns, among own, published and cuSPARSE rows; trained here",
+                .flags = OP_CHOOSES, .sm_min = 75, .sm_max = 999, .layout = "row" },
+      .supports = spmm_choose_supports, .setup = spmm_choose_setup,
+      .teardown = spmm_choose_teardown, .choice = spmm_choose_choice,
+      .run = OP_CUDA(spmm_choose_run) },
 
     /* the host */
     { .base = { .name = "host_rb", .title = "host RB", .role = OP_OWN,

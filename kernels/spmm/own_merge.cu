@@ -12,7 +12,8 @@
  *   row         2 2 4 4   4 5 5 5   5 9
  *   stored          2,3     4         5,6,7,8     9 when the chunk ends, or to a carry
  *
- * The columns of a tile decide the lanes of a group (own_tile.cuh).  Bound as own_row.
+ * The columns of a tile decide the lanes of a group (own_tile.cuh), own_rules.h the
+ * size of a chunk.  Bound as own_row.
  */
 #include <cuda_runtime.h>
 
@@ -20,6 +21,7 @@
 
 #include "own_kernels.h"
 #include "own_plan.h"
+#include "own_rules.h"
 #include "own_tile.cuh"
 #include "view.cuh"
 
@@ -114,26 +116,51 @@ struct ChunkState {
     int lanes;
 };
 
-/*
- * Items of a chunk: so many that every group of a large device has two to four
- * chunks, from 16, where starting one would show, to 256, where the last one would.
- * Where rows are many, a chunk has room for a mean one; long are those of twice that.
- */
-static enum op_status set_up(const struct spmm_problem *p, const struct spmm_args *args, int lanes,
-                             const struct op_memory *memory, op_stream s, void **state)
+/* ---- launches ---- */
+
+template <int V, int L>
+static enum op_status launch(const struct spmm_problem *p, const struct spmm_args *a,
+                             const ChunkState *t, op_stream s)
 {
-    const long groups = 132L * 48 * WARP / lanes; /* 132 SMs of 48 warps */
-    int items = 16;
+    const dim3 grid(spmm_div_up((long)t->plan.chunks * L, SPMM_BLOCK), spmm_div_up(p->n, L * V));
+    own_chunks<V, 1, 4, L><<<grid, SPMM_BLOCK, 0, s>>>(*a, t->plan, p->m, p->n);
+    const enum op_status status = launched();
+    return status ? status : own_plan_combine(p, a, &t->plan, s);
+}
+
+template <int V>
+static enum op_status launch_lanes(const struct spmm_problem *p, const struct spmm_args *a,
+                                   const ChunkState *t, op_stream s)
+{
+    switch (t->lanes) {
+    case 1: return launch<V, 1>(p, a, t, s);
+    case 2: return launch<V, 2>(p, a, t, s);
+    case 4: return launch<V, 4>(p, a, t, s);
+    case 8: return launch<V, 8>(p, a, t, s);
+    case 16: return launch<V, 16>(p, a, t, s);
+    default: return launch<V, 32>(p, a, t, s);
+    }
+}
+
+OP_BEGIN
+spmm_run_fn spmm_own_merge;
+spmm_setup_fn spmm_own_merge_setup;
+
+enum op_status spmm_own_merge_setup(const struct spmm_problem *p, const struct spmm_matrix *host,
+                                    const struct spmm_args *args, const struct op_memory *memory,
+                                    op_stream s, void **state)
+{
+    struct spmm_locality locality;
+    struct own_merge_form form;
     ChunkState *t = (ChunkState *)calloc(1, sizeof *t);
     *state = NULL;
     if (!t)
         return OP_ENOMEM;
-    t->lanes = lanes;
-    while (items < 256 && items * 4 * groups <= p->m + p->nnz)
-        items *= 2;
-    while (items < p->row_mean && p->m > groups)
-        items *= 2;
-    const enum op_status status = own_plan_chunks(p, args, items, 2 * items, memory, s, &t->plan);
+    spmm_locality_of(p, host, &locality);
+    own_merge_rule(p, &locality, &form);
+    t->lanes = form.lanes;
+    const enum op_status status =
+        own_plan_chunks(p, args, form.items, form.whole, memory, s, &t->plan);
     if (status) {
         free(t);
         return status;
@@ -142,81 +169,15 @@ static enum op_status set_up(const struct spmm_problem *p, const struct spmm_arg
     return OP_OK;
 }
 
-/* ---- launches ---- */
-
-template <int V, int Q, int U, int L>
-static enum op_status launch(const struct spmm_problem *p, const struct spmm_args *a,
-                             const ChunkState *t, op_stream s)
-{
-    const dim3 grid(spmm_div_up((long)t->plan.chunks * L, SPMM_BLOCK),
-                    spmm_div_up(p->n, L * V * Q));
-    own_chunks<V, Q, U, L><<<grid, SPMM_BLOCK, 0, s>>>(*a, t->plan, p->m, p->n);
-    const enum op_status status = launched();
-    return status ? status : own_plan_combine(p, a, &t->plan, s);
-}
-
-template <int V, int Q, int U>
-static enum op_status launch_lanes(const struct spmm_problem *p, const struct spmm_args *a,
-                                   void *state, op_stream s)
-{
-    const ChunkState *t = (const ChunkState *)state;
-    switch (t->lanes) {
-    case 1: return launch<V, Q, U, 1>(p, a, t, s);
-    case 2: return launch<V, Q, U, 2>(p, a, t, s);
-    case 4: return launch<V, Q, U, 4>(p, a, t, s);
-    case 8: return launch<V, Q, U, 8>(p, a, t, s);
-    case 16: return launch<V, Q, U, 16>(p, a, t, s);
-    default: return launch<V, Q, U, 32>(p, a, t, s);
-    }
-}
-
-OP_BEGIN
-spmm_run_fn spmm_own_merge, spmm_own_merge_u8, spmm_own_merge_q2;
-spmm_setup_fn spmm_own_merge_setup, spmm_own_merge_panel_setup, spmm_own_merge_q2_setup;
-
-enum op_status spmm_own_merge_setup(const struct spmm_problem *p, const struct spmm_matrix *,
-                                    const struct spmm_args *args, const struct op_memory *memory,
-                                    op_stream s, void **state)
-{
-    return set_up(p, args, own_lanes(p->n, spmm_vector(p->n), WARP), memory, s, state);
-}
-
-enum op_status spmm_own_merge_panel_setup(const struct spmm_problem *p, const struct spmm_matrix *,
-                                          const struct spmm_args *args,
-                                          const struct op_memory *memory, op_stream s,
-                                          void **state)
-{
-    const int v = spmm_vector(p->n);
-    return set_up(p, args, own_lanes(p->n, v, SPMM_TILE / v), memory, s, state);
-}
-
-enum op_status spmm_own_merge_q2_setup(const struct spmm_problem *p, const struct spmm_matrix *,
-                                       const struct spmm_args *args,
-                                       const struct op_memory *memory, op_stream s, void **state)
-{
-    return set_up(p, args, own_lanes_exact(p->n, 8), memory, s, state);
-}
-
 enum op_status spmm_own_merge(const struct spmm_problem *p, const struct spmm_args *a,
                               void *state, op_stream s)
 {
+    const ChunkState *t = (const ChunkState *)state;
     switch (spmm_vector(p->n)) {
-    case 4: return launch_lanes<4, 1, 4>(p, a, state, s);
-    case 2: return launch_lanes<2, 1, 4>(p, a, state, s);
-    default: return launch_lanes<1, 1, 4>(p, a, state, s);
+    case 4: return launch_lanes<4>(p, a, t, s);
+    case 2: return launch_lanes<2>(p, a, t, s);
+    default: return launch_lanes<1>(p, a, t, s);
     }
-}
-
-enum op_status spmm_own_merge_u8(const struct spmm_problem *p, const struct spmm_args *a,
-                                 void *state, op_stream s)
-{
-    return launch_lanes<4, 1, 8>(p, a, state, s);
-}
-
-enum op_status spmm_own_merge_q2(const struct spmm_problem *p, const struct spmm_args *a,
-                                 void *state, op_stream s)
-{
-    return launch_lanes<4, 2, 4>(p, a, state, s);
 }
 
 void spmm_own_merge_teardown(void *state)

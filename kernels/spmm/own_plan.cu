@@ -14,11 +14,12 @@ struct Count {
     int cuts, slots;
 };
 
+/* Returns which cut it is. */
 static __device__ int add_cut(Count *count, own_cut *cut, int row, int pieces)
 {
-    const int first = atomicAdd(&count->slots, pieces);
-    cut[atomicAdd(&count->cuts, 1)] = { row, first, pieces, 0 };
-    return first;
+    const int at = atomicAdd(&count->cuts, 1);
+    cut[at] = { row, atomicAdd(&count->slots, pieces), pieces, 0 };
+    return at;
 }
 
 /* ---- chunks: a thread makes one bound ---- */
@@ -40,9 +41,11 @@ static __global__ void place_bounds(const int *row_ptr, int m, int chunks, int i
     const int cuts = own_first_cut(row_ptr, b.row, items, &begin);
     if (begin != c) /* the first of the row writes the slots of all */
         return;
-    const int first = add_cut(count, cut, b.row, cuts + 1);
-    for (int i = 0; i < cuts; i++)
-        bound[c + i].slot = first + i;
+    const int at = add_cut(count, cut, b.row, cuts + 1);
+    for (int i = 0; i < cuts; i++) {
+        bound[c + i].slot = cut[at].first + i;
+        bound[c + i].cut = at;
+    }
 }
 
 /* ---- pieces: a thread looks at one row ---- */
@@ -57,7 +60,7 @@ static __global__ void place_pieces(const int *row_ptr, int m, int whole, own_pi
     const int pieces = own_pieces(end - begin, whole);
     if (!pieces)
         return;
-    const int first = add_cut(count, cut, row, pieces);
+    const int first = cut[add_cut(count, cut, row, pieces)].first;
     for (int i = 0; i < pieces; i++)
         piece[first + i] = { begin + i * whole, i + 1 < pieces ? begin + (i + 1) * whole : end };
 }

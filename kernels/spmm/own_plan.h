@@ -18,8 +18,8 @@
  * pieces of `whole` entries.
  *
  * A piece of a shared row goes into a carry slot of n floats; the slots of a row
- * follow each other, and a second kernel adds them in order.  So the sum of
- * every row is the same in each run.
+ * follow each other, and a second kernel, or whoever makes the last piece, adds
+ * them in order.  So the sum of every row is the same in each run.
  */
 #ifndef KERNELS_SPMM_OWN_PLAN_H
 #define KERNELS_SPMM_OWN_PLAN_H
@@ -34,7 +34,7 @@ struct own_bound {
     int row, entry; /* row_ptr[row] <= entry < row_ptr[row + 1], or row_ptr[row] */
     int slot;       /* of the piece that ends here; the next one is of the piece that begins
                      * here; -1: no row is shared */
-    int unused;     /* one load of 16 bytes */
+    int cut;        /* which shared row, where slot is not -1 */
 };
 
 /* A piece of a long row. */
@@ -44,7 +44,8 @@ struct own_piece {
 
 /* A shared row: its pieces are in slots first .. first + pieces - 1. */
 struct own_cut {
-    int row, first, pieces, unused;
+    int row, first, pieces;
+    int arrived; /* pieces that are made: counted where the last one adds up, else unused */
 };
 
 /* On the device, in memory that its owner frees. */

@@ -4,19 +4,18 @@
  * For rows of like length.  Bound by the gathering of B, from memory, L2 or L1 as
  * the columns of neighbouring rows overlap; rows stay in their order, so that
  * they do.  A group is as narrow as vector loads of a tile of columns allow
- * (own_tile.cuh); it grows by teams, E > 1, where rows are so few that the
- * device would idle, and for n <= 4, where a row of B is one load.
+ * (own_tile.cuh); it grows by teams, E > 1, where rows are long or few, and for
+ * n <= 4, where a row of B is one load.  own_rules.h says which form when.
  *
  *   group     0 ..  slots-1     pieces of long rows, first: they take longest
  *             slots ..          row group - slots; a long one is left out
  *
- * A row is long beyond 8 times the mean and 256 entries; own_plan.h says how its
- * pieces come together.  The loop over batches is the same for all groups of a
+ * A row is long beyond 8 times the mean and some hundred entries; own_plan.h says
+ * how its pieces come together.  The loop over batches is the same for all groups of a
  * warp, so that shuffles take full warps.
  *
  * Wide C is made in tiles of columns, all rows of one before the next, so that
- * its part of B stays in L2: up to 128 columns (own_row), 256 (own_row_q2), 32
- * (own_row_panel).
+ * its part of B stays in L2: 32 to 256 columns.
  */
 #include <cuda_runtime.h>
 
@@ -24,6 +23,7 @@
 
 #include "own_kernels.h"
 #include "own_plan.h"
+#include "own_rules.h"
 #include "own_tile.cuh"
 #include "view.cuh"
 
@@ -101,39 +101,10 @@ static __global__ __launch_bounds__(SPMM_BLOCK) void own_rows(spmm_args a, own_p
 
 struct RowState {
     struct own_plan plan;
-    int lanes, teams;
+    struct own_row_form form;
 };
 
-static enum op_status set_up(const struct spmm_problem *p, const struct spmm_args *args, int lanes,
-                             const struct op_memory *memory, op_stream s, void **state)
-{
-    const int mean = (int)(p->row_mean + 0.5);
-    RowState *t = (RowState *)calloc(1, sizeof *t);
-    *state = NULL;
-    if (!t)
-        return OP_ENOMEM;
-    t->lanes = lanes;
-    t->teams = 1;
-    /* four entries a team: as many loads in flight as a batch has steps */
-    while (lanes == 1 && t->teams < WARP && t->teams * 4 < mean)
-        t->teams *= 2;
-    /* twice the warps that any device holds, if a row has two batches for each team */
-    while (lanes * t->teams < WARP && (long)p->m * lanes * t->teams < (16384L * WARP) &&
-           mean >= t->teams * 2 * 2 * own_more(lanes, 4))
-        t->teams *= 2;
-    int whole = 256 * t->teams;
-    while (whole < 8 * mean)
-        whole *= 2;
-    const enum op_status status = own_plan_pieces(p, args, whole, memory, s, &t->plan);
-    if (status) {
-        free(t);
-        return status;
-    }
-    *state = t;
-    return OP_OK;
-}
-
-/* ---- launches: the state's lanes and teams become constants ---- */
+/* ---- launches: the form becomes constants ---- */
 
 template <int V, int Q, int U, int L, int E>
 static enum op_status launch(const struct spmm_problem *p, const struct spmm_args *a,
@@ -146,91 +117,105 @@ static enum op_status launch(const struct spmm_problem *p, const struct spmm_arg
     return status ? status : own_plan_combine(p, a, &t->plan, s);
 }
 
-/* The widest group that was compiled and is not wider than the state's. */
-template <int V, int Q, int U, int L>
+/* The widest group that was compiled and is not wider than the form's. */
+template <int V, int U, int L>
 static enum op_status launch_teams(const struct spmm_problem *p, const struct spmm_args *a,
                                    const RowState *t, op_stream s)
 {
+    const int teams = t->form.teams;
     if constexpr (L == 1) {
-        switch (t->teams) {
-        case 32: return launch<V, Q, U, L, 32>(p, a, t, s);
-        case 16: return launch<V, Q, U, L, 16>(p, a, t, s);
-        case 8: return launch<V, Q, U, L, 8>(p, a, t, s);
-        case 4: return launch<V, Q, U, L, 4>(p, a, t, s);
-        case 2: return launch<V, Q, U, L, 2>(p, a, t, s);
+        switch (teams) {
+        case 32: return launch<V, 1, U, L, 32>(p, a, t, s);
+        case 16: return launch<V, 1, U, L, 16>(p, a, t, s);
+        case 8: return launch<V, 1, U, L, 8>(p, a, t, s);
+        case 4: return launch<V, 1, U, L, 4>(p, a, t, s);
+        case 2: return launch<V, 1, U, L, 2>(p, a, t, s);
         }
     } else {
         if constexpr (L < WARP)
-            if (t->teams >= WARP / L)
-                return launch<V, Q, U, L, WARP / L>(p, a, t, s);
+            if (teams >= WARP / L)
+                return launch<V, 1, U, L, WARP / L>(p, a, t, s);
         if constexpr (V == 4 && L < 8)
-            if (t->teams >= 4)
-                return launch<V, Q, U, L, 4>(p, a, t, s);
+            if (teams >= 4)
+                return launch<V, 1, U, L, 4>(p, a, t, s);
     }
-    return launch<V, Q, U, L, 1>(p, a, t, s);
+    return launch<V, 1, U, L, 1>(p, a, t, s);
 }
 
-template <int V, int Q, int U>
+template <int V>
 static enum op_status launch_lanes(const struct spmm_problem *p, const struct spmm_args *a,
-                                   void *state, op_stream s)
+                                   const RowState *t, op_stream s)
 {
-    const RowState *t = (const RowState *)state;
-    switch (t->lanes) {
-    case 1: return launch_teams<V, Q, U, 1>(p, a, t, s);
-    case 2: return launch_teams<V, Q, U, 2>(p, a, t, s);
-    case 4: return launch_teams<V, Q, U, 4>(p, a, t, s);
-    case 8: return launch_teams<V, Q, U, 8>(p, a, t, s);
-    case 16: return launch_teams<V, Q, U, 16>(p, a, t, s);
-    default: return launch_teams<V, Q, U, 32>(p, a, t, s);
+    switch (t->form.lanes) {
+    case 1: return launch_teams<V, 4, 1>(p, a, t, s);
+    case 2: return launch_teams<V, 4, 2>(p, a, t, s);
+    case 4: return launch_teams<V, 4, 4>(p, a, t, s);
+    case 8: return launch_teams<V, 4, 8>(p, a, t, s);
+    case 16: return launch_teams<V, 4, 16>(p, a, t, s);
+    default: return launch_teams<V, 4, 32>(p, a, t, s);
+    }
+}
+
+/* Two vectors a lane: tiles of 32 columns and more. */
+static enum op_status launch_two(const struct spmm_problem *p, const struct spmm_args *a,
+                                 const RowState *t, op_stream s)
+{
+    switch (t->form.lanes) {
+    case 4: return launch<4, 2, 4, 4, 1>(p, a, t, s);
+    case 8: return launch<4, 2, 4, 8, 1>(p, a, t, s);
+    case 16: return launch<4, 2, 4, 16, 1>(p, a, t, s);
+    default: return launch<4, 2, 4, 32, 1>(p, a, t, s);
+    }
+}
+
+/* Eight rows of B in flight a lane: tiles of 8, 16 and 32 columns. */
+static enum op_status launch_eight(const struct spmm_problem *p, const struct spmm_args *a,
+                                   const RowState *t, op_stream s)
+{
+    switch (t->form.lanes) {
+    case 2: return launch_teams<4, 8, 2>(p, a, t, s);
+    case 4: return launch_teams<4, 8, 4>(p, a, t, s);
+    default: return launch_teams<4, 8, 8>(p, a, t, s);
     }
 }
 
 OP_BEGIN
-spmm_run_fn spmm_own_row, spmm_own_row_u8, spmm_own_row_q2;
-spmm_setup_fn spmm_own_row_setup, spmm_own_row_panel_setup, spmm_own_row_q2_setup;
+spmm_run_fn spmm_own_row;
+spmm_setup_fn spmm_own_row_setup;
 
-enum op_status spmm_own_row_setup(const struct spmm_problem *p, const struct spmm_matrix *,
+enum op_status spmm_own_row_setup(const struct spmm_problem *p, const struct spmm_matrix *host,
                                   const struct spmm_args *args, const struct op_memory *memory,
                                   op_stream s, void **state)
 {
-    return set_up(p, args, own_lanes(p->n, spmm_vector(p->n), WARP), memory, s, state);
-}
-
-enum op_status spmm_own_row_panel_setup(const struct spmm_problem *p, const struct spmm_matrix *,
-                                    const struct spmm_args *args, const struct op_memory *memory,
-                                    op_stream s, void **state)
-{
-    const int v = spmm_vector(p->n);
-    return set_up(p, args, own_lanes(p->n, v, SPMM_TILE / v), memory, s, state);
-}
-
-enum op_status spmm_own_row_q2_setup(const struct spmm_problem *p, const struct spmm_matrix *,
-                                     const struct spmm_args *args, const struct op_memory *memory,
-                                     op_stream s, void **state)
-{
-    return set_up(p, args, own_lanes_exact(p->n, 8), memory, s, state);
+    struct spmm_locality locality;
+    RowState *t = (RowState *)calloc(1, sizeof *t);
+    *state = NULL;
+    if (!t)
+        return OP_ENOMEM;
+    spmm_locality_of(p, host, &locality);
+    own_row_rule(p, &locality, &t->form);
+    const enum op_status status = own_plan_pieces(p, args, t->form.whole, memory, s, &t->plan);
+    if (status) {
+        free(t);
+        return status;
+    }
+    *state = t;
+    return OP_OK;
 }
 
 enum op_status spmm_own_row(const struct spmm_problem *p, const struct spmm_args *a, void *state,
                             op_stream s)
 {
+    const RowState *t = (const RowState *)state;
+    if (t->form.vectors == 2)
+        return launch_two(p, a, t, s);
+    if (t->form.loads == 8)
+        return launch_eight(p, a, t, s);
     switch (spmm_vector(p->n)) {
-    case 4: return launch_lanes<4, 1, 4>(p, a, state, s);
-    case 2: return launch_lanes<2, 1, 4>(p, a, state, s);
-    default: return launch_lanes<1, 1, 4>(p, a, state, s);
+    case 4: return launch_lanes<4>(p, a, t, s);
+    case 2: return launch_lanes<2>(p, a, t, s);
+    default: return launch_lanes<1>(p, a, t, s);
     }
-}
-
-enum op_status spmm_own_row_u8(const struct spmm_problem *p, const struct spmm_args *a,
-                               void *state, op_stream s)
-{
-    return launch_lanes<4, 1, 8>(p, a, state, s);
-}
-
-enum op_status spmm_own_row_q2(const struct spmm_problem *p, const struct spmm_args *a,
-                               void *state, op_stream s)
-{
-    return launch_lanes<4, 2, 4>(p, a, state, s);
 }
 
 void spmm_own_row_teardown(void *state)

@@ -2,19 +2,21 @@
  * own_spmv.cu - C = A B for one to four columns: a block makes a chunk of A.
  *
  * A row of B is one load, so the entries of A are most of the traffic: they are
- * read by 16 bytes a lane, in order, whatever the rows are.  Their products wait in
- * shared memory until lanes, as many to a row as the chunk's rows leave, add
- * them up.
+ * read in order, whatever the rows are.  Neighbouring lanes take neighbouring
+ * entries, whose columns lie closest: the fewer lines of B a warp asks for at a
+ * time, the faster it gets them.  The products wait in shared memory until
+ * lanes, as many to a row as the chunk's rows leave, add them up.
  *
- *   chunk        ..xx xxxx xxxx xxxx xx..       loads begin at a multiple of 4
- *   thread         0    1    2    3   4         4 entries each, ROUNDS times
- *   products     [column][entry], 4 words of padding after 32, so that lanes of
+ *   chunk        .xxx xxxx xxxx xxxx xx..      loads begin at a multiple of 32
+ *   thread        012 3 ..        255          one entry each, ROUNDS times
+ *   products     [column][entry], a word of padding after 32, so that lanes of
  *                rows of 8, 16 or 32 entries do not meet in one bank
- *   sums         1, 2, .. 32 lanes a row
+ *   sums         1, 2, .. 32 lanes a row; a row with more than 16 entries a lane
+ *                waits for a whole warp
  *
- * Chunks hold equally many entries and rows, long rows are shared (own_plan.h).
- * Bound by the reading of A, or by the gathering of B from L2: several loads per
- * thread are under way before the first product.
+ * Chunks hold equally many entries and rows, long rows are shared (own_plan.h):
+ * the block that makes the last piece of one adds them up, in order, so that
+ * there is one launch.  Bound by the reading of A, or by the gathering of B.
  */
 #include <cuda_runtime.h>
 
@@ -22,8 +24,15 @@
 
 #include "own_kernels.h"
 #include "own_plan.h"
+#include "own_rules.h"
 #include "own_tile.cuh"
 #include "view.cuh"
+
+constexpr int ROUNDS = 4; /* entries a thread: more, and large chunks leave SMs idle */
+constexpr int CAPACITY = ROUNDS * SPMM_BLOCK;
+constexpr int ALIGNED = 32; /* up to 31 entries before a chunk are read with it */
+constexpr int ROOM = CAPACITY - (ALIGNED - 1);
+constexpr int STEPS = 16; /* of a lane, in a row */
 
 /* Of a row of B and C, N floats. */
 template <int N>
@@ -51,130 +60,203 @@ static __device__ __forceinline__ void store_row(float *c, const float (&sum)[N]
             __stcs(c + j, sum[j]);
 }
 
-/* Entries of a chunk at most, the 3 before its first included; with padding. */
-template <int ROUNDS> constexpr int CAPACITY = ROUNDS * SPMM_BLOCK * 4;
-template <int ROUNDS> constexpr int PADDED = CAPACITY<ROUNDS> / 32 * 36;
+/* ---- what the threads of a block share ---- */
+
+template <int N> struct Shared {
+    float product[N][CAPACITY / 32 * 33];
+    int waiting[CAPACITY / STEPS]; /* rows for a whole warp */
+    int rows;                      /* of them */
+    int last[2];                   /* whether the piece at the begin, at the end, was the last */
+};
 
 static __device__ __forceinline__ int padded(int i)
 {
-    return i + i / 32 * 4;
+    return i + i / 32;
 }
 
-/* Entries first .. first + 3; those past the end of A get value 0 and column 0. */
-static __device__ __forceinline__ void load_four(const spmm_args &a, unsigned first, unsigned nnz,
-                                                 int (&col)[4], float (&val)[4])
-{
-    if (first + 3 < nnz) {
-        const int4 c = __ldcs((const int4 *)(a.a.col + first));
-        const float4 v = __ldcs((const float4 *)((const float *)a.a.val + first));
-        col[0] = c.x, col[1] = c.y, col[2] = c.z, col[3] = c.w;
-        val[0] = v.x, val[1] = v.y, val[2] = v.z, val[3] = v.w;
-        return;
-    }
-#pragma unroll
-    for (int i = 0; i < 4; i++) {
-        col[i] = first + i < nnz ? a.a.col[first + i] : 0;
-        val[i] = first + i < nnz ? ((const float *)a.a.val)[first + i] : 0;
-    }
-}
-
-/* Products of entries base .. end - 1 into shared memory. */
-template <int N, int ROUNDS>
+/* Products of entries base .. end - 1. */
+template <int N>
 static __device__ __forceinline__ void multiply(const spmm_args &a, unsigned base, unsigned end,
-                                                unsigned nnz, float (*product)[PADDED<ROUNDS>])
+                                                Shared<N> &shared)
 {
-    int col[ROUNDS][4];
-    float val[ROUNDS][4], x[ROUNDS][4][N];
+    int col[ROUNDS];
+    float val[ROUNDS], x[ROUNDS][N];
 #pragma unroll
     for (int r = 0; r < ROUNDS; r++) {
-        const unsigned first = base + (r * SPMM_BLOCK + threadIdx.x) * 4;
-        if (first < end)
-            load_four(a, first, nnz, col[r], val[r]);
+        const unsigned p = base + r * SPMM_BLOCK + threadIdx.x;
+        if (p < end) {
+            col[r] = __ldcs(a.a.col + p);
+            val[r] = __ldcs((const float *)a.a.val + p);
+        }
     }
 #pragma unroll
     for (int r = 0; r < ROUNDS; r++)
-        if (base + (r * SPMM_BLOCK + threadIdx.x) * 4 < end)
-#pragma unroll
-            for (int i = 0; i < 4; i++)
-                load_row((const float *)a.b, col[r][i], x[r][i]);
+        if (base + r * SPMM_BLOCK + threadIdx.x < end)
+            load_row((const float *)a.b, col[r], x[r]);
 #pragma unroll
     for (int r = 0; r < ROUNDS; r++) {
-        const int at = (r * SPMM_BLOCK + threadIdx.x) * 4;
+        const int at = r * SPMM_BLOCK + threadIdx.x;
         if (base + at < end)
 #pragma unroll
             for (int j = 0; j < N; j++)
-                *(float4 *)(product[j] + padded(at)) =
-                    make_float4(val[r][0] * x[r][0][j], val[r][1] * x[r][1][j],
-                                val[r][2] * x[r][2][j], val[r][3] * x[r][3][j]);
+                shared.product[j][padded(at)] = val[r] * x[r][j];
     }
 }
 
-template <int N, int ROUNDS>
-static __global__ __launch_bounds__(SPMM_BLOCK) void own_stream(spmm_args a, own_plan plan,
-                                                                unsigned nnz)
+/* In every lane the sum over all `lanes` of a group. */
+template <int N> static __device__ __forceinline__ void sum_group(float (&sum)[N], int lanes)
 {
-    __shared__ __align__(16) float product[N][PADDED<ROUNDS>];
+    for (int d = lanes / 2; d; d /= 2)
+#pragma unroll
+        for (int j = 0; j < N; j++)
+            sum[j] += __shfl_xor_sync(ALL_LANES, sum[j], d);
+}
+
+template <int N>
+static __device__ __forceinline__ void add_products(const Shared<N> &shared, int start, int stop,
+                                                    int lanes, float (&sum)[N])
+{
+#pragma unroll 4
+    for (int p = start; p < stop; p += lanes)
+#pragma unroll
+        for (int j = 0; j < N; j++)
+            sum[j] += shared.product[j][padded(p)];
+}
+
+/* ---- rows that chunks share ---- */
+
+/* Notes whether all pieces are made now, one of them by this thread. */
+template <int N>
+static __device__ void store_piece(const own_plan &plan, int slot, int cut, const float (&sum)[N],
+                                   int *last)
+{
+    own_cut *of = plan.cut + cut;
+    store_row(plan.carry + (size_t)slot * N, sum);
+    __threadfence();
+    *last = atomicAdd(&of->arrived, 1) == of->pieces - 1;
+}
+
+/* By all threads: the pieces in order, in the same order each time. */
+template <int N>
+static __device__ void add_pieces(const spmm_args &a, const own_plan &plan, int cut,
+                                  Shared<N> &shared)
+{
+    own_cut *of = plan.cut + cut;
+    const float *carry = plan.carry + (size_t)of->first * N;
+    float sum[N] = {};
+    __threadfence();
+    for (int i = threadIdx.x; i < of->pieces; i += SPMM_BLOCK)
+#pragma unroll
+        for (int j = 0; j < N; j++)
+            sum[j] += __ldcg(carry + (size_t)i * N + j);
+    sum_group(sum, WARP);
+#pragma unroll
+    for (int j = 0; j < N; j++)
+        if (threadIdx.x % WARP == 0)
+            shared.product[j][threadIdx.x / WARP] = sum[j];
+    __syncthreads();
+    if (threadIdx.x)
+        return;
+    for (int w = 1; w < SPMM_BLOCK_WARPS; w++)
+#pragma unroll
+        for (int j = 0; j < N; j++)
+            sum[j] += shared.product[j][w];
+    store_row((float *)a.c + (size_t)of->row * N, sum);
+    of->arrived = 0; /* for the next launch */
+}
+
+/* ---- kernel ---- */
+
+template <int N>
+static __global__ __launch_bounds__(SPMM_BLOCK) void own_stream(spmm_args a, own_plan plan)
+{
+    __shared__ Shared<N> shared;
     const int4 from = __ldg((const int4 *)plan.bound + blockIdx.x);
     const int4 to = __ldg((const int4 *)plan.bound + blockIdx.x + 1);
     const int rows = to.x - from.x + (to.z >= 0); /* the last one may go on in the next chunk */
-    const unsigned base = from.y & ~3u;
+    const int base = from.y & ~(ALIGNED - 1);
     int lanes = 1;
     while (rows * lanes < SPMM_BLOCK && lanes < WARP)
         lanes *= 2;
     /* of the first row, before the products are waited for */
-    int i = threadIdx.x / lanes;
-    unsigned begin = 0, end = 0;
+    int i = threadIdx.x / lanes, begin = 0, end = 0;
     if (i < rows)
         begin = row_begin(a, from.x + i), end = row_begin(a, from.x + i + 1);
 
-    if (from.y < to.y)
-        multiply<N, ROUNDS>(a, base, to.y, nnz, product);
+    const auto store = [&](int row, const float (&sum)[N]) {
+        if (row == rows - 1 && to.z >= 0)
+            store_piece(plan, to.z, to.w, sum, &shared.last[1]);
+        else if (row == 0 && from.z >= 0)
+            store_piece(plan, from.z + 1, from.w, sum, &shared.last[0]);
+        else
+            store_row((float *)a.c + (size_t)(from.x + row) * N, sum);
+    };
+    if (threadIdx.x == 0)
+        shared.rows = shared.last[0] = shared.last[1] = 0;
+    multiply(a, base, to.y, shared);
     __syncthreads();
     for (int first = 0; first < rows; first += SPMM_BLOCK / lanes) {
         float sum[N] = {};
-        const int start = max(begin, (unsigned)from.y) - base + threadIdx.x % lanes;
-        const int stop = min(end, (unsigned)to.y) - base;
-        for (int p = start; p < stop; p += lanes)
-#pragma unroll
-            for (int j = 0; j < N; j++)
-                sum[j] += product[j][padded(p)];
-        for (int d = lanes / 2; d; d /= 2)
-#pragma unroll
-            for (int j = 0; j < N; j++)
-                sum[j] += __shfl_xor_sync(ALL_LANES, sum[j], d);
+        const int start = max(begin, from.y) - base, stop = min(end, to.y) - base;
+        const bool waits = lanes < WARP && stop - start > STEPS * lanes;
+        if (!waits)
+            add_products(shared, start + threadIdx.x % lanes, stop, lanes, sum);
+        sum_group(sum, lanes);
         if (i < rows && threadIdx.x % lanes == 0) {
-            float *c = (float *)a.c + (size_t)(from.x + i) * N;
-            if (i == rows - 1 && to.z >= 0)
-                c = plan.carry + (size_t)to.z * N;
-            else if (i == 0 && from.z >= 0)
-                c = plan.carry + (from.z + 1LL) * N;
-            store_row(c, sum);
+            if (waits)
+                shared.waiting[atomicAdd(&shared.rows, 1)] = i;
+            else
+                store(i, sum);
         }
         i += SPMM_BLOCK / lanes;
+        begin = end = 0;
         if (i < rows)
             begin = row_begin(a, from.x + i), end = row_begin(a, from.x + i + 1);
-        else
-            begin = end = 0;
     }
+    __syncthreads();
+    for (int w = threadIdx.x / WARP; w < shared.rows; w += SPMM_BLOCK_WARPS) {
+        float sum[N] = {};
+        const int row = shared.waiting[w];
+        const int start = max(row_begin(a, from.x + row), from.y) - base;
+        const int stop = min(row_begin(a, from.x + row + 1), to.y) - base;
+        add_products(shared, start + threadIdx.x % WARP, stop, WARP, sum);
+        sum_group(sum, WARP);
+        if (threadIdx.x % WARP == 0)
+            store(row, sum);
+    }
+    if (from.z < 0 && to.z < 0)
+        return;
+    __syncthreads();
+    if (shared.last[0])
+        add_pieces(a, plan, from.w, shared);
+    __syncthreads();
+    if (shared.last[1])
+        add_pieces(a, plan, to.w, shared);
 }
 
-/* ---- set-up ---- */
+/* ---- set-up and launches ---- */
 
-/* Chunks as large as shared memory has room for, smaller where they would be fewer
- * than the blocks that a large device holds. */
-static enum op_status set_up(const struct spmm_problem *p, const struct spmm_args *args,
-                             int capacity, const struct op_memory *memory, op_stream s,
-                             void **state)
+template <int N>
+static enum op_status launch(const struct spmm_args *a, const struct own_plan *plan, op_stream s)
 {
-    const int room = capacity - 3;
-    int items = room - room / 4;
+    own_stream<N><<<plan->chunks, SPMM_BLOCK, 0, s>>>(*a, *plan);
+    return launched();
+}
+
+OP_BEGIN
+spmm_run_fn spmm_own_spmv;
+spmm_setup_fn spmm_own_spmv_setup;
+
+enum op_status spmm_own_spmv_setup(const struct spmm_problem *p, const struct spmm_matrix *,
+                                   const struct spmm_args *args, const struct op_memory *memory,
+                                   op_stream s, void **state)
+{
+    const int items = own_spmv_rule(p, ROOM);
     struct own_plan *plan = (struct own_plan *)calloc(1, sizeof *plan);
     *state = NULL;
     if (!plan)
         return OP_ENOMEM;
-    while (items > 256 && (p->m + p->nnz) / items < 132L * 8)
-        items = items / 2;
-    const enum op_status status = own_plan_chunks(p, args, items, room - items, memory, s, plan);
+    const enum op_status status = own_plan_chunks(p, args, items, ROOM - items, memory, s, plan);
     if (status) {
         free(plan);
         return status;
@@ -183,58 +265,15 @@ static enum op_status set_up(const struct spmm_problem *p, const struct spmm_arg
     return OP_OK;
 }
 
-/* ---- launches ---- */
-
-template <int N, int ROUNDS>
-static enum op_status launch(const struct spmm_problem *p, const struct spmm_args *a, void *state,
-                             op_stream s)
-{
-    const struct own_plan *plan = (const struct own_plan *)state;
-    own_stream<N, ROUNDS><<<plan->chunks, SPMM_BLOCK, 0, s>>>(*a, *plan, p->nnz);
-    const enum op_status status = launched();
-    return status ? status : own_plan_combine(p, a, plan, s);
-}
-
-OP_BEGIN
-spmm_run_fn spmm_own_spmv, spmm_own_spmv_x2;
-spmm_setup_fn spmm_own_spmv_setup, spmm_own_spmv_x2_setup;
-
-/* Rounds of loads: eight rows of B a thread for one column, four for more. */
-enum op_status spmm_own_spmv_setup(const struct spmm_problem *p, const struct spmm_matrix *,
-                                   const struct spmm_args *args, const struct op_memory *memory,
-                                   op_stream s, void **state)
-{
-    return set_up(p, args, p->n == 1 ? CAPACITY<2> : CAPACITY<1>, memory, s, state);
-}
-
 enum op_status spmm_own_spmv(const struct spmm_problem *p, const struct spmm_args *a, void *state,
                              op_stream s)
 {
+    const struct own_plan *plan = (const struct own_plan *)state;
     switch (p->n) {
-    case 1: return launch<1, 2>(p, a, state, s);
-    case 2: return launch<2, 1>(p, a, state, s);
-    case 3: return launch<3, 1>(p, a, state, s);
-    case 4: return launch<4, 1>(p, a, state, s);
-    }
-    return OP_EUNSUPPORTED;
-}
-
-/* Twice the rounds. */
-enum op_status spmm_own_spmv_x2_setup(const struct spmm_problem *p, const struct spmm_matrix *,
-                                      const struct spmm_args *args, const struct op_memory *memory,
-                                      op_stream s, void **state)
-{
-    return set_up(p, args, p->n == 1 ? CAPACITY<4> : CAPACITY<2>, memory, s, state);
-}
-
-enum op_status spmm_own_spmv_x2(const struct spmm_problem *p, const struct spmm_args *a,
-                                void *state, op_stream s)
-{
-    switch (p->n) {
-    case 1: return launch<1, 4>(p, a, state, s);
-    case 2: return launch<2, 2>(p, a, state, s);
-    case 3: return launch<3, 2>(p, a, state, s);
-    case 4: return launch<4, 2>(p, a, state, s);
+    case 1: return launch<1>(a, plan, s);
+    case 2: return launch<2>(a, plan, s);
+    case 3: return launch<3>(a, plan, s);
+    case 4: return launch<4>(a, plan, s);
     }
     return OP_EUNSUPPORTED;
 }

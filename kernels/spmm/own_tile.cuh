@@ -123,24 +123,4 @@ private:
     }
 };
 
-/* ---- lanes for n columns ---- */
-
-/* Lanes for a tile of n columns, at most `most`, that take v columns each. */
-static inline int own_lanes(int n, int v, int most)
-{
-    int lanes = 1;
-    while (lanes < most && lanes * v < n)
-        lanes *= 2;
-    return lanes;
-}
-
-/* The same where the tile must divide n. */
-static inline int own_lanes_exact(int n, int v)
-{
-    int lanes = 1;
-    while (lanes < WARP && n % (2 * lanes * v) == 0)
-        lanes *= 2;
-    return lanes;
-}
-
 #endif

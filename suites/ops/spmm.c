@@ -17,6 +17,7 @@
 #include "../../harness/sha.h"
 #include "../data/matrix.h"
 #include "bind.h"
+#include "chooser.h"
 #include "ops.h"
 #include "selector.h"
 
@@ -136,10 +137,12 @@ static int use_selector(const struct matrix *m)
 {
     const struct selector *s;
     const struct selector_model *model;
-    if (selector_shipped(&s))
+    const struct chooser *chooser;
+    if (selector_shipped(&s) || chooser_shipped(&chooser))
         return -1;
     model = s ? selector_unseen(s, strcmp(m->source, "generated") ? "" : m->gen) : NULL;
     spmm_select_use(model ? &model->tree : NULL);
+    spmm_choose_use(chooser ? &chooser->model : NULL);
     return 0;
 }
 

@@ -1,0 +1,170 @@
+/* choose.c - traits of a matrix, the model of choose.h, and the row that runs its choice. */
+#include "choose.h"
+
+#include <stdlib.h>
+
+const char *const spmm_trait_names[SPMM_TRAITS + 1] = {
+    [SPMM_M] = "m",           [SPMM_K] = "k",           [SPMM_NNZ] = "nnz",
+    [SPMM_N] = "n",           [SPMM_MEAN] = "mean",     [SPMM_CV] = "cv",
+    [SPMM_MAX] = "max",       [SPMM_EMPTY] = "empty",   [SPMM_LONG] = "long",
+    [SPMM_SPREAD] = "spread", [SPMM_NEAR] = "near",     [SPMM_NEXT] = "next",
+    [SPMM_SHARED] = "shared", [SPMM_B_BYTES] = "b_bytes", [SPMM_WORK] = "work",
+};
+
+static double share_of_long(const struct spmm_problem *p, const int *row_ptr)
+{
+    const double longest = 8 * p->row_mean > 256 ? 8 * p->row_mean : 256;
+    long entries = 0;
+    if (p->row_max <= longest)
+        return 0;
+    for (int i = 0; i < p->m; i++) {
+        const int length = row_ptr[i + 1] - row_ptr[i];
+        entries += length > longest ? length : 0;
+    }
+    return (double)entries / (double)p->nnz;
+}
+
+void spmm_traits(const struct spmm_problem *p, const struct spmm_matrix *host, double *x)
+{
+    struct spmm_locality l;
+    const double mean = p->row_mean > 0 ? p->row_mean : 1;
+    spmm_locality_of(p, host, &l);
+    x[SPMM_M] = p->m;
+    x[SPMM_K] = p->k;
+    x[SPMM_NNZ] = (double)p->nnz;
+    x[SPMM_N] = p->n;
+    x[SPMM_MEAN] = p->row_mean;
+    x[SPMM_CV] = p->row_sd / mean;
+    x[SPMM_MAX] = p->row_max / mean;
+    x[SPMM_EMPTY] = (double)p->empty_rows / p->m;
+    x[SPMM_LONG] = share_of_long(p, host->row_ptr);
+    x[SPMM_SPREAD] = l.spread;
+    x[SPMM_NEAR] = l.near;
+    x[SPMM_NEXT] = l.next;
+    x[SPMM_SHARED] = l.shared;
+    x[SPMM_B_BYTES] = 4.0 * p->k * p->n;
+    x[SPMM_WORK] = (double)p->nnz * p->n;
+}
+
+/* ---- the model ---- */
+
+int spmm_choosable(const struct spmm_impl *i, const struct spmm_problem *p)
+{
+    const char *why;
+    if (!i->run || p->dtype != SPMM_F32)
+        return 0;
+    return !i->supports || i->supports(p, &why) == OP_OK;
+}
+
+/* Sum over the trees of row r. */
+static double predict(const struct spmm_chooser *c, int r, const float *x)
+{
+    double sum = 0;
+    for (int t = c->first[r]; t < c->first[r + 1]; t++) {
+        const struct spmm_choice_node *at = c->node + c->tree[t];
+        for (int step = 0; step < c->depth; step++)
+            at += x[at->trait] <= at->number ? at->left : at->right;
+        sum += at->number;
+    }
+    return sum;
+}
+
+int spmm_choose(const struct spmm_chooser *c, const struct spmm_problem *p, const double *x,
+                double *predicted)
+{
+    float f[SPMM_TRAITS];
+    double least = 1e30;
+    int best = -1;
+    for (int i = 0; i < SPMM_TRAITS; i++)
+        f[i] = (float)x[i];
+    for (int r = 0; r < c->rows; r++) {
+        double t = 1e30;
+        if (spmm_choosable(c->row[r], p))
+            t = predict(c, r, f);
+        if (t < least) {
+            least = t;
+            best = r;
+        }
+        if (predicted)
+            predicted[r] = t;
+    }
+    return best;
+}
+
+/* ---- the row ---- */
+
+static const struct spmm_chooser *model;
+
+/* What a set-up chose: it holds when another model comes into use. */
+struct chosen {
+    const struct spmm_impl *impl;
+    void *state; /* of impl */
+};
+
+void spmm_choose_use(const struct spmm_chooser *c)
+{
+    model = c;
+}
+
+enum op_status spmm_choose_supports(const struct spmm_problem *p, const char **why)
+{
+    if (!model) {
+        *why = "no model loaded";
+        return OP_EUNSUPPORTED;
+    }
+    for (int r = 0; r < model->rows; r++)
+        if (spmm_choosable(model->row[r], p))
+            return OP_OK;
+    *why = "no row of the model covers it";
+    return OP_EUNSUPPORTED;
+}
+
+enum op_status spmm_choose_setup(const struct spmm_problem *p, const struct spmm_matrix *host,
+                                 const struct spmm_args *args, const struct op_memory *memory,
+                                 op_stream s, void **state)
+{
+    double x[SPMM_TRAITS];
+    enum op_status status = OP_OK;
+    struct chosen *c;
+    int row;
+    *state = NULL;
+    if (!model)
+        return OP_EUNSUPPORTED;
+    spmm_traits(p, host, x);
+    row = spmm_choose(model, p, x, NULL);
+    if (row < 0)
+        return OP_EUNSUPPORTED;
+    c = calloc(1, sizeof *c);
+    if (!c)
+        return OP_ENOMEM;
+    c->impl = model->row[row];
+    if (c->impl->setup)
+        status = c->impl->setup(p, host, args, memory, s, &c->state);
+    if (status) {
+        free(c);
+        return status;
+    }
+    *state = c;
+    return OP_OK;
+}
+
+void spmm_choose_teardown(void *state)
+{
+    struct chosen *c = state;
+    if (c && c->impl->teardown)
+        c->impl->teardown(c->state);
+    free(c);
+}
+
+const char *spmm_choose_choice(const void *state)
+{
+    const struct chosen *c = state;
+    return c ? c->impl->base.name : NULL;
+}
+
+enum op_status spmm_choose_run(const struct spmm_problem *p, const struct spmm_args *args,
+                               void *state, op_stream s)
+{
+    const struct chosen *c = state;
+    return c->impl->run(p, args, c->state, s);
+}
