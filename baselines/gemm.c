@@ -45,8 +45,8 @@ const struct gemm_impl gemm_baselines[] = {
       .choice = OP_CUDA(gemm_lt_choice), .run = OP_CUDA(gemm_lt_fp8) },
     { .base = { .name = "cublaslt_int8", .title = "cuBLASLt INT8 and a scaling kernel, best of 16",
                 .role = OP_BASELINE, .flags = OP_CHOOSES, .sm_min = 75, .sm_max = 999,
-                .origin = "cublasLtMatmul, INT8 operands, INT32 sums, then a kernel that scales them "
-                          "to half; X is given in INT8, its conversion is not timed" },
+                .origin = "cublasLtMatmul, INT8 operands, INT32 sums, then a kernel that scales "
+                          "them to half; X is given in INT8, its conversion is not timed" },
       INT8_ROW, .run = OP_CUDA(gemm_lt_int8) },
     { .base = { .name = "cublaslt_int8_alone", .title = "cuBLASLt INT8 without the scaling",
                 .role = OP_ABLATION, .ablates = "cublaslt_int8", .stage = OP_NODEQ,

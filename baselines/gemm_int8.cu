@@ -44,7 +44,8 @@ enum op_status gemm_int8_scale(const struct gemm_problem *p, const struct gemm_a
     const dim3 grid((fours + THREADS - 1) / THREADS, p->m < 65535 ? p->m : 65535);
     if (p->n % 4)
         return OP_EUNSUPPORTED;
-    scale_sums<<<grid, THREADS, 0, s>>>((const int4 *)acc, p->m, fours, (const half *)a->int_x.scale,
+    scale_sums<<<grid, THREADS, 0, s>>>((const int4 *)acc, p->m, fours,
+                                        (const half *)a->int_x.scale,
                                         (const uint2 *)a->int_w.scale, (uint2 *)a->y);
     return cudaGetLastError() == cudaSuccess ? OP_OK : OP_EDEVICE;
 }

@@ -221,8 +221,8 @@ static enum op_status choose(struct state *v, const void *w, const void *x, void
         goto done;
     }
     v->algorithm = found[best].algo;
-    snprintf(v->choice, sizeof v->choice, "%d of %d: algo %d tile %d stages %d split %d%s", best + 1,
-             count, config(&v->algorithm, CUBLASLT_ALGO_CONFIG_ID),
+    snprintf(v->choice, sizeof v->choice, "%d of %d: algo %d tile %d stages %d split %d%s",
+             best + 1, count, config(&v->algorithm, CUBLASLT_ALGO_CONFIG_ID),
              config(&v->algorithm, CUBLASLT_ALGO_CONFIG_TILE_ID),
              config(&v->algorithm, CUBLASLT_ALGO_CONFIG_STAGES_ID),
              config(&v->algorithm, CUBLASLT_ALGO_CONFIG_SPLITK_NUM),

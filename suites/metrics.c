@@ -86,13 +86,19 @@ static struct result_pick without(const struct result *r, const struct result_ca
                                   const struct result_row *row, const char *stage)
 {
     struct result_pick p = { NULL, 1 };
-    size_t i;
+    size_t i, length = strlen(row->kernel);
     json_t *kernel;
     json_array_foreach(json_object_get(r->doc, "kernels"), i, kernel)
+    {
+        const char *id = result_text(kernel, "id");
+        /* a part of a stage may have a row of its own: KERNEL_STAGE leaves out all of it */
+        bool whole = !strncmp(id, row->kernel, length) && id[length] == '_' &&
+                     !strcmp(id + length + 1, stage);
         if (!strcmp(result_text(kernel, "op"), c->op) &&
             !strcmp(result_text(kernel, "ablates"), row->kernel) &&
-            !strcmp(result_text(kernel, "stage"), stage))
-            p.row = result_row(c, result_text(kernel, "id"));
+            !strcmp(result_text(kernel, "stage"), stage) && (whole || !p.row))
+            p.row = result_row(c, id);
+    }
     if (p.row && !p.row->timed)
         p.row = NULL;
     return p;

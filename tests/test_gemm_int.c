@@ -284,10 +284,10 @@ static double element(const struct gemm_problem *p, enum gemm_scheme s, const st
     for (int first = 0, length = grouped ? p->group : p->k; first < p->k; first += length) {
         int acc = 0, absolute = 0;
         for (int q = first; q < first + length; q++) {
-            const size_t g = (w + (size_t)q) / p->group;
-            const int c = s == GEMM_W4A8_CHANNEL ? o->code[w + (size_t)q]
-                          : s == GEMM_W4A8_GROUP ? (o->code[w + (size_t)q] - o->zero[g]) * o->scale[g]
-                                                 : o->w_code[w + (size_t)q];
+            const size_t i8 = w + (size_t)q, g = i8 / p->group;
+            const int c = s == GEMM_W4A8_CHANNEL ? o->code[i8]
+                          : s == GEMM_W4A8_GROUP ? (o->code[i8] - o->zero[g]) * o->scale[g]
+                                                 : o->w_code[i8];
             acc += c * x[q];
             absolute += abs(c * x[q]);
         }
@@ -411,8 +411,10 @@ static void test_exact(void)
                                                  (float)(o.code[i] - o.zero[i / p.k]);
             zeros[o.zero[i / p.k]]++;
         }
-        for (int j = 0; s == GEMM_W4A8_GROUP && j < p.n; j++)
-            lost += half_to_float(o.w_scale[j]) != 0x1p-6f && half_to_float(o.w_scale[j]) != 0x1p-7f;
+        for (int j = 0; s == GEMM_W4A8_GROUP && j < p.n; j++) {
+            const float scale = half_to_float(o.w_scale[j]);
+            lost += scale != 0x1p-6f && scale != 0x1p-7f;
+        }
         CHECK(lost == 0);
         for (int z = 0, kinds = 0; s == GEMM_W4A8_CHANNEL && z < 16; z++) {
             kinds += zeros[z] > 0;
