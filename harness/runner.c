@@ -403,7 +403,8 @@ static double timeout_of(const struct cb_run *run, const struct cb_plan_item *it
         return run->policy->timeout_s;
     while (item->impl[n])
         n++;
-    return fmax(60, 3 * (run->policy->t_max_s + 0.5 * n + 20));
+    /* what is not timed computes as long as it must: a perplexity, a search */
+    return fmax(item->op->untimed ? 900 : 60, 3 * (run->policy->t_max_s + 0.5 * n + 20));
 }
 
 static void log_path(const struct parent *p, const struct lane *l, char *path, size_t size)
