@@ -218,6 +218,7 @@ void llama_close(struct llama *m)
     close_linear(&m->output);
     free(m->layer);
     free(m->norm);
+    free(m->embedding);
     free(m->frequency);
     *m = (struct llama){ 0 };
 }
@@ -429,14 +430,12 @@ static int apply(const struct llama_linear *l, const float *x, int m, float *y)
     return l->apply(l, x, m, y);
 }
 
-static int run_layer(struct llama_state *s, int layer, int m)
+/* Normed inputs in h become what is to be added, in h. */
+static int run_attention(struct llama_state *s, int layer, int m)
 {
     const struct llama *model = s->model;
     const struct llama_config *c = &model->config;
-    const struct llama_layer *l = &model->layer[layer];
-    const struct llama_linear *w = l->linear;
-    const size_t n = (size_t)m * (size_t)c->dim;
-    rmsnorm(s->x, l->attn_norm, c->norm_eps, m, c->dim, s->h);
+    const struct llama_linear *w = model->layer[layer].linear;
     if (apply(&w[SLOT_Q], s->h, m, s->q) || apply(&w[SLOT_K], s->h, m, s->k) ||
         apply(&w[SLOT_V], s->h, m, s->v))
         return -1;
@@ -446,17 +445,43 @@ static int run_layer(struct llama_state *s, int layer, int m)
         return -1;
     keep(s, layer, m);
     attend(s, layer, m);
-    if (apply(&w[SLOT_O], s->mixed, m, s->h))
+    return apply(&w[SLOT_O], s->mixed, m, s->h);
+}
+
+static int run_ffn(struct llama_state *s, int layer, int m)
+{
+    const struct llama_linear *w = s->model->layer[layer].linear;
+    if (apply(&w[SLOT_GATE], s->h, m, s->gate) || apply(&w[SLOT_UP], s->h, m, s->up))
+        return -1;
+    silu_times(s->gate, s->up, (size_t)m * (size_t)s->model->config.hidden);
+    return apply(&w[SLOT_DOWN], s->gate, m, s->h);
+}
+
+static int run_layer(struct llama_state *s, int layer, int m)
+{
+    const struct llama_config *c = &s->model->config;
+    const struct llama_layer *l = &s->model->layer[layer];
+    const size_t n = (size_t)m * (size_t)c->dim;
+    rmsnorm(s->x, l->attn_norm, c->norm_eps, m, c->dim, s->h);
+    if (run_attention(s, layer, m))
         return -1;
     add_to(s->x, s->h, n);
     rmsnorm(s->x, l->ffn_norm, c->norm_eps, m, c->dim, s->h);
-    if (apply(&w[SLOT_GATE], s->h, m, s->gate) || apply(&w[SLOT_UP], s->h, m, s->up))
-        return -1;
-    silu_times(s->gate, s->up, (size_t)m * (size_t)c->hidden);
-    if (apply(&w[SLOT_DOWN], s->gate, m, s->h))
+    if (run_ffn(s, layer, m))
         return -1;
     add_to(s->x, s->h, n);
     return 0;
+}
+
+void llama_embed(const struct llama *m, const int *token, int n, float *x)
+{
+    const size_t dim = (size_t)m->config.dim;
+    for (int i = 0; i < n; i++)
+        if (m->embedding)
+            memcpy(x + (size_t)i * dim, m->embedding + (size_t)token[i] * dim,
+                   dim * sizeof *x);
+        else
+            tensor_rows(&m->checkpoint->embedding, token[i], 1, x + (size_t)i * dim);
 }
 
 /* Up to a chunk of tokens, whose last hidden states, normed, are left in h. */
@@ -464,9 +489,7 @@ static int run(struct llama_state *s, const int *token, int m)
 {
     const struct llama *model = s->model;
     const struct llama_config *c = &model->config;
-    for (int i = 0; i < m; i++)
-        tensor_rows(&model->checkpoint->embedding, token[i], 1,
-                    s->x + (size_t)i * (size_t)c->dim);
+    llama_embed(model, token, m, s->x);
     set_angles(s, m);
     for (int l = 0; l < c->layers; l++)
         if (run_layer(s, l, m))
@@ -526,6 +549,45 @@ int llama_each(struct llama_state *s, const int *token, int n, llama_see *see, v
         }
     }
     return 0;
+}
+
+/* ---- a layer at a time ---- */
+
+/* Pieces of x [n][dim] through a part of a layer, by way of the state's x or h. */
+static int in_pieces(struct llama_state *s, int layer, const float *x, int n, float *y,
+                     float *through, int (*part)(struct llama_state *, int, int))
+{
+    const size_t dim = (size_t)s->model->config.dim;
+    int status = 0;
+    if (n < 1 || n > s->capacity)
+        return cb_error("%s: %d tokens, but room for %d", s->model->checkpoint->name, n,
+                        s->capacity);
+    s->position = 0;
+    for (int m; !status && s->position < n; s->position += m) {
+        m = n - s->position < s->chunk ? n - s->position : s->chunk;
+        const size_t at = (size_t)s->position * dim, bytes = (size_t)m * dim * sizeof *x;
+        memcpy(through, x + at, bytes);
+        set_angles(s, m);
+        status = part(s, layer, m);
+        memcpy(y + at, through, bytes);
+    }
+    s->position = 0;
+    return status;
+}
+
+int llama_run_layer(struct llama_state *s, int layer, float *x, int n)
+{
+    return in_pieces(s, layer, x, n, x, s->x, run_layer);
+}
+
+int llama_run_attention(struct llama_state *s, int layer, const float *h, int n, float *y)
+{
+    return in_pieces(s, layer, h, n, y, s->h, run_attention);
+}
+
+int llama_run_ffn(struct llama_state *s, int layer, const float *h, int n, float *y)
+{
+    return in_pieces(s, layer, h, n, y, s->h, run_ffn);
 }
 
 /* ---- what is measured ---- */

@@ -41,6 +41,7 @@ struct llama {
     const struct checkpoint *checkpoint; /* the caller's */
     struct llama_layer *layer;           /* [layers] */
     struct llama_linear output;          /* [vocab][dim] */
+    float *embedding;                    /* [vocab][dim], freed; NULL: the checkpoint's */
     float *norm;                         /* [dim] */
     double *frequency;                   /* [head_dim/2]: radians per position */
     /* NULL, or called once q [m][heads][head_dim] and k, v [m][kv_heads][head_dim] of a
@@ -77,6 +78,17 @@ int llama_feed(struct llama_state *s, const int *token, int n, float *logits);
  * the start of the sequence.  A return other than 0 ends it, and is returned. */
 typedef int llama_see(void *context, int position, const float *logits);
 int llama_each(struct llama_state *s, const int *token, int n, llama_see *see, void *context);
+
+/* ---- a layer at a time, for what changes a model layer by layer ---- */
+
+/* What the first layer takes, x [n][dim].  The tokens must be of the vocabulary. */
+void llama_embed(const struct llama *m, const int *token, int n, float *x);
+/* A layer on n tokens of one sequence from its start, x [n][dim] in place, n up to
+ * the state's capacity.  The state forgets its tokens, before and after. */
+int llama_run_layer(struct llama_state *s, int layer, float *x, int n);
+/* Its parts alone, from normed inputs h [n][dim], without the sum: y [n][dim]. */
+int llama_run_attention(struct llama_state *s, int layer, const float *h, int n, float *y);
+int llama_run_ffn(struct llama_state *s, int layer, const float *h, int n, float *y);
 
 /* ---- what is measured ---- */
 

@@ -7,9 +7,12 @@
 
 extern const struct cb_op op_spmm;         /* spmm.c */
 extern const struct cb_op op_gemm;         /* gemm.c */
+extern const struct cb_op op_gemm_ladder;  /* gemm_ladder.c */
 extern const struct cb_op op_matrix_stats; /* matrix_stats.c */
 extern const struct cb_op op_spmm_select;  /* spmm_select.c */
 extern const struct cb_op op_reported_table; /* reported_table.c */
+extern const struct cb_op op_perplexity;   /* perplexity.c */
+extern const struct cb_op op_quant_error;  /* quant_error.c */
 
 /* Rows, columns, nnz and row lengths of a matrix; returns the number written. */
 int matrix_figures(const struct matrix *m, struct cb_figure *out);

@@ -3,5 +3,6 @@
 #include "ops.h"
 
 const struct cb_op *const suite_ops[] = {
-    &op_spmm, &op_gemm, &op_matrix_stats, &op_spmm_select, &op_reported_table, NULL,
+    &op_spmm, &op_gemm, &op_gemm_ladder, &op_matrix_stats, &op_spmm_select, &op_reported_table,
+    &op_perplexity, &op_quant_error, NULL,
 };

@@ -1,0 +1,183 @@
+/*
+ * quant_int.c - see quant_int.h.
+ *
+ * Codes are held as 16-bit integers, so that the compiler makes multiply-adds of pairs
+ * of them; 2^31 is not reached before k = 2^31 / 2^14.
+ */
+#include "quant_int.h"
+
+#include <limits.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../harness/error.h"
+#include "../../kernels/common/half.h"
+#include "quant.h"
+
+enum { TOKENS = 16 }; /* per pass over the weights: their codes stay in the first cache */
+
+static float as_half(float x)
+{
+    return half_to_float(half_from_float(x));
+}
+
+void int_linear_free(struct int_linear *l)
+{
+    if (!l)
+        return;
+    free(l->start);
+    free(l->act_bits);
+    free(l->code);
+    free(l->scale);
+    free(l->offset);
+    free(l->order);
+    free(l);
+}
+
+struct int_linear *int_linear_new(int n, int k, int groups, int act_bits, bool offset, bool order)
+{
+    struct int_linear *l = calloc(1, sizeof *l);
+    if (l) {
+        l->n = n;
+        l->k = k;
+        l->groups = groups;
+        l->start = calloc((size_t)groups + 1, sizeof *l->start);
+        l->act_bits = calloc((size_t)groups, sizeof *l->act_bits);
+        l->code = malloc((size_t)n * (size_t)k * sizeof *l->code);
+        l->scale = malloc((size_t)n * (size_t)groups * sizeof *l->scale);
+        l->offset = offset ? malloc((size_t)n * sizeof *l->offset) : NULL;
+        l->order = order ? malloc((size_t)k * sizeof *l->order) : NULL;
+    }
+    if (!l || !l->start || !l->act_bits || !l->code || !l->scale || (offset && !l->offset) ||
+        (order && !l->order)) {
+        int_linear_free(l);
+        cb_error("no memory for %d x %d codes", n, k);
+        return NULL;
+    }
+    l->start[groups] = k;
+    for (int g = 0; g < groups; g++)
+        l->act_bits[g] = act_bits;
+    return l;
+}
+
+/* Codes, scales per group and sum of one token. */
+static void quantise_token(const struct int_linear *l, const float *x, short *q, float *scale,
+                           float *total)
+{
+    float all = 0;
+    for (int p = 0; p < l->k; p++)
+        all += x[p];
+    *total = as_half(all);
+    for (int g = 0; g < l->groups; g++) {
+        float most = 0;
+        const int top = (1 << (l->act_bits[g] - 1)) - 1;
+        for (int p = l->start[g]; p < l->start[g + 1]; p++)
+            most = fmaxf(most, fabsf(x[l->order ? l->order[p] : p]));
+        const float per = most > 0 ? (float)top / most : 0;
+        for (int p = l->start[g]; p < l->start[g + 1]; p++)
+            q[p] = (short)lrintf(x[l->order ? l->order[p] : p] * per);
+        scale[g] = as_half(most / (float)top);
+    }
+}
+
+static int dot(const short *a, const short *b, int count)
+{
+    int sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int p = 0; p < count; p++)
+        sum += a[p] * b[p];
+    return sum;
+}
+
+static void outputs(const struct int_linear *l, const short *q, const float *scale,
+                    const float *total, int m, int j, const float *bias, float *y)
+{
+    const short *code = l->code + (size_t)j * (size_t)l->k;
+    const float *own = l->scale + (size_t)j * (size_t)l->groups;
+    for (int i = 0; i < m; i++) {
+        const short *a = q + (size_t)i * (size_t)l->k;
+        const float *s = scale + (size_t)i * (size_t)l->groups;
+        float sum = bias ? bias[j] : 0;
+        for (int g = 0; g < l->groups; g++) {
+            const int first = l->start[g], count = l->start[g + 1] - first;
+            sum += own[g] * s[g] * (float)dot(code + first, a + first, count);
+        }
+        if (l->offset)
+            sum -= l->offset[j] * total[i];
+        y[(size_t)i * (size_t)l->n + (size_t)j] = sum;
+    }
+}
+
+int int_linear_apply(const struct llama_linear *linear, const float *x, int m, float *y)
+{
+    const struct int_linear *l = linear->context;
+    const size_t k = (size_t)l->k;
+    short *q = malloc((size_t)m * k * sizeof *q);
+    float *scale = malloc((size_t)m * (size_t)l->groups * sizeof *scale);
+    float *total = malloc((size_t)m * sizeof *total);
+    float *turned = l->rotate ? malloc((size_t)m * k * sizeof *turned) : NULL;
+    int status = q && scale && total && (turned || !l->rotate)
+                     ? 0
+                     : cb_error("no memory for %d quantised tokens", m);
+    if (!status && turned) {
+        memcpy(turned, x, (size_t)m * k * sizeof *turned);
+        qoq_rotate(turned, m, l->k, l->seed);
+        x = turned;
+    }
+    if (!status) {
+#pragma omp parallel for schedule(static)
+        for (int i = 0; i < m; i++)
+            quantise_token(l, x + (size_t)i * k, q + (size_t)i * k,
+                           scale + (size_t)i * (size_t)l->groups, &total[i]);
+        for (int i = 0; i < m; i += TOKENS) {
+            const int count = m - i < TOKENS ? m - i : TOKENS;
+#pragma omp parallel for schedule(static)
+            for (int j = 0; j < l->n; j++)
+                outputs(l, q + (size_t)i * k, scale + (size_t)i * (size_t)l->groups, &total[i],
+                        count, j, linear->bias, y + (size_t)i * (size_t)l->n);
+        }
+    }
+    free(q);
+    free(scale);
+    free(total);
+    free(turned);
+    return status;
+}
+
+void kv_round(int bits, float *x, int count)
+{
+    const float top = (float)((1 << bits) - 1);
+    float low = x[0], high = x[0];
+    for (int i = 1; i < count; i++) {
+        low = fminf(low, x[i]);
+        high = fmaxf(high, x[i]);
+    }
+    if (!(high > low)) { /* one value: the published kernel divides by zero here */
+        for (int i = 0; i < count; i++)
+            x[i] = as_half(x[i]);
+        return;
+    }
+    const float scale = as_half((high - low) / top), zero = as_half(-top * low / (high - low));
+    for (int i = 0; i < count; i++) {
+        const float q = rintf(x[i] * top / (high - low) + zero);
+        x[i] = ((q < 0 ? 0 : q > top ? top : q) - zero) * scale;
+    }
+}
+
+int kv_after_rope(void *context, int layer, int m, float *q, float *k, float *v)
+{
+    const struct kv_rounding *r = context;
+    const int size = r->config->head_dim, kv = m * r->config->kv_heads;
+    (void)layer;
+    if (r->rotate) {
+        qoq_rotate(q, m * r->config->heads, size, 0);
+        qoq_rotate(k, kv, size, 0);
+    }
+#pragma omp parallel for schedule(static)
+    for (int i = 0; i < kv; i++) {
+        kv_round(r->bits, k + (size_t)i * (size_t)size, size);
+        kv_round(r->bits, v + (size_t)i * (size_t)size, size);
+    }
+    return 0;
+}
