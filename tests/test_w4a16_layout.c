@@ -98,59 +98,121 @@ static void test_strips(void)
         }
 }
 
-/* Strips of the tiling, by the arithmetic of the kernel: each once. */
-static int covered(const struct gemm_problem *p, const struct w4_small_plan *s)
+/* Units of the blocks, by the arithmetic of the kernel: each once, and known by its
+ * block; a ring of X of one slot only where no warp has a second unit. */
+static int covered(const struct w4_small_plan *s)
 {
-    const int strips = (p->n + W4_STRIP - 1) / W4_STRIP;
-    int next = 0;
-    for (int cluster = 0; cluster < s->clusters; cluster++) {
-        const int begin = cluster * s->base + (cluster < s->rest ? cluster : s->rest);
-        const int end = begin + s->base + (cluster < s->rest);
-        for (int chunk = begin; chunk < end; chunk += s->chunk) {
-            const int count = end - chunk < s->chunk ? end - chunk : s->chunk;
-            for (int across = 0; across < s->across; across++) {
-                const int first = count * across / s->across;
-                const int after = count * (across + 1) / s->across;
-                if (chunk + first != next || after - first > s->warp_strips)
-                    return 0;
-                next = chunk + after;
-            }
-        }
+    const int units = s->tiles * s->groups, behind = s->warps / s->across;
+    int wrong = w4_first_unit(s, 0) != 0 || w4_first_unit(s, s->blocks) != units;
+    for (int block = 0; block < s->blocks; block++) {
+        const int begin = w4_first_unit(s, block), end = w4_first_unit(s, block + 1);
+        wrong += end <= begin;
+        for (int unit = begin; unit < end; unit++)
+            wrong += w4_block_of(s, unit) != block;
+        wrong += end - begin > behind && s->x_stages < 2;
+        /* shared tiles need somewhere to be added up */
+        wrong += !s->workspace_bytes && (begin % s->groups || end % s->groups);
     }
-    return next == strips && s->warp_strips <= W4_WARP_STRIPS;
+    return wrong == 0;
 }
 
+/* Of w4_small_plan, for a GPU with 132 multiprocessors of 228 kB. */
+static int plan_small(const struct gemm_problem *p, struct w4_small_shape shape, int whole,
+                      struct w4_small_plan *s)
+{
+    const size_t room = shape.room == 1 ? 232448 : 233472 / (size_t)shape.room - 1024;
+    if (w4_small_plan(p, 0, 8, shape, 132 * shape.blocks, whole, room, W4_STAGES, s))
+        return -1;
+    if (!covered(s) || s->bytes > room || s->stages < shape.strips / W4_PAIR ||
+        s->stages > W4_STAGES || s->x_stages > W4_X_STAGES || s->x_at % 16 || s->ring_at % 16 ||
+        s->slot_bytes % 16)
+        return 1;
+    return 0;
+}
+
+/* Every tiling that is compiled. */
 static void test_plans(void)
+{
+    static const int form[][3] = { { 8, 1, 2 },  { 8, 1, 4 },  { 8, 2, 4 },
+                                   { 16, 2, 4 }, { 16, 4, 4 }, { 16, 8, 4 },
+                                   { 32, 4, 2 }, { 32, 8, 2 }, { 32, 8, 4 } };
+    static const int place[][2] = { { 1, 1 }, { 1, 2 }, { 2, 2 }, { 2, 3 }, { 1, 3 } };
+    static const int size[][2] = { { 12288, 4096 }, { 4096, 4096 },  { 22016, 4096 },
+                                   { 4096, 11008 }, { 10240, 8192 }, { 8192, 8192 },
+                                   { 57344, 8192 }, { 8192, 28672 }, { 8, 128 },
+                                   { 72, 384 },     { 1000, 640 },   { 4104, 1152 },
+                                   { 24, 16384 } };
+    int planned = 0, wrong = 0;
+    for (size_t f = 0; f < sizeof form / sizeof *form; f++)
+        for (size_t r = 0; r < sizeof place / sizeof *place; r++)
+            for (size_t i = 0; i < sizeof size / sizeof *size; i++)
+                for (int m = form[f][0] == 8 ? 1 : form[f][0]; m <= form[f][0]; m += 7)
+                    for (int whole = 0; whole < 2; whole++) {
+                        const struct gemm_problem p = {
+                            .m = m, .n = size[i][0], .k = size[i][1], .group = 128
+                        };
+                        const struct w4_small_shape shape = { form[f][1], form[f][2], place[r][0],
+                                                              place[r][1] };
+                        struct w4_small_plan s;
+                        const int status = plan_small(&p, shape, whole, &s);
+                        planned += status >= 0;
+                        wrong += status > 0;
+                    }
+    CHECK(planned == 1393);
+    CHECK(wrong == 0);
+}
+
+/* What the table says is compiled and fits. */
+static void test_table(void)
 {
     static const int n[] = { 8, 64, 200, 4096, 8192, 10240, 12288, 22016, 57344 };
     static const int k[] = { 128, 1024, 4096, 8192, 11008, 28672 };
-    const size_t shared = 232448;
-    int planned = 0, wrong = 0, none = 0;
+    static const int compiled[] = { 812, 814, 824, 1624, 1644, 1684, 3242, 3282, 3284 };
+    int none = 0, missing = 0;
     for (size_t i = 0; i < sizeof n / sizeof *n; i++)
         for (size_t j = 0; j < sizeof k / sizeof *k; j++)
-            for (int m = 1; m <= W4_SMALL_TOKENS; m += m < 4 ? 1 : 4) {
-                const struct gemm_problem p = { .m = m, .n = n[i], .k = k[j], .group = 128 };
-                for (int across = 1; across <= 4; across *= 2)
-                    for (int cluster = 1; cluster <= 8; cluster *= 2) {
-                        struct w4_small_plan s;
-                        if (w4_small_plan(&p, 0, 8, across, cluster, 132 / cluster, 1, shared,
-                                          W4_STAGES, &s))
-                            continue;
-                        planned++;
-                        wrong += !covered(&p, &s) || s.bytes > shared || s.stages < 2 ||
-                                 s.ring_at % 16 || s.slot_bytes % 16;
+            for (int m = 1; m <= W4_SMALL_TOKENS; m++)
+                for (int overlap = 0; overlap < 2; overlap++) {
+                    const struct gemm_problem p = { .m = m, .n = n[i], .k = k[j], .group = 128 };
+                    const struct w4_small_shape shape = w4_small_shape(&p, 132, overlap);
+                    struct w4_small_plan s;
+                    if (plan_small(&p, shape, 0, &s)) {
+                        none++;
+                        continue;
                     }
-                /* what the table says fits, but for very long k */
-                const struct w4_small_shape shape = w4_small_shape(&p);
-                struct w4_small_plan s;
-                if ((long)m * k[j] <= 16 * 28672L &&
-                    w4_small_plan(&p, 0, 8, shape.across, shape.cluster, 132 / shape.cluster, 1,
-                                  shared, W4_STAGES, &s))
-                    none++;
-            }
-    CHECK(planned > 1000);
-    CHECK(wrong == 0);
+                    int found = 0;
+                    for (size_t c = 0; c < sizeof compiled / sizeof *compiled; c++)
+                        found |= compiled[c] == s.tokens * 100 + s.across * 10 + s.strips;
+                    missing += !found;
+                }
     CHECK(none == 0);
+    CHECK(missing == 0);
+}
+
+/* Tiling of some layers of Llama, as measured; w4a16 and when it takes it. */
+static void test_choice(void)
+{
+    static const struct {
+        int m, n, k, overlap, tiling, small; /* tiling: across, strips, blocks, room */
+    } want[] = {
+        { 1, 4096, 4096, 0, 1213, 1 },    { 1, 12288, 4096, 0, 1213, 1 },
+        { 1, 8192, 28672, 0, 1223, 1 },   { 1, 57344, 8192, 0, 1423, 1 },
+        { 8, 8192, 8192, 0, 1412, 1 },    { 8, 22016, 4096, 0, 2423, 1 },
+        { 16, 4096, 11008, 0, 2412, 0 },  { 16, 57344, 8192, 0, 2422, 1 },
+        { 17, 57344, 8192, 0, 8222, 0 },  { 32, 8192, 8192, 0, 4222, 0 },
+        { 1, 4096, 4096, 1, 1211, 1 },    { 1, 8192, 8192, 1, 1222, 1 },
+        { 4, 12288, 4096, 1, 1212, 1 },   { 8, 12288, 4096, 1, 1422, 1 },
+        { 8, 4096, 11008, 1, 1412, 1 },   { 16, 57344, 8192, 1, 8422, 1 },
+        { 16, 12288, 4096, 1, 4422, 1 },  { 32, 4096, 4096, 1, 4212, 0 },
+    };
+    for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
+        const struct gemm_problem p = {
+            .m = want[i].m, .n = want[i].n, .k = want[i].k, .group = 128
+        };
+        const struct w4_small_shape s = w4_small_shape(&p, 132, want[i].overlap);
+        CHECK(s.across * 1000 + s.strips * 100 + s.blocks * 10 + s.room == want[i].tiling);
+        CHECK(w4_small_best(&p, want[i].overlap) == want[i].small);
+    }
 }
 
 /* Groups of k of every tile that the blocks take, by the arithmetic of the kernel. */
@@ -221,6 +283,8 @@ int main(void)
     test_zeros();
     test_strips();
     test_plans();
+    test_table();
+    test_choice();
     test_large_plans();
     return TEST_END();
 }

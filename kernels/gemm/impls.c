@@ -74,7 +74,14 @@ static enum op_status own_groups(const struct gemm_problem *p, const char **why)
     return OP_OK;
 }
 
-/* Whether X fits is asked for the largest blocks that these GPUs have. */
+/* What w4a16_small plans on a GPU with 132 multiprocessors of 228 kB. */
+static int own_small_plan(const struct gemm_problem *p, int overlap, struct w4_small_plan *plan)
+{
+    const struct w4_small_shape s = w4_small_shape(p, 132, overlap);
+    const size_t room = s.room == 1 ? 232448 : 233472 / (size_t)s.room - 1024;
+    return w4_small_plan(p, 0, 8, s, 132 * s.blocks, 0, room, W4_STAGES, plan);
+}
+
 static enum op_status own_small(const struct gemm_problem *p, const char **why)
 {
     struct w4_small_plan plan;
@@ -82,9 +89,8 @@ static enum op_status own_small(const struct gemm_problem *p, const char **why)
         return OP_EUNSUPPORTED;
     if (p->m > W4_SMALL_TOKENS)
         return no(why, "m exceeds 32: w4a16_large is for more tokens");
-    const struct w4_small_shape s = w4_small_shape(p);
-    if (w4_small_plan(p, 0, 8, s.across, s.cluster, 132 / s.cluster, 1, 232448, s.stages, &plan))
-        return no(why, "X does not fit into the shared memory of a cluster of 8 blocks");
+    if (own_small_plan(p, 0, &plan) || own_small_plan(p, 1, &plan))
+        return no(why, "n k is too large for the 32 bits in which parts of W are counted");
     return OP_OK;
 }
 
@@ -179,6 +185,34 @@ static double own_sym_bytes(const struct gemm_problem *p)
     return (double)w4_packed_bytes(p->n, p->k, 1);
 }
 
+/* Float sums of tiles that blocks share, written and read. */
+static double own_small_sums(const struct gemm_problem *p, int overlap)
+{
+    struct w4_small_plan plan;
+    return own_small_plan(p, overlap, &plan) ? 0 : 2.0 * (double)plan.workspace_bytes;
+}
+
+static double own_small_partials(const struct gemm_problem *p)
+{
+    return own_small_sums(p, 0);
+}
+
+static double own_small_pdl_partials(const struct gemm_problem *p)
+{
+    return own_small_sums(p, 1);
+}
+
+/* Where the choice is w4a16_small. */
+static double own_partials(const struct gemm_problem *p)
+{
+    return w4_small_best(p, 0) ? own_small_sums(p, 0) : 0;
+}
+
+static double own_pdl_partials(const struct gemm_problem *p)
+{
+    return w4_small_best(p, 1) ? own_small_sums(p, 1) : 0;
+}
+
 /* Half partial sums of eight slices, written and read. */
 static double awq2023_partials(const struct gemm_problem *p)
 {
@@ -239,11 +273,14 @@ static double quarot_sums(const struct gemm_problem *p)
               .sm_max = 90, .symbol = instance },                                                 \
     .accumulate = GEMM_ACC_F32, OWN_ZEROS,                                                        \
     .setup = OP_CUDA(gemm_w4a16_##kernel##_##suffix##_setup), OWN_RUN(w4a16_##kernel)
+#define OWN_FEW .supports = own_small, .extra_bytes = own_small_partials
+#define OWN_FEW_PDL .supports = own_small, .extra_bytes = own_small_pdl_partials
 #define OWN_ZEROS .scheme = GEMM_W4A16, .weight_bytes = own_bytes
 #define OWN_SYM .scheme = GEMM_W4A16_SYM, .weight_bytes = own_sym_bytes
 #define OWN_RUN(kernel)                                                                           \
     .teardown = OP_CUDA(gemm_##kernel##_teardown), .run = OP_CUDA(gemm_##kernel)
 #define OWN_ON "W4A16 as in AWQ, arXiv 2306.00978, for compute capability 9.0"
+#define PDL "programmatic dependent launch"
 
 /* QServe's, and what it compares with */
 #define QSERVE "QServe, arXiv 2405.04532, and its code"
@@ -273,7 +310,7 @@ static double quarot_sums(const struct gemm_problem *p)
 #define QSERVE_ATOM(stage)                                                                        \
     "qserve_gemmI11QserveShapeILi128ELi128ELi64ELi64ELi32ELi4EEL11qserve_form4EL8op_stage" #stage \
     "E"
-#define OWN_SMALL(stages) "w4a16_smallILi8ELi8ELi1ELb0E8W4StagesIL" stages "E"
+#define OWN_SMALL(stages) "w4a16_smallILi8ELi8ELi1ELi4ELb0E8W4StagesIL" stages "E"
 #define OWN_LARGE(stages) "w4a16_largeILi2ELi128ELb0E8W4StagesIL" stages "E"
 #define GEMM_2023(stage) "awq2023_gemmIL8op_stage" #stage "E"
 #define GEMV_2024(stage, sum) "awq2024_gemvILi1EL8op_stage" #stage "E" sum
@@ -348,19 +385,29 @@ const struct gemm_impl gemm_kernels[] = {
 
     /* our own */
     { OWN("", "W4A16", OWN_ON, 90, 90, NULL), OWN_ZEROS, .supports = own_groups,
-      .setup = OP_CUDA(gemm_w4a16_setup), OWN_RUN(w4a16) },
+      .extra_bytes = own_partials, .setup = OP_CUDA(gemm_w4a16_setup), OWN_RUN(w4a16) },
     { OWN("_sym", "W4A16 symmetric", OWN_ON, 90, 90, NULL), OWN_SYM, .supports = own_groups,
-      .setup = OP_CUDA(gemm_w4a16_sym_setup), OWN_RUN(w4a16) },
+      .extra_bytes = own_partials, .setup = OP_CUDA(gemm_w4a16_sym_setup), OWN_RUN(w4a16) },
+    { OWN("_pdl", "W4A16, " PDL, OWN_ON, 90, 90, NULL), OWN_ZEROS, .supports = own_groups,
+      .extra_bytes = own_pdl_partials, .setup = OP_CUDA(gemm_w4a16_pdl_setup), OWN_RUN(w4a16) },
+    { OWN("_pdl_sym", "W4A16 symmetric, " PDL, OWN_ON, 90, 90, NULL), OWN_SYM,
+      .supports = own_groups, .extra_bytes = own_pdl_partials,
+      .setup = OP_CUDA(gemm_w4a16_pdl_sym_setup), OWN_RUN(w4a16) },
     { OWN("_small", "W4A16 few tokens", OWN_ON, 90, 90, OWN_SMALL("b1ELb1ELb1")), OWN_ZEROS,
-      .supports = own_small, .setup = OP_CUDA(gemm_w4a16_small_setup), OWN_RUN(w4a16_small) },
-    { OWN("_small_sym", "W4A16 few tokens, symmetric", OWN_ON, 90, 90, NULL), OWN_SYM,
-      .supports = own_small, .setup = OP_CUDA(gemm_w4a16_small_sym_setup), OWN_RUN(w4a16_small) },
+      OWN_FEW, .setup = OP_CUDA(gemm_w4a16_small_setup), OWN_RUN(w4a16_small) },
+    { OWN("_small_sym", "W4A16 few tokens, symmetric", OWN_ON, 90, 90, NULL), OWN_SYM, OWN_FEW,
+      .setup = OP_CUDA(gemm_w4a16_small_sym_setup), OWN_RUN(w4a16_small) },
+    { OWN("_small_pdl", "W4A16 few tokens, " PDL, OWN_ON, 90, 90, OWN_SMALL("b1ELb1ELb1")),
+      OWN_ZEROS, OWN_FEW_PDL, .setup = OP_CUDA(gemm_w4a16_small_pdl_setup),
+      OWN_RUN(w4a16_small) },
+    { OWN("_small_pdl_sym", "W4A16 few tokens, symmetric, " PDL, OWN_ON, 90, 90, NULL), OWN_SYM,
+      OWN_FEW_PDL, .setup = OP_CUDA(gemm_w4a16_small_pdl_sym_setup), OWN_RUN(w4a16_small) },
     { OWN("_large", "W4A16 many tokens", OWN_ON, 90, 90, OWN_LARGE("b1ELb1ELb1")), OWN_ZEROS,
       .supports = own_groups, .setup = OP_CUDA(gemm_w4a16_large_setup), OWN_RUN(w4a16_large) },
     { OWN("_large_sym", "W4A16 many tokens, symmetric", OWN_ON, 90, 90, NULL), OWN_SYM,
       .supports = own_groups, .setup = OP_CUDA(gemm_w4a16_large_sym_setup), OWN_RUN(w4a16_large) },
     { OWN("_portable", "W4A16 portable", "W4A16 as in AWQ, arXiv 2306.00978, without what 9.0 adds",
-          80, 999, "w4a16_smallILi8ELi4ELi1ELb0E"),
+          80, 999, "w4a16_smallILi8ELi4ELi1ELi4ELb0E"),
       OWN_ZEROS, .supports = own_groups, .setup = OP_CUDA(gemm_w4a16_portable_setup),
       OWN_RUN(w4a16_portable) },
     { OWN("_portable_sym", "W4A16 portable, symmetric",
@@ -402,13 +449,13 @@ const struct gemm_impl gemm_kernels[] = {
 
     /* our own with a stage left out */
     { OWN_WITHOUT(small, nodeq, "W4A16 few tokens", OP_NODEQ, OWN_SMALL("b1ELb0ELb1")),
-      .supports = own_small },
+      OWN_FEW },
     { OWN_WITHOUT(small, loadonly, "W4A16 few tokens", OP_LOADONLY, OWN_SMALL("b1ELb0ELb0")),
-      .supports = own_small },
+      OWN_FEW },
     { OWN_WITHOUT(small, mmaonly, "W4A16 few tokens", OP_MMAONLY, OWN_SMALL("b0ELb0ELb1")),
-      .supports = own_small },
+      OWN_FEW },
     { OWN_WITHOUT(small, deqonly, "W4A16 few tokens", OP_DEQONLY, OWN_SMALL("b0ELb1ELb0")),
-      .supports = own_small },
+      OWN_FEW },
     { OWN_WITHOUT(large, nodeq, "W4A16 many tokens", OP_NODEQ, OWN_LARGE("b1ELb0ELb1")),
       .supports = own_groups },
     { OWN_WITHOUT(large, loadonly, "W4A16 many tokens", OP_LOADONLY, OWN_LARGE("b1ELb0ELb0")),

@@ -17,6 +17,7 @@ unsigned char *w4a16_packed(const struct gemm_problem *p, const struct gemm_args
 
 /* w4a16_small_sm90.cu: set-up by variant, one run and teardown for all. */
 extern gemm_setup_fn gemm_w4a16_small_setup, gemm_w4a16_small_sym_setup;
+extern gemm_setup_fn gemm_w4a16_small_pdl_setup, gemm_w4a16_small_pdl_sym_setup;
 extern gemm_setup_fn gemm_w4a16_small_nodeq_setup, gemm_w4a16_small_loadonly_setup;
 extern gemm_setup_fn gemm_w4a16_small_mmaonly_setup, gemm_w4a16_small_deqonly_setup;
 extern gemm_run_fn gemm_w4a16_small;
@@ -31,6 +32,7 @@ void gemm_w4a16_large_teardown(void *state);
 
 /* w4a16.cu: whichever of the two w4a16_shapes.h says. */
 extern gemm_setup_fn gemm_w4a16_setup, gemm_w4a16_sym_setup;
+extern gemm_setup_fn gemm_w4a16_pdl_setup, gemm_w4a16_pdl_sym_setup;
 extern gemm_run_fn gemm_w4a16;
 void gemm_w4a16_teardown(void *state);
 

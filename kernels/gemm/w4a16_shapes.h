@@ -1,16 +1,21 @@
 /*
  * w4a16_shapes.h - which tiling a problem gets, and what follows from it.
  *
- * Few tokens (w4a16_small): blocks stay for the whole launch.  A cluster of
- * blocks owns a run of strips of 16 channels; its blocks split k; in a block
- * `across` warps stand side by side in n and 8/across behind each other in k.
- * Nothing is shared between clusters.
+ * Few tokens (w4a16_small): a tile is 16 across strips channels and all tokens, a
+ * unit is a tile and one group of k.  Blocks that stay for the whole launch take
+ * equal runs of units, so a tile may begin in one block and end in another:
  *
- *   cluster 1   no sum across blocks, but every block reads all of X
- *   cluster 8   an eighth of X each, and a sum over the cluster's shared memories
+ *   units    t0 g0 .. g31   t1 g0 .. g31   t2 g0 .. g31   t3 ...
+ *   blocks   [   0   ][   1   ][   2   ][   3   ][   4   ] ...
  *
- * X costs tokens/(4 across cluster ...) of the traffic of W between the L2 cache
- * and the multiprocessors, so the more tokens, the wider the tile in n.
+ * Blocks leave partial sums of such a tile in a workspace, from where the last
+ * one to come adds them up in the order of the blocks.  What a tiling costs
+ * besides reading W, as parts of it:
+ *
+ *   X, read once by each tile       tokens / (4 across strips)
+ *   partial sums, written and read  about tokens across strips blocks / (n k / 10^4)
+ *
+ * so wide tiles are for many tokens and narrow ones for small weights.
  *
  * More tokens (w4a16_large): a tile is 128 or 256 channels by 16 to 256 tokens,
  * the work of one block.  Tiles that do not fill the multiprocessors a whole
@@ -30,6 +35,7 @@
 #ifndef KERNELS_GEMM_W4A16_SHAPES_H
 #define KERNELS_GEMM_W4A16_SHAPES_H
 
+#include <limits.h>
 #include <string.h>
 
 #include "gemm.h"
@@ -37,30 +43,31 @@
 
 enum {
     W4_SMALL_TOKENS = 32, /* most that w4a16_small takes */
-    W4_SMALL_BEST = 8,    /* most for which w4a16 takes it */
-    W4_WARP_STRIPS = 4,   /* of a warp at a time: X fragments serve all of them */
-    W4_STAGES = 8,        /* most; a warp's ring of loaded strips */
+    W4_PAIR = 2,          /* strips of a slot of a warp's ring */
+    W4_STAGES = 8,        /* slots, most */
+    W4_X_STAGES = 4,      /* slots for X of warps that share it, most */
+    W4_FRAGMENT = 512,    /* bytes of a warp's float sums of 16 channels by 8 tokens */
     W4_BARRIER_BYTES = 1024
+};
+
+/* Tiling by tokens and shape, see the drawing above. */
+struct w4_small_shape {
+    int across; /* warps side by side in n; the others stand behind each other in k */
+    int strips; /* of a warp at a time: 2 or 4 */
+    int blocks; /* per multiprocessor */
+    int room;   /* blocks that fit into a multiprocessor's shared memory */
 };
 
 /* What a launch of w4a16_small does; made by w4_small_plan. */
 struct w4_small_plan {
     int tokens;          /* of a tile: m rounded up to 8, 16 or 32 */
-    int warps, across;
-    int cluster, log2;   /* blocks of a cluster, a power of two */
-    int clusters;
-    int base, rest;      /* strips of a cluster: base, the first `rest` of them one more */
-    int chunk;           /* strips a cluster takes at a time */
-    int warp_strips;     /* most of them that a warp gets */
-    int x_groups;        /* groups of k that a block keeps of X; 0: X comes with the strips */
-    int stages, slot_bytes;
-    size_t x_at, ring_at, bytes; /* in shared memory */
-};
-
-/* Tiling by tokens and shape, see the drawing above. */
-struct w4_small_shape {
-    int across, cluster;
-    int stages; /* most */
+    int warps, across, strips;
+    int groups, tiles;
+    int blocks;          /* of a tile of tokens */
+    int quantum;         /* runs of units begin at multiples of it: 1, or groups */
+    int stages, x_stages, slot_bytes, x_bytes;
+    size_t x_at, ring_at, bytes;               /* in shared memory */
+    size_t workspace_bytes, counters;          /* 0: no tile is shared */
 };
 
 HD int w4_div_up(int a, int b)
@@ -68,81 +75,125 @@ HD int w4_div_up(int a, int b)
     return (a + b - 1) / b;
 }
 
-/* A row of X in shared memory: 16 bytes more, so that 8 rows of 16 bytes, as
- * ldmatrix reads them, lie in different banks. */
-HD int w4_x_stride(int groups)
+/* A row of one group of X in shared memory: 16 bytes more, so that 8 rows of 16
+ * bytes, as ldmatrix reads them, lie in different banks. */
+enum { W4_X_STRIDE = W4_GROUP * 2 + 16 };
+
+/* First unit of a block, and the block that has a unit. */
+HD int w4_first_unit(const struct w4_small_plan *s, int block)
 {
-    return groups * W4_GROUP * 2 + 16;
+    const unsigned runs = s->tiles * s->groups / s->quantum;
+    return (int)(runs * block / s->blocks) * s->quantum;
 }
 
-/* Channels of a row of partial sums and 4 more: the four lanes that hold
- * neighbouring tokens then write to different banks. */
-HD int w4_sum_stride(int across)
+HD int w4_block_of(const struct w4_small_plan *s, int unit)
 {
-    return across * W4_WARP_STRIPS * W4_STRIP + 4;
+    const unsigned runs = s->tiles * s->groups / s->quantum;
+    return (int)(((unsigned)(unit / s->quantum + 1) * s->blocks - 1) / runs);
 }
 
-/* Derived from p, across, cluster and the number of clusters that fit on the
- * device.  resident: X stays in shared memory.  Returns 0 if it fits into
- * `shared` bytes, else -1. */
-static inline int w4_small_plan(const struct gemm_problem *p, int symmetric, int warps, int across,
-                                int cluster, int clusters, int resident, size_t shared,
+/* Whether blocks that take whole tiles differ by one part in 20 at most. */
+static inline int w4_even(int tiles, int blocks)
+{
+    return 20L * w4_div_up(tiles, blocks) * blocks <= 21L * tiles;
+}
+
+/*
+ * Derived from p, a shape and the number of blocks that share the work; whole: no
+ * tile is divided between blocks.  `shared` bytes are for a block, and what the
+ * sums and X leave of them is for the ring.  Returns 0 if it fits, else -1.
+ */
+static inline int w4_small_plan(const struct gemm_problem *p, int symmetric, int warps,
+                                struct w4_small_shape shape, int blocks, int whole, size_t shared,
                                 int stages, struct w4_small_plan *plan)
 {
-    const int strips = w4_div_up(p->n, W4_STRIP), groups = p->k / W4_GROUP;
+    const int slots = shape.strips / W4_PAIR, behind = warps / shape.across;
     struct w4_small_plan s;
     memset(&s, 0, sizeof s);
-    if (cluster > groups || clusters < 1)
+    if (blocks < 1)
         return -1;
-    s.warps = warps;
-    s.across = across;
-    s.cluster = cluster;
-    while (1 << s.log2 < cluster)
-        s.log2++;
     s.tokens = p->m <= 8 ? 8 : p->m <= 16 ? 16 : 32;
-    s.clusters = clusters < strips ? clusters : strips;
-    s.base = strips / s.clusters;
-    s.rest = strips % s.clusters;
-    const int most = s.base + (s.rest > 0);
-    s.chunk = w4_div_up(most, w4_div_up(most, across * W4_WARP_STRIPS));
-    s.warp_strips = w4_div_up(s.chunk, across);
-    s.slot_bytes = s.warp_strips * w4_strip_bytes(symmetric);
-    const size_t sums = (size_t)warps / across * s.tokens * w4_sum_stride(across) * 4;
-    s.x_at = W4_BARRIER_BYTES + sums;
-    s.ring_at = s.x_at;
-    if (resident) {
-        s.x_groups = w4_div_up(groups, cluster);
-        s.ring_at += (size_t)(p->m < s.tokens ? p->m : s.tokens) * w4_x_stride(s.x_groups);
-    } else {
-        s.slot_bytes += s.tokens * w4_x_stride(1);
-    }
-    const size_t ring = (size_t)warps * s.slot_bytes;
-    if (s.ring_at + 2 * ring > shared)
+    s.warps = warps;
+    s.across = shape.across;
+    s.strips = shape.strips;
+    s.groups = p->k / W4_GROUP;
+    s.tiles = w4_div_up(p->n, W4_STRIP * shape.across * shape.strips);
+    const int even = whole || w4_even(s.tiles, blocks);
+    s.quantum = even ? s.groups : 1;
+    const long runs = (long)s.tiles * s.groups / s.quantum;
+    s.blocks = blocks < runs ? blocks : (int)runs;
+    if ((runs + 1) * s.blocks > UINT_MAX)
         return -1;
-    const size_t fit = (shared - s.ring_at) / ring;
-    s.stages = fit < (size_t)stages ? (int)fit : stages;
+    const int items = w4_div_up((int)((runs + s.blocks - 1) / s.blocks) * s.quantum, behind);
+    const int need = whole || items * slots > stages ? stages : items * slots;
+    const int x_least = items < 2 ? 1 : 2;
+    const int fragments = shape.across * shape.strips * s.tokens / 8; /* of a tile */
+    s.slot_bytes = W4_PAIR * w4_strip_bytes(symmetric);
+    s.x_bytes = (p->m < 8 ? p->m : s.tokens) * W4_X_STRIDE;
+    s.x_at = W4_BARRIER_BYTES + (behind > 1 ? (size_t)behind * fragments * W4_FRAGMENT : 0);
+    const size_t ring = (size_t)warps * s.slot_bytes, x = (size_t)behind * s.x_bytes;
+    /* X and W ahead of use by about as much */
+    for (s.x_stages = items < W4_X_STAGES ? items : W4_X_STAGES;; s.x_stages--) {
+        if (s.x_stages < x_least)
+            return -1;
+        s.ring_at = s.x_at + s.x_stages * x;
+        const size_t fit = s.ring_at < shared ? (shared - s.ring_at) / ring : 0;
+        s.stages = fit < (size_t)need ? (int)fit : need;
+        if (s.stages >= slots && (s.stages >= (need < 5 ? need : 5) || s.x_stages == x_least))
+            break;
+    }
     s.bytes = s.ring_at + s.stages * ring;
+    if (!even && s.blocks > 1) {
+        s.counters = (size_t)s.tiles * warps;
+        s.workspace_bytes = (size_t)s.blocks * 2 * fragments * W4_FRAGMENT;
+    }
     *plan = s;
     return 0;
 }
 
-/* From times on an H200: every block's X is read from the L2 cache before it
- * begins, so k is split when that takes longer than to add up. */
-static inline struct w4_small_shape w4_small_shape(const struct gemm_problem *p)
+/*
+ * The tiling, from times on an H200 of the layers of Llama 2 7B and 70B.  With few
+ * tokens narrow whole tiles win where they spread evenly over the multiprocessors,
+ * else wide ones whose ends are shared; two blocks to a multiprocessor hide more
+ * of what they wait for, if each has enough units.  overlap: launches begin before
+ * the one before has ended, so that blocks of two must fit, not all of one.
+ */
+static inline struct w4_small_shape w4_small_shape(const struct gemm_problem *p, int sms,
+                                                   int overlap)
 {
-    struct w4_small_shape s = { 1, 1, W4_STAGES };
-    const long part = p->m > 8 ? 90000 : 120000; /* bytes of X of a block */
+    const long strips = w4_div_up(p->n, W4_STRIP); /* all; below, of a multiprocessor */
+    const long units = strips * (p->k / W4_GROUP) / sms, each = strips / sms;
+    const int narrow = w4_div_up(p->n, 2 * W4_STRIP), rounds = w4_div_up(narrow, sms);
     if (p->m > 16)
-        s.across = 4, s.cluster = 4;
-    else if (p->m > 8)
-        s.across = 4, s.cluster = p->n > 16384 ? 2 : 4;
-    while (s.cluster < 8 && (long)p->m * (p->k / s.cluster) * 2 > part)
-        s.cluster *= 2;
-    while (s.cluster > 1 && s.cluster > p->k / W4_GROUP)
-        s.cluster /= 2;
-    if (p->m <= 8)
-        s.across = p->n > 8192 || (p->n > 4096 && s.cluster > 1) ? 2 : 1;
-    return s;
+        return (struct w4_small_shape){ units > (overlap ? 175 : 600) ? 8 : 4, 2,
+                                        units > 100 ? 2 : 1, 2 };
+    if (p->m > 8)
+        return (struct w4_small_shape){ !overlap || each < 5 ? 2 : each < 20 ? 4 : 8, 4,
+                                        units > (overlap ? 175 : 220) ? 2 : 1, 2 };
+    if (rounds <= 3 && w4_even(narrow, sms)) {
+        if (p->m == 1)
+            return (struct w4_small_shape){ 1, 2, rounds == 2 ? 2 : 1,
+                                            !overlap ? 3 : rounds == 1 ? 1 : 2 };
+        if (!overlap)
+            return (struct w4_small_shape){ 1, rounds == 2 ? 4 : 2, 1, 2 };
+        if (rounds == 1)
+            return p->k > 8192 ? (struct w4_small_shape){ 1, 4, 1, 2 }
+                               : (struct w4_small_shape){ 1, 2, 1, 1 };
+        if (rounds == 3 && p->m <= 4)
+            return (struct w4_small_shape){ 1, 2, 1, 2 };
+    }
+    return (struct w4_small_shape){ p->m == 1 || (overlap && each < 8) ? 1 : 2, 4, 2,
+                                    overlap ? 2 : 3 };
+}
+
+/* Whether w4a16, or with overlap w4a16_pdl, takes it and not w4a16_large; by times on
+ * an H200, at 9 to 16 tokens for large weights only.  With overlap wherever it can,
+ * since w4a16_large has no such form, although that is faster from 17 tokens on. */
+static inline int w4_small_best(const struct gemm_problem *p, int overlap)
+{
+    if (overlap)
+        return p->m <= 16; /* at 32 the large kernel without overlap is faster */
+    return p->m <= 8 || (p->m <= 16 && (long)p->n * p->k > 75000000);
 }
 
 /* ---- more tokens ---- */

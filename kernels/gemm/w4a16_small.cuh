@@ -4,27 +4,26 @@
  * Bound by reading W once.  The product is taken transposed: 16 output channels
  * are the rows of an mma's A tile and 8 tokens its columns, so one token pads to
  * 8, not to 16, and W goes from memory to A fragments without passing shared
- * memory a second time.  Strips of W as w4a16_layout.h draws them.
+ * memory a second time.  Strips of W as w4a16_layout.h draws them, tiles and the
+ * units that blocks take as w4a16_shapes.h does.
  *
- *   cluster    a run of strips, `chunk` of them at a time
- *   block      its part of k
- *   warp       across: its share of the chunk's strips, at most 4
- *              behind: every (warps/across)-th group of the block's k
+ *   warp of a block   across: its 2 or 4 of a tile's strips
+ *                     behind: every (warps/across)-th unit of the block's run
+ *   its ring          slots of two strips of one group, filled again once read
+ *   X ring            of the warps that stand side by side: slots of one group
  *
- * A warp loads, waits for and consumes its own ring of slots of strips; no other
- * warp is asked until the sums of a chunk are complete:
- *
- *   slot   0 [strips, group g]   1 [strips, g + behind]   2 ...   one mbarrier each
+ * W does not depend on the kernel before, so the rings for W fill before that one
+ * has ended, where the launch allows the two to overlap; X waits for its end.
  *
  * Codes become half once (code - zero, exact), and a group's products are added
  * up apart and then scaled in float, which costs tokens/16 of what scaling the
  * weights would and rounds nothing to half.
  *
- *   sums   warps -> shared memory [behind][tokens][channels] -> added up in order
- *          -> (cluster > 1) added up over the blocks in order, each its part -> Y
+ * Sums stay fragments, 16 bytes a lane, until they are stored: they are added up
+ * over the warps behind each other in shared memory, over blocks in a workspace,
+ * always in the same order.
  *
- * Copies are a policy: bulk copies (9.0) with X resident in shared memory, or
- * cp.async (8.0) with X beside the strips in each slot.
+ * Copies of W are a policy: bulk copies (9.0), or cp.async (8.0) with across = 1.
  */
 #ifndef KERNELS_GEMM_W4A16_SMALL_CUH
 #define KERNELS_GEMM_W4A16_SMALL_CUH
@@ -36,9 +35,11 @@
 #include "w4a16_shapes.h"
 
 struct W4Small {
-    const unsigned char *packed;
+    const unsigned char *packed, *packed_end;
     const half *x;
     half *y;
+    float4 *workspace; /* [blocks][first, last tile of a block][fragments][32 lanes] */
+    int *counters;     /* [tiles][warps], zero between launches */
     int m, n, k;
     struct w4_small_plan plan;
 };
@@ -46,97 +47,107 @@ struct W4Small {
 /* ---- copies ---- */
 
 struct W4Bulk {
-    static constexpr bool RESIDENT = true; /* X is loaded once */
+    static constexpr bool BULK = true;
 };
 
 template <int Stages> struct W4Async {
-    static constexpr bool RESIDENT = false;
-    static constexpr int STAGES = Stages;
+    static constexpr bool BULK = false;
+    static constexpr int STAGES = Stages; /* 2 x_stages strips / 2 or fewer */
 };
 
-/* What a warp takes at a time: strips first .. first + count - 1 of a chunk. */
-struct W4Run {
-    int first, count;
-};
-
-template <int Across>
-static __device__ __forceinline__ W4Run warp_run(int chunk, int strips, int across)
+/* Arrives at the barrier when the thread's copies so far have come. */
+static __device__ __forceinline__ void copy_arrive(uint32_t barrier)
 {
-    const int first = strips * across / Across;
-    return { chunk + first, strips * (across + 1) / Across - first };
+    asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(barrier) : "memory");
 }
 
-/* Calls copy(offset in the slot, source, bytes) for the strips of a run in one
- * group: neighbours of four come in one piece. */
-template <class Copy>
-static __device__ __forceinline__ void for_pieces(const unsigned char *packed, W4Run run, int group,
-                                                  int groups, int strip_bytes, Copy copy)
+/* The next kernel of the stream may begin, where its launch asks for that. */
+static __device__ __forceinline__ void let_next_begin()
 {
-    const int end = run.first + run.count;
-    int offset = 0;
-    for (int strip = run.first; strip < end;) {
-        const int next = min(end, (strip / W4_NEAR + 1) * W4_NEAR);
-        const int bytes = (next - strip) * strip_bytes;
-        copy(offset, packed + w4_strip_at(strip, group, groups) * strip_bytes, bytes);
-        offset += bytes;
-        strip = next;
+    asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+}
+
+/* The kernel before has ended and what it wrote is visible. */
+static __device__ __forceinline__ void await_previous()
+{
+    asm volatile("griddepcontrol.wait;" ::: "memory");
+}
+
+/* ---- products ---- */
+
+/* sum += scale * (codes - zeros) * X for two strips over one group, or half of
+ * one; x as ldmatrix gives it, four words for each two steps. */
+template <int Tiles, int Steps, bool Symmetric, class Stages>
+static __device__ __forceinline__ void multiply_pair(const unsigned char *pair, int lane, int half,
+                                                     const uint32_t (&x)[Tiles][Steps / 2][4],
+                                                     float (*sum)[Tiles][4])
+{
+    constexpr int STRIP = W4_CODES + W4_SCALES + (Symmetric ? 0 : W4_ZEROS);
+    /* products that do not wait for each other: four */
+    constexpr int CHAINS = Tiles == 1 ? 2 : 1, TOGETHER = Tiles > 2 ? 1 : 2;
+#pragma unroll
+    for (int first = 0; first < W4_PAIR; first += TOGETHER) {
+        uint32_t word[TOGETHER][Steps];
+        half2 scale[TOGETHER];
+        W4Zeros zeros[TOGETHER];
+        float part[TOGETHER][CHAINS][Tiles][4] = {};
+#pragma unroll
+        for (int i = 0; i < TOGETHER; i++) {
+            const unsigned char *strip = pair + (first + i) * STRIP;
+#pragma unroll
+            for (int j = 0; j < Steps / 4; j++) {
+                const uint4 v = ((const uint4 *)strip)[(half + j) * 32 + lane];
+                word[i][j * 4] = v.x, word[i][j * 4 + 1] = v.y;
+                word[i][j * 4 + 2] = v.z, word[i][j * 4 + 3] = v.w;
+            }
+            scale[i] = *(const half2 *)(strip + W4_CODES + lane / 4 * 4);
+            zeros[i] = load_zeros<Symmetric>(strip, lane / 4);
+            if constexpr (!Stages::DEQUANT)
+                word[i][0] ^= zeros[i].even ^ zeros[i].odd; /* or nothing would load them */
+        }
+#pragma unroll
+        for (int step = 0; step < Steps; step++)
+#pragma unroll
+            for (int i = 0; i < TOGETHER; i++) {
+                uint32_t a[4];
+                weights<Stages>(word[i][step], zeros[i], a);
+#pragma unroll
+                for (int tile = 0; tile < Tiles; tile++) {
+                    const uint32_t *b = x[tile][step / 2] + step % 2 * 2;
+                    if constexpr (Stages::MMA)
+                        mma(part[i][step % CHAINS][tile], a, b[0], b[1]);
+                    else
+                        fold(part[i][0][tile][0], b[0] ^ b[1]);
+                }
+                if constexpr (!Stages::MMA)
+                    fold(part[i][0][0], a);
+            }
+#pragma unroll
+        for (int i = 0; i < TOGETHER; i++) {
+            const float2 s = __half22float2(scale[i]);
+#pragma unroll
+            for (int tile = 0; tile < Tiles; tile++)
+#pragma unroll
+                for (int e = 0; e < 4; e++) {
+                    float v = part[i][0][tile][e];
+                    if constexpr (CHAINS == 2)
+                        v += part[i][1][tile][e];
+                    sum[first + i][tile][e] = fmaf(e < 2 ? s.x : s.y, v, sum[first + i][tile][e]);
+                }
+        }
     }
 }
 
-/* ---- products of one strip ---- */
-
-/* sum += scale * (codes - zeros) * X over one group; x as ldmatrix gives it,
- * four words for each two steps. */
-template <int Tiles, bool Symmetric, class Stages>
-static __device__ __forceinline__ void multiply_strip(const unsigned char *strip, int lane,
-                                                      const uint32_t (&x)[Tiles][4][4],
-                                                      float (&sum)[Tiles][4])
-{
-    constexpr int CHAINS = Tiles > 2 ? 1 : 2; /* products that wait for each other: 4 or more */
-    const uint4 low = ((const uint4 *)strip)[lane], high = ((const uint4 *)strip)[32 + lane];
-    uint32_t word[8] = { low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w };
-    const float2 scale = __half22float2(*(const half2 *)(strip + W4_CODES + lane / 4 * 4));
-    const W4Zeros zeros = load_zeros<Symmetric>(strip, lane / 4);
-    float part[CHAINS][Tiles][4] = {};
-    if constexpr (!Stages::DEQUANT)
-        word[0] ^= zeros.even ^ zeros.odd; /* or nothing would load them */
-#pragma unroll
-    for (int step = 0; step < 8; step++) {
-        uint32_t a[4];
-        weights<Stages>(word[step], zeros, a);
-#pragma unroll
-        for (int tile = 0; tile < Tiles; tile++) {
-            const uint32_t *b = x[tile][step / 2] + step % 2 * 2;
-            if constexpr (Stages::MMA)
-                mma(part[step % CHAINS][tile], a, b[0], b[1]);
-            else
-                fold(part[0][tile][0], b[0] ^ b[1]);
-        }
-        if constexpr (!Stages::MMA)
-            fold(part[0][0], a);
-    }
-#pragma unroll
-    for (int tile = 0; tile < Tiles; tile++)
-#pragma unroll
-        for (int i = 0; i < 4; i++) {
-            float v = part[0][tile][i];
-            if constexpr (CHAINS == 2)
-                v += part[1][tile][i];
-            sum[tile][i] = fmaf(i < 2 ? scale.x : scale.y, v, sum[tile][i]);
-        }
-}
-
-/* X fragments of one group: rows at the lane's address, tokens beyond the last
- * repeat it. */
-template <int Tiles>
-static __device__ __forceinline__ void load_x(const unsigned char *x, const int (&row)[Tiles],
-                                              uint32_t (&f)[Tiles][4][4])
+/* X fragments of Steps steps, from the lane's row on. */
+template <int Tiles, int Steps>
+static __device__ __forceinline__ void load_x(const unsigned char *row,
+                                              uint32_t (&f)[Tiles][Steps / 2][4])
 {
 #pragma unroll
     for (int tile = 0; tile < Tiles; tile++)
 #pragma unroll
-        for (int pair = 0; pair < 4; pair++)
-            ldmatrix(f[tile][pair], x + row[tile] + pair * 64);
+        for (int i = 0; i < Steps / 2; i++)
+            ldmatrix(f[tile][i], row + tile * 8 * W4_X_STRIDE + i * 64);
 }
 
 /* ---- sums ---- */
@@ -146,228 +157,308 @@ static __device__ __forceinline__ float4 plus(float4 a, float4 b)
     return make_float4(a.x + b.x, a.y + b.y, a.z + b.z, a.w + b.w);
 }
 
-static __device__ __forceinline__ uint2 to_half(float4 v)
+/* How many have counted before.  What they wrote then is visible to the warp, and
+ * what the warp wrote to those who count later. */
+static __device__ __forceinline__ int count(int *counter)
 {
-    return make_uint2(bits_of(__floats2half2_rn(v.x, v.y)), bits_of(__floats2half2_rn(v.z, v.w)));
+    int before;
+    asm volatile("atom.acq_rel.gpu.global.add.s32 %0, [%1], 1;"
+                 : "=r"(before)
+                 : "l"(counter)
+                 : "memory");
+    return before;
 }
 
-/* Calls visit(token, channel) for the 4-channel pieces of a tile that fall to
- * this warp: `part` of `parts`. */
-template <class Visit>
-static __device__ __forceinline__ void for_outputs(int tokens, int channels, int part, int parts,
-                                                   Visit visit)
+/* Of an 8x8 matrix of halves, lane l has elements (l/4, l%4*2 ..+1), and gets
+ * those of the transposed one. */
+static __device__ __forceinline__ uint32_t transpose(half2 v)
 {
-    const int halves = (channels + 127) / 128; /* a warp's lanes cover 128 channels: 1 or 2 */
-    for (int item = part; item < tokens * halves; item += parts) {
-        const int token = halves == 2 ? item / 2 : item;
-        const int channel = (halves == 2 ? item % 2 : 0) * 128 + threadIdx.x % 32 * 4;
-        if (channel < channels)
-            visit(token, channel);
-    }
+    uint32_t t;
+    asm("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(t) : "r"(bits_of(v)));
+    return t;
+}
+
+/* A fragment of 16 channels by 8 tokens to Y, from its first channel and token on. */
+static __device__ __forceinline__ void store_fragment(half *y, int n, int channel, int token,
+                                                      int tokens, int lane, float4 v)
+{
+    const uint32_t low = transpose(__floats2half2_rn(v.x, v.y)); /* channels .. + 7 */
+    const uint32_t high = transpose(__floats2half2_rn(v.z, v.w));
+    half *to = y + (size_t)(token + lane / 4) * n + channel + lane % 4 * 2;
+    if (token + lane / 4 >= tokens)
+        return;
+    if (channel < n) /* n is a multiple of 8 */
+        *(uint32_t *)to = low;
+    if (channel + 8 < n)
+        *(uint32_t *)(to + 8) = high;
 }
 
 /* ---- the kernel ---- */
 
-/* Grid: x blocks of clusters, y tiles of tokens. */
-template <int Tokens, int Warps, int Across, bool Symmetric, class Stages, class Copy>
-static __global__ __launch_bounds__(Warps * 32, 1) void w4a16_small(const W4Small p)
+/* Grid: x blocks, y tiles of tokens. */
+template <int Tokens, int Warps, int Across, int Strips, bool Symmetric, class Stages, class Copy>
+static __global__
+__launch_bounds__(Warps * 32, Tokens * Strips > 64 ? 1 : Tokens > 8 ? 2 : 3)
+void w4a16_small(const W4Small p)
 {
-    constexpr int TILES = Tokens / 8, BEHIND = Warps / Across;
+    constexpr int TILES = Tokens / 8, BEHIND = Warps / Across, SLOTS = Strips / W4_PAIR;
+    /* registers do not hold 32 tokens' X for a whole group */
+    constexpr int HALVES = Tokens > 16 ? 2 : 1, STEPS = 8 / HALVES;
     constexpr int STRIP = W4_CODES + W4_SCALES + (Symmetric ? 0 : W4_ZEROS);
-    constexpr int SUMS = Across * W4_WARP_STRIPS * W4_STRIP + 4;
+    constexpr int FRAGMENTS = Across * Strips * TILES;
+    constexpr int OWN = (FRAGMENTS + Warps - 1) / Warps; /* that a warp adds up and stores */
+    static_assert(Copy::BULK || Across == 1, "");
     extern __shared__ __align__(128) unsigned char shared[];
-    float *sums = (float *)(shared + W4_BARRIER_BYTES); /* [BEHIND][Tokens][SUMS] */
-    const uint32_t barrier = shared_address(shared);
     /* by shuffle, so that the compiler knows it is the same in all lanes */
     const int warp = __shfl_sync(~0u, threadIdx.x / 32, 0), lane = threadIdx.x % 32;
     const int across = warp / BEHIND, behind = warp % BEHIND;
-    const int stages = p.plan.stages;
-
-    /* what this block and this warp have to do */
-    const int cluster = blockIdx.x >> p.plan.log2, rank = blockIdx.x - (cluster << p.plan.log2);
-    const int begin = cluster * p.plan.base + min(cluster, p.plan.rest);
-    const int end = begin + p.plan.base + (cluster < p.plan.rest);
-    const int groups = p.k / W4_GROUP;
-    const int k_begin = groups * rank >> p.plan.log2, k_end = groups * (rank + 1) >> p.plan.log2;
+    const int stages = p.plan.stages, x_stages = p.plan.x_stages, groups = p.plan.groups;
+    const int begin = w4_first_unit(&p.plan, blockIdx.x);
+    const int end = w4_first_unit(&p.plan, blockIdx.x + 1);
     const int first_token = blockIdx.y * Tokens, tokens = min(Tokens, p.m - first_token);
-    const half *x = p.x + (size_t)first_token * p.k + k_begin * W4_GROUP;
 
     unsigned char *ring = shared + p.plan.ring_at + warp * stages * p.plan.slot_bytes;
-    const unsigned char *x_shared = shared + p.plan.x_at;
-    const uint32_t full = barrier + warp * W4_STAGES * 8; /* of slot 0 */
-    const uint32_t x_full = barrier + Warps * W4_STAGES * 8;
+    unsigned char *x_ring = shared + p.plan.x_at + behind * x_stages * p.plan.x_bytes;
+    const uint32_t full = shared_address(shared) + warp * W4_STAGES * 8; /* of slot 0 */
+    const uint32_t x_full =
+        shared_address(shared) + (Warps * W4_STAGES + behind * 2 * W4_X_STAGES) * 8;
+    const uint32_t x_read = x_full + W4_X_STAGES * 8;
     uint64_t once = 0;
 
-    /* loads of one slot; both cursors walk over chunks, and over groups within */
-    auto fetch = [&](int slot, int chunk, int group) {
-        const W4Run run = warp_run<Across>(chunk, min(p.plan.chunk, end - chunk), across);
-        unsigned char *to = ring + slot * p.plan.slot_bytes;
-        if constexpr (!Stages::LOAD)
-            return;
-        if constexpr (Copy::RESIDENT) {
-            if (lane)
-                return;
-            mbarrier_expect(full + slot * 8, run.count * STRIP);
-            for_pieces(p.packed, run, group, groups, STRIP,
-                       [&](int at, const unsigned char *from, int bytes) {
-                           bulk_copy(shared_address(to) + at, from, bytes, full + slot * 8, once);
-                       });
-        } else {
-            for_pieces(p.packed, run, group, groups, STRIP,
-                       [&](int at, const unsigned char *from, int bytes) {
-                           for (int i = lane * 16; i < bytes; i += 32 * 16)
-                               copy_async(to + at + i, from + i, true);
-                       });
-            to += p.plan.warp_strips * STRIP;
-            const half *rows = x + (group - k_begin) * W4_GROUP;
-            for (int i = lane; i < tokens * 16; i += 32)
-                copy_async(to + i / 16 * w4_x_stride(1) + i % 16 * 16,
-                           rows + (size_t)(i / 16) * p.k + i % 16 * 8, true);
-        }
+    /* ---- loads of W: a slot after the other ---- */
+    int to_unit = begin + behind, to_stop = 0, to_pair = 0; /* to_stop: where a tile ends */
+    const unsigned char *from = NULL;
+    auto locate = [&] {
+        const int tile = to_unit / groups;
+        to_stop = (tile + 1) * groups;
+        from = p.packed + w4_strip_at((tile * Across + across) * Strips, to_unit - tile * groups,
+                                      groups) * STRIP;
     };
-    int next_chunk = begin, next_group = k_begin + behind, next_slot = 0;
-    auto fetch_next = [&] {
-        if (next_group < k_end && next_chunk < end) {
-            fetch(next_slot, next_chunk, next_group);
-            if ((next_group += BEHIND) >= k_end) {
-                next_group = k_begin + behind;
-                next_chunk += p.plan.chunk;
+    auto fetch = [&](int slot) {
+        if (to_unit < end) {
+            if constexpr (Stages::LOAD) {
+                unsigned char *to = ring + slot * (W4_PAIR * STRIP);
+                const unsigned char *pair = from + to_pair * (W4_PAIR * STRIP);
+                const int bytes = pair < p.packed_end ? W4_PAIR * STRIP : 0;
+                if constexpr (Copy::BULK) {
+                    if (lane == 0) {
+                        mbarrier_expect(full + slot * 8, bytes);
+                        if (bytes)
+                            bulk_copy(shared_address(to), pair, bytes, full + slot * 8, once);
+                    }
+                } else {
+                    for (int i = lane * 16; i < bytes; i += 32 * 16)
+                        copy_async(to + i, pair + i, true);
+                }
+            }
+            if (++to_pair == SLOTS) {
+                to_pair = 0;
+                to_unit += BEHIND;
+                from += BEHIND * W4_NEAR * STRIP;
+                if (to_unit >= to_stop)
+                    locate();
             }
         }
-        next_slot = next_slot + 1 == stages ? 0 : next_slot + 1;
-        if constexpr (!Copy::RESIDENT)
+        if constexpr (!Copy::BULK)
             copy_commit();
     };
 
-    if constexpr (Copy::RESIDENT && Stages::LOAD) {
+    /* ---- loads of X: a part each of the warps that share it.  By threads, since a
+     * bulk copy a row would have lanes wait for each other; group may be beyond the
+     * last, in a tile to come ---- */
+    auto fetch_x = [&](int unit, int group, int slot) {
+        if (unit >= end || !Stages::LOAD)
+            return;
+        while (group >= groups)
+            group -= groups;
+        const int piece = across * 32 + lane; /* 16 bytes; 16 to a row */
+        const half *rows = p.x + (size_t)(first_token + piece / 16) * p.k + group * W4_GROUP +
+                           lane % 16 * 8;
+        unsigned char *to =
+            x_ring + slot * p.plan.x_bytes + piece / 16 * W4_X_STRIDE + lane % 16 * 16;
+#pragma unroll
+        for (int i = 0; i < Tokens; i += Across * 2)
+            if (i + piece / 16 < tokens)
+                copy_async(to + i * W4_X_STRIDE, rows + (size_t)i * p.k, true);
+        if constexpr (Copy::BULK)
+            copy_arrive(x_full + slot * 8);
+    };
+    auto fetch_first_x = [&] {
+        const int group = (begin + behind) % groups;
+        for (int i = 0; i < x_stages; i++)
+            fetch_x(begin + behind + i * BEHIND, group + i * BEHIND, i);
+    };
+
+    locate();
+    if constexpr (Copy::BULK) {
         if (lane == 0) {
             once = l2_evict_first();
-#pragma unroll
             for (int i = 0; i < W4_STAGES; i++)
                 mbarrier_init(full + i * 8, 1);
-            mbarrier_init(x_full + warp * 8, 1);
+            if (across == 0)
+                for (int i = 0; i < W4_X_STAGES; i++) {
+                    mbarrier_init(x_full + i * 8, Across * 32);
+                    mbarrier_init(x_read + i * 8, Across);
+                }
             mbarrier_init_done();
         }
         __syncwarp();
-        fetch_next(); /* W takes longest to come */
-        if (lane == 0) {
-            const int bytes = (k_end - k_begin) * W4_GROUP * 2;
-            const int rows = (tokens - warp + Warps - 1) / Warps; /* 0 without a token */
-            mbarrier_expect(x_full + warp * 8, rows * bytes);
-            for (int i = warp; i < tokens; i += Warps)
-                bulk_copy(shared_address(x_shared) + i * w4_x_stride(p.plan.x_groups),
-                          x + (size_t)i * p.k, bytes, x_full + warp * 8);
-        }
-        __syncwarp();
-        for (int i = 1; i < stages; i++)
-            fetch_next();
-        __syncthreads(); /* the other warps' barriers for X are there */
-#pragma unroll
-        for (int i = 0; i < Warps; i++)
-            mbarrier_wait(x_full + i * 8, 0);
-    } else {
         for (int i = 0; i < stages; i++)
-            fetch_next();
+            fetch(i);
+        let_next_begin();
+        if constexpr (Across > 1)
+            __syncthreads(); /* the barriers for X are there */
+        await_previous();
+        fetch_first_x();
+    } else {
+        fetch_first_x();
+        for (int i = 0; i < stages; i++)
+            fetch(i);
     }
 
-    /* where the lane's rows of X begin, for ldmatrix */
-    int row[TILES];
-#pragma unroll
-    for (int tile = 0; tile < TILES; tile++)
-        row[tile] = min(tile * 8 + lane % 8, tokens - 1) *
-                        w4_x_stride(Copy::RESIDENT ? p.plan.x_groups : 1) +
-                    lane / 8 * 16;
+    /* where the lane's rows of X begin, for ldmatrix; tokens beyond the last repeat
+     * it, or are whatever shared memory holds and are not stored */
+    const int row = min(lane % 8, tokens - 1) * W4_X_STRIDE + lane / 8 * 16;
 
-    int slot = 0;
-    unsigned parity = 0;
-    for (int chunk = begin; chunk < end; chunk += p.plan.chunk) {
-        const int strips = min(p.plan.chunk, end - chunk), channels = strips * W4_STRIP;
-        const W4Run run = warp_run<Across>(chunk, strips, across);
-        float sum[W4_WARP_STRIPS][TILES][4] = {};
-        for (int group = k_begin + behind; group < k_end; group += BEHIND) {
-            const unsigned char *here = ring + slot * p.plan.slot_bytes;
+    int unit = begin + behind, slot = 0, at_x = 0;
+    unsigned parity = 0, x_parity = 0; /* of the slots that come */
+    auto fetch_next_x = [&](int now, int tile) {
+        const int group = now - tile * groups;
+        if constexpr (Across == 1) {
+            fetch_x(now + x_stages * BEHIND, group + x_stages * BEHIND, at_x);
+        } else if constexpr (Stages::LOAD) {
+            /* the slot before this: by now the other warps should have read it */
+            if (now >= begin + BEHIND) {
+                const int ahead = (x_stages - 1) * BEHIND;
+                const int before = (at_x ? at_x : x_stages) - 1;
+                mbarrier_wait(x_read + before * 8, x_parity ^ (at_x == 0));
+                fetch_x(now + ahead, group + ahead, before);
+            }
+        }
+    };
+    for (int tile = begin / groups; tile * groups < end; tile++) {
+        const int stop = min(end, (tile + 1) * groups);
+        float sum[Strips][TILES][4] = {};
+        for (; unit < stop; unit += BEHIND) {
+            const unsigned char *x = x_ring + at_x * p.plan.x_bytes;
             if constexpr (!Stages::LOAD)
                 ;
-            else if constexpr (Copy::RESIDENT)
-                mbarrier_wait(full + slot * 8, parity);
+            else if constexpr (Copy::BULK)
+                mbarrier_wait(x_full + at_x * 8, x_parity);
             else
-                copy_wait<Copy::STAGES - 1>();
+                copy_wait<Copy::STAGES - SLOTS>();
             __syncwarp();
-            uint32_t f[TILES][4][4];
-            load_x(Copy::RESIDENT ? x_shared + (group - k_begin) * W4_GROUP * 2
-                                  : here + p.plan.warp_strips * STRIP,
-                   row, f);
+#pragma unroll 1
+            for (int h = 0; h < HALVES; h++) {
+                uint32_t f[TILES][STEPS / 2][4];
+                load_x<TILES, STEPS>(x + row + h * (W4_GROUP / HALVES * 2), f);
+                if (h == HALVES - 1) {
+                    __syncwarp(); /* all lanes have read X */
+                    if constexpr (Across > 1 && Stages::LOAD)
+                        if (lane == 0)
+                            mbarrier_arrive(x_read + at_x * 8);
+                    if constexpr (HALVES == 1)
+                        fetch_next_x(unit, tile);
+                }
 #pragma unroll
-            for (int i = 0; i < W4_WARP_STRIPS; i++)
-                if (i < run.count)
-                    multiply_strip<TILES, Symmetric, Stages>(here + i * STRIP, lane, f, sum[i]);
-            __syncwarp(); /* all lanes have read the slot */
-            fetch_next();
-            if (++slot == stages)
-                slot = 0, parity ^= 1;
+                for (int pair = 0; pair < SLOTS; pair++) {
+                    const bool wraps = slot + pair >= stages;
+                    const int at = slot + pair - (wraps ? stages : 0);
+                    if constexpr (Stages::LOAD && Copy::BULK)
+                        if (h == 0)
+                            mbarrier_wait(full + at * 8, parity ^ wraps);
+                    multiply_pair<TILES, STEPS, Symmetric, Stages>(
+                        ring + at * (W4_PAIR * STRIP), lane, h, f, sum + pair * W4_PAIR);
+                    if (h == HALVES - 1) {
+                        __syncwarp(); /* all lanes have read the slot */
+                        if constexpr (HALVES > 1)
+                            if (pair == SLOTS - 1)
+                                fetch_next_x(unit, tile); /* X has left the registers */
+                        fetch(at);
+                    }
+                }
+            }
+            slot += SLOTS;
+            if (slot >= stages)
+                slot -= stages, parity ^= 1;
+            if (++at_x == x_stages)
+                at_x = 0, x_parity ^= 1;
         }
 
-        /* a block of the cluster may still read the last chunk's sums */
-        if constexpr (Copy::RESIDENT)
-            if (p.plan.cluster > 1 && chunk > begin)
-                cluster_wait();
+        /* over the warps behind each other; a warp gets OWN of the fragments */
+        float4 own[OWN];
+        auto fragment_of = [&](int i) { return BEHIND > 1 ? warp + i * Warps : warp * OWN + i; };
+        if constexpr (BEHIND > 1) {
+            float4 *sums = (float4 *)(shared + W4_BARRIER_BYTES); /* [BEHIND][FRAGMENTS][32] */
 #pragma unroll
-        for (int i = 0; i < W4_WARP_STRIPS; i++)
-            if (i < run.count)
+            for (int i = 0; i < Strips; i++)
 #pragma unroll
-                for (int tile = 0; tile < TILES; tile++)
-#pragma unroll
-                    for (int e = 0; e < 4; e++)
-                        sums[(behind * Tokens + tile * 8 + lane % 4 * 2 + e % 2) * SUMS +
-                             (run.first - chunk + i) * W4_STRIP + lane / 4 + e / 2 * 8] =
-                            sum[i][tile][e];
-        __syncthreads();
-
-        half *y = p.y + (size_t)first_token * p.n + chunk * W4_STRIP;
-        const int stored = min(channels, p.n - chunk * W4_STRIP); /* n is a multiple of 8 */
-        for_outputs(tokens, channels, warp, Warps, [&](int token, int channel) {
-            float4 *at = (float4 *)(sums + token * SUMS + channel);
-            float4 v = *at;
-#pragma unroll
-            for (int i = 1; i < BEHIND; i++)
-                v = plus(v, at[i * Tokens * SUMS / 4]);
-            if (p.plan.cluster > 1)
-                *at = v;
-            else if (channel < stored)
-                *(uint2 *)(y + (size_t)token * p.n + channel) = to_half(v);
-        });
-        if (p.plan.cluster == 1) {
+                for (int t = 0; t < TILES; t++)
+                    sums[(behind * FRAGMENTS + (across * Strips + i) * TILES + t) * 32 + lane] =
+                        make_float4(sum[i][t][0], sum[i][t][1], sum[i][t][2], sum[i][t][3]);
             __syncthreads();
-            continue;
+#pragma unroll
+            for (int i = 0; i < OWN; i++) {
+                const int at = min(fragment_of(i), FRAGMENTS - 1) * 32 + lane;
+                own[i] = sums[at];
+#pragma unroll
+                for (int b = 1; b < BEHIND; b++)
+                    own[i] = plus(own[i], sums[b * FRAGMENTS * 32 + at]);
+            }
+            if (stop < end)
+                __syncthreads(); /* before the next tile's sums */
+            if (fragment_of(0) >= FRAGMENTS)
+                continue;
+        } else {
+#pragma unroll
+            for (int i = 0; i < OWN; i++)
+                own[i] = make_float4(sum[i / TILES][i % TILES][0], sum[i / TILES][i % TILES][1],
+                                     sum[i / TILES][i % TILES][2], sum[i / TILES][i % TILES][3]);
         }
-        if constexpr (Copy::RESIDENT) {
-            __syncwarp();
-            cluster_arrive();
-            cluster_wait();
-            for_outputs(tokens, channels, warp * p.plan.cluster + rank, Warps * p.plan.cluster,
-                        [&](int token, int channel) {
-                            const uint32_t at = shared_address(sums + token * SUMS + channel);
-                            float4 part[8];
+
+        /* over the blocks that have a part of the tile; whoever comes last adds up */
+        const int tile_begin = tile * groups;
+        if (begin > tile_begin || end < tile_begin + groups) {
+            const int first = w4_block_of(&p.plan, tile_begin);
+            const int last = w4_block_of(&p.plan, tile_begin + groups - 1);
+            const int starts_before = w4_first_unit(&p.plan, first) < tile_begin;
+            auto part_of = [&](int block) {
+                const int part = block * 2 + (block == first && starts_before);
+                return p.workspace + (size_t)part * FRAGMENTS * 32 + lane;
+            };
+            float4 *mine = part_of(blockIdx.x);
 #pragma unroll
-                            for (int i = 0; i < 8; i++)
-                                if (i < p.plan.cluster)
-                                    part[i] = cluster_load(at, i);
-                            float4 v = part[0];
-#pragma unroll
-                            for (int i = 1; i < 8; i++)
-                                if (i < p.plan.cluster)
-                                    v = plus(v, part[i]);
-                            if (channel < stored)
-                                *(uint2 *)(y + (size_t)token * p.n + channel) = to_half(v);
-                        });
+            for (int i = 0; i < OWN; i++)
+                if (OWN * Warps == FRAGMENTS || fragment_of(i) < FRAGMENTS)
+                    __stcg(mine + fragment_of(i) * 32, own[i]);
             __syncwarp();
-            cluster_arrive();
+            int arrived = 0, *counter = p.counters + tile * Warps + warp;
+            if (lane == 0)
+                arrived = count(counter);
+            if (__shfl_sync(~0u, arrived, 0) < last - first)
+                continue;
+            if (lane == 0)
+                *counter = 0;
+            for (int block = first; block <= last; block++) {
+                const float4 *part = part_of(block);
+                float4 v[OWN];
+#pragma unroll
+                for (int i = 0; i < OWN; i++)
+                    v[i] = __ldcg(part + min(fragment_of(i), FRAGMENTS - 1) * 32);
+#pragma unroll
+                for (int i = 0; i < OWN; i++)
+                    own[i] = block > first ? plus(own[i], v[i]) : v[i];
+            }
+        }
+#pragma unroll
+        for (int i = 0; i < OWN; i++) {
+            const int fragment = fragment_of(i);
+            if (OWN * Warps == FRAGMENTS || fragment < FRAGMENTS)
+                store_fragment(p.y + (size_t)first_token * p.n, p.n,
+                               (tile * Across * Strips + fragment / TILES) * W4_STRIP,
+                               fragment % TILES * 8, tokens, lane, own[i]);
         }
     }
-    /* shared memory must outlive its readers */
-    if constexpr (Copy::RESIDENT)
-        if (p.plan.cluster > 1)
-            cluster_wait();
 }
 
 #endif

@@ -1,4 +1,4 @@
-/* w4a16_small_sm90.cu - w4a16_small.cuh with bulk copies and clusters. */
+/* w4a16_small_sm90.cu - w4a16_small.cuh with bulk copies. */
 #include <stdlib.h>
 
 #include "w4a16.h"
@@ -11,91 +11,88 @@ constexpr int SMALL_WARPS = 8;
 struct Small {
     W4Small work;
     SmallKernel kernel;
+    int symmetric;
+    int overlap; /* with the kernel before */
 };
 
-template <int Tokens, int Across, bool Symmetric, class Stages>
+template <int Tokens, int Across, int Strips, bool Symmetric, class Stages>
 static constexpr SmallKernel KERNEL =
-    w4a16_small<Tokens, SMALL_WARPS, Across, Symmetric, Stages, W4Bulk>;
+    w4a16_small<Tokens, SMALL_WARPS, Across, Strips, Symmetric, Stages, W4Bulk>;
 
 /* NULL: this combination is not compiled. */
-template <bool Symmetric, class Stages> static SmallKernel kernel_of(int tokens, int across)
+template <bool Symmetric, class Stages>
+static SmallKernel kernel_of(int tokens, struct w4_small_shape shape)
 {
-    switch (tokens * 16 + across) {
-    case 8 * 16 + 1: return KERNEL<8, 1, Symmetric, Stages>;
-    case 8 * 16 + 2: return KERNEL<8, 2, Symmetric, Stages>;
-    case 16 * 16 + 2: return KERNEL<16, 2, Symmetric, Stages>;
-    case 16 * 16 + 4: return KERNEL<16, 4, Symmetric, Stages>;
-    case 32 * 16 + 4: return KERNEL<32, 4, Symmetric, Stages>;
+    switch (tokens * 100 + shape.across * 10 + shape.strips) {
+    case 8 * 100 + 12: return KERNEL<8, 1, 2, Symmetric, Stages>;
+    case 8 * 100 + 14: return KERNEL<8, 1, 4, Symmetric, Stages>;
+    case 8 * 100 + 24: return KERNEL<8, 2, 4, Symmetric, Stages>;
+    case 16 * 100 + 24: return KERNEL<16, 2, 4, Symmetric, Stages>;
+    case 16 * 100 + 44: return KERNEL<16, 4, 4, Symmetric, Stages>;
+    case 16 * 100 + 84: return KERNEL<16, 8, 4, Symmetric, Stages>;
+    case 32 * 100 + 42: return KERNEL<32, 4, 2, Symmetric, Stages>;
+    case 32 * 100 + 82: return KERNEL<32, 8, 2, Symmetric, Stages>;
+    case 32 * 100 + 84: return KERNEL<32, 8, 4, Symmetric, Stages>;
     default: return NULL;
     }
 }
 
-static cudaLaunchConfig_t config_of(const struct w4_small_plan &plan, cudaLaunchAttribute *cluster,
-                                    op_stream s)
-{
-    cudaLaunchConfig_t c = {};
-    c.gridDim = plan.clusters * plan.cluster;
-    c.blockDim = plan.warps * 32;
-    c.dynamicSmemBytes = plan.bytes;
-    c.stream = s;
-    if (plan.cluster > 1) {
-        cluster->id = cudaLaunchAttributeClusterDimension;
-        cluster->val.clusterDim = { (unsigned)plan.cluster, 1, 1 };
-        c.attrs = cluster;
-        c.numAttrs = 1;
-    }
-    return c;
-}
-
-/* Tiling and kernel; clusters only as many as are resident at a time. */
+/* Tiling, kernel and workspace. */
 template <bool Symmetric, class Stages>
-static enum op_status small_prepare(const struct gemm_problem *p, struct w4_small_shape shape,
-                              Small *state)
+static enum op_status prepare(const struct gemm_problem *p, struct w4_small_shape shape,
+                              const struct op_memory *memory, op_stream s, Small *state)
 {
-    int device, sms, shared;
+    int device, sms, shared, sm_shared, reserved;
     struct w4_small_plan &plan = state->work.plan;
     if (cudaGetDevice(&device) ||
         cudaDeviceGetAttribute(&sms, cudaDevAttrMultiProcessorCount, device) ||
-        cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, device))
+        cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, device) ||
+        cudaDeviceGetAttribute(&sm_shared, cudaDevAttrMaxSharedMemoryPerMultiprocessor, device) ||
+        cudaDeviceGetAttribute(&reserved, cudaDevAttrReservedSharedMemoryPerBlock, device))
         return OP_EDEVICE;
-    int clusters = sms / shape.cluster;
-    for (int again = 0; again < 2; again++) {
-        if (w4_small_plan(p, Symmetric, SMALL_WARPS, shape.across, shape.cluster, clusters, 1,
-                          shared, shape.stages, &plan))
-            return OP_EUNSUPPORTED;
-        state->kernel = kernel_of<Symmetric, Stages>(plan.tokens, shape.across);
-        if (!state->kernel)
-            return OP_EUNSUPPORTED;
-        if (cudaFuncSetAttribute((const void *)state->kernel,
-                                 cudaFuncAttributeMaxDynamicSharedMemorySize, shared))
-            return OP_EDEVICE;
-        if (shape.cluster == 1)
-            break;
-        cudaLaunchAttribute attribute;
-        const cudaLaunchConfig_t config = config_of(plan, &attribute, NULL);
-        int resident;
-        if (cudaOccupancyMaxActiveClusters(&resident, (const void *)state->kernel, &config))
-            return OP_EDEVICE;
-        if (resident >= clusters)
-            break;
-        clusters = resident;
-    }
-    return OP_OK;
+    const int room = sm_shared / shape.room - reserved;
+    if (w4_small_plan(p, Symmetric, SMALL_WARPS, shape, sms * shape.blocks, 0,
+                      room < shared ? room : shared, W4_STAGES, &plan))
+        return OP_EUNSUPPORTED;
+    state->kernel = kernel_of<Symmetric, Stages>(plan.tokens, shape);
+    if (!state->kernel)
+        return OP_EUNSUPPORTED;
+    /* kernels that overlap must not ask for different amounts of L1 cache */
+    if (cudaFuncSetAttribute((const void *)state->kernel,
+                             cudaFuncAttributeMaxDynamicSharedMemorySize, shared) ||
+        cudaFuncSetAttribute((const void *)state->kernel,
+                             cudaFuncAttributePreferredSharedMemoryCarveout,
+                             cudaSharedmemCarveoutMaxShared))
+        return OP_EDEVICE;
+    if (!plan.counters)
+        return OP_OK;
+    state->work.workspace = (float4 *)memory->take(memory->context, plan.workspace_bytes);
+    state->work.counters = (int *)memory->take(memory->context, plan.counters * sizeof(int));
+    if (!state->work.workspace || !state->work.counters)
+        return OP_ENOMEM;
+    return cudaMemsetAsync(state->work.counters, 0, plan.counters * sizeof(int), s) == cudaSuccess
+               ? OP_OK
+               : OP_EDEVICE;
 }
 
 template <bool Symmetric, class Stages>
 static enum op_status setup(const struct gemm_problem *p, const struct gemm_args *a,
-                            struct w4_small_shape shape, const struct op_memory *memory,
-                            op_stream s, void **out)
+                            struct w4_small_shape shape, int overlap,
+                            const struct op_memory *memory, op_stream s, void **out)
 {
     if (p->group != W4_GROUP || p->m > W4_SMALL_TOKENS || p->n % 8)
         return OP_EUNSUPPORTED;
     Small *state = (Small *)calloc(1, sizeof *state);
     if (!state)
         return OP_ENOMEM;
-    enum op_status status = small_prepare<Symmetric, Stages>(p, shape, state);
+    state->symmetric = Symmetric;
+    state->overlap = overlap;
+    enum op_status status = prepare<Symmetric, Stages>(p, shape, memory, s, state);
     if (status == OP_OK)
         state->work.packed = w4a16_packed(p, a, Symmetric, memory, s, &status);
+    /* W is loaded without waiting for the kernel before, which may be the packing */
+    if (status == OP_OK && overlap && cudaStreamSynchronize(s))
+        status = OP_EDEVICE;
     if (status != OP_OK) {
         free(state);
         return status;
@@ -104,20 +101,36 @@ static enum op_status setup(const struct gemm_problem *p, const struct gemm_args
     return OP_OK;
 }
 
+/* The same with the tiling of the table. */
+template <bool Symmetric, class Stages>
+static enum op_status setup_by_table(const struct gemm_problem *p, const struct gemm_args *a,
+                                     int overlap, const struct op_memory *m, op_stream s,
+                                     void **state)
+{
+    int device, sms;
+    if (cudaGetDevice(&device) ||
+        cudaDeviceGetAttribute(&sms, cudaDevAttrMultiProcessorCount, device))
+        return OP_EDEVICE;
+    const struct w4_small_shape shape = w4_small_shape(p, sms, overlap);
+    return setup<Symmetric, Stages>(p, a, shape, overlap, m, s, state);
+}
+
 OP_BEGIN
-#define SETUP(name, Symmetric, Stages)                                                         \
+#define SETUP(name, Symmetric, Stages, overlap)                                                \
     gemm_setup_fn name;                                                                        \
     enum op_status name(const struct gemm_problem *p, const struct gemm_args *a,               \
                         const struct op_memory *m, op_stream s, void **state)                  \
     {                                                                                          \
-        return setup<Symmetric, Stages>(p, a, w4_small_shape(p), m, s, state);                 \
+        return setup_by_table<Symmetric, Stages>(p, a, overlap, m, s, state);                  \
     }
-SETUP(gemm_w4a16_small_setup, false, W4Full)
-SETUP(gemm_w4a16_small_sym_setup, true, W4Full)
-SETUP(gemm_w4a16_small_nodeq_setup, false, W4NoDeq)
-SETUP(gemm_w4a16_small_loadonly_setup, false, W4LoadOnly)
-SETUP(gemm_w4a16_small_mmaonly_setup, false, W4MmaOnly)
-SETUP(gemm_w4a16_small_deqonly_setup, false, W4DeqOnly)
+SETUP(gemm_w4a16_small_setup, false, W4Full, 0)
+SETUP(gemm_w4a16_small_sym_setup, true, W4Full, 0)
+SETUP(gemm_w4a16_small_pdl_setup, false, W4Full, 1)
+SETUP(gemm_w4a16_small_pdl_sym_setup, true, W4Full, 1)
+SETUP(gemm_w4a16_small_nodeq_setup, false, W4NoDeq, 0)
+SETUP(gemm_w4a16_small_loadonly_setup, false, W4LoadOnly, 0)
+SETUP(gemm_w4a16_small_mmaonly_setup, false, W4MmaOnly, 0)
+SETUP(gemm_w4a16_small_deqonly_setup, false, W4DeqOnly, 0)
 #undef SETUP
 
 gemm_run_fn gemm_w4a16_small;
@@ -127,13 +140,22 @@ enum op_status gemm_w4a16_small(const struct gemm_problem *p, const struct gemm_
 {
     const Small *small = (const Small *)state;
     W4Small work = small->work;
+    work.packed_end = work.packed + w4_packed_bytes(p->n, p->k, small->symmetric);
     work.x = (const half *)a->x;
     work.y = (half *)a->y;
     work.m = p->m;
     work.n = p->n;
     work.k = p->k;
-    cudaLaunchAttribute cluster;
-    const cudaLaunchConfig_t config = config_of(work.plan, &cluster, s);
+    cudaLaunchAttribute overlap;
+    overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    overlap.val.programmaticStreamSerializationAllowed = 1;
+    cudaLaunchConfig_t config = {};
+    config.gridDim = work.plan.blocks;
+    config.blockDim = SMALL_WARPS * 32;
+    config.dynamicSmemBytes = work.plan.bytes;
+    config.stream = s;
+    config.attrs = &overlap;
+    config.numAttrs = small->overlap ? 1 : 0;
     void *parameters[] = { &work };
     return cudaLaunchKernelExC(&config, (const void *)small->kernel, parameters) == cudaSuccess
                ? OP_OK
