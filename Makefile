@@ -129,6 +129,10 @@ install: all ## copy program and data below PREFIX
 	install $(B)/claimbench $(DESTDIR)$(PREFIX)/lib/claimbench
 	cp -r --parents $(DATA) $(DESTDIR)$(PREFIX)/lib/claimbench
 	ln -sf ../lib/claimbench/claimbench $(DESTDIR)$(PREFIX)/bin/claimbench
+	install -d $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+	$(B)/claimbench man > $(DESTDIR)$(PREFIX)/share/man/man1/claimbench.1
+	$(B)/claimbench completion bash > \
+	    $(DESTDIR)$(PREFIX)/share/bash-completion/completions/claimbench
 
 train-selector: deps ## time random matrices on the GPU found, train daspmm_select anew (lightgbm)
 	@$(BUILD) $(B)/tools/spmm_sweep

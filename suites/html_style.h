@@ -73,7 +73,9 @@ static const char html_style[] =
     "--link:#000;--yes:#00694d;--trend:#005b96;--no:#a63c00;--weak:#7a5200;--open:#444}\n"
     "html{font-size:10px}body{max-width:none;padding:0}nav{display:none}\n"
     ".box{overflow:visible}figure,tr{break-inside:avoid}h2,h3{break-after:avoid}\n"
-    "table{font-size:.8rem}th,td{overflow-wrap:anywhere}caption,code.line{white-space:normal}}\n";
+    "table{font-size:.8rem}th,td{overflow-wrap:anywhere}caption,code.line{white-space:normal}\n"
+    /* what is folded on the screen is whole on paper, with a script or without */
+    "details::details-content{content-visibility:visible;block-size:auto}}\n";
 
 /* Sorts a table by a click on a heading: numbers before texts, texts by letter. */
 static const char html_script[] =
