@@ -99,7 +99,10 @@ finish() { # expected exit code
     background=
 }
 dead() { ! grep -q '^State:[[:space:]]*[^ZX[:space:]]' "/proc/$1/status" 2> /dev/null; }
-child_of() { pgrep -P "$1" | head -n 1; }
+# Without procps, which a minimal system lacks.
+child_of() {
+    grep -l "^PPid:[[:space:]]*$1\$" /proc/[0-9]*/status 2> /dev/null | head -n 1 | cut -d / -f 3
+}
 
 # ---- a run, and again where one is ----
 expect 0 'plain run' run -o "$work/plain"

@@ -228,7 +228,11 @@ for i in $(seq 600); do
     sleep 0.05
 done
 check 'a task measures' test -n "$first"
-kill -9 "$(pgrep -f "run --paper tiny .*--shard $first/2 .*-o $folder/$first/host" | head -n 1)"
+pid=$(grep -lazE "^--shard$" /proc/[0-9]*/cmdline 2> /dev/null | cut -d / -f 3 | while read -r p; do
+    tr '\0' ' ' 2> /dev/null < "/proc/$p/cmdline" |
+        grep -q "run --paper tiny .*--shard $first/2 .*-o $folder/$first/host" && echo "$p"
+done | head -n 1)
+kill -9 "$pid"
 had=$(count "$folder/$first/host")
 check 'killed in the middle' test "$had" -lt 7
 second=$((3 - first))
