@@ -133,11 +133,40 @@ static void test_finding(struct cb_device *d, enum gemm_scheme scheme, int m, in
     gemm_expectation_close(&e);
 }
 
+/* Only weights rotate: the one output holds what the last set gave, and the check after timing
+ * must expect that. */
+static void test_rotation(struct cb_device *d)
+{
+    static const struct cb_policy quick = { .name = "quick", .invocations = 1, .rounds_min = 3, .rounds_max = 5,
+                                            .samples_per_round = 1, .window_us = 20, .eps = 0.5, .t_max_s = 0.2,
+                                            .warmup_max_s = 0.01, .rotate_l2 = 3e-3, .flush_l2 = 3,
+                                            .executions_max = 4096 };
+    static const enum cb_cache state[] = { CB_HOT, CB_COLD, CB_COLDW };
+    const struct cb_op *op = suite_op("gemm");
+    void *p = calloc(1, op->params_size);
+    json_t *j = json_pack("{s:i,s:i,s:i,s:i}", "m", 4, "n", 64, "k", 128, "group", 128);
+    const struct op_impl *impl[] = { &gemm_references[0].base, NULL };
+    struct cb_context c = { .device = d, .policy = &quick, .seed = 11, .order_seed = 5, .aa = -1 };
+    CHECK(!cb_params_from_json(op, j, p));
+    for (int i = 0; i < 12; i++) {
+        struct cb_case out;
+        c.cache = state[i % 3];
+        c.order_seed = 5 + (uint64_t)i; /* decides which set is checked where outputs rotate */
+        CHECK(!cb_run_case(&c, op, p, impl, &out));
+        CHECK(out.out[0].status == CB_OK && out.out[0].post_check);
+        CHECK(out.session.flush || (out.session.sets > 2) == (c.cache != CB_HOT));
+        cb_case_free(&out);
+    }
+    json_decref(j);
+    free(p);
+}
+
 int main(void)
 {
     struct cb_device *d;
     CHECK(!cb_device_open("host", &d));
     test_cases(d);
+    test_rotation(d);
     for (int s = GEMM_W4A16; s < GEMM_SCHEMES; s++) {
         if (s == GEMM_W4A16_SYM || s == GEMM_FP8)
             continue;
