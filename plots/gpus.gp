@@ -51,7 +51,7 @@ set bmargin screen foot
 set yrange [0:*]
 set ylabel "fraction of the speed of light,\nmedian and quartiles" noenhanced
 set format x "%s"
-set xtics rotate by -30 left font ",8" noenhanced
+set xtics rotate by 25 right font ",8" noenhanced
 plot for [i = 1:n] lights every ::1 using ($0 + at(i)):(of(i, 0)):(room * 0.92) \
          with boxes lc rgb tint(i) notitle, \
      for [i = 1:n] lights every ::1 using ($0 + at(i)):(of(i, 1)):(0):(of(i, 2) - of(i, 1)) \
