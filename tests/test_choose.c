@@ -10,6 +10,7 @@
 
 #include "../harness/error.h"
 #include "../harness/params.h"
+#include "../kernels/spmm/chosen.h"
 #include "../suites/ops/chooser.h"
 #include "test.h"
 
@@ -245,7 +246,7 @@ static void test_row(void)
     CHECK(row->setup(&p, &args.a, &args, &memory, NULL, &state) == OP_OK && state);
     CHECK_STR(row->choice(state), "host_rb");
     spmm_choose_use(NULL); /* what was set up keeps its choice */
-    CHECK(spmm_choose_run(&p, &args, state, NULL) == OP_OK && c[0] == 32 && c[1] == 40);
+    CHECK(spmm_chosen_run(&p, &args, state, NULL) == OP_OK && c[0] == 32 && c[1] == 40);
     row->teardown(state);
     b[1] = 1;
 
@@ -254,7 +255,7 @@ static void test_row(void)
     CHECK(row->setup(&p, &args.a, &args, &no_memory, NULL, &state) == OP_ENOMEM && !state);
     CHECK(row->setup(&p, &args.a, &args, &memory, NULL, &state) == OP_OK);
     CHECK_STR(row->choice(state), "host_eb");
-    CHECK(spmm_choose_run(&p, &args, state, NULL) == OP_OK && c[0] == 32 && c[31] == 40);
+    CHECK(spmm_chosen_run(&p, &args, state, NULL) == OP_OK && c[0] == 32 && c[31] == 40);
     row->teardown(state);
     row->teardown(NULL);
     CHECK(!row->choice(NULL));

@@ -11,6 +11,7 @@
 
 #include "../harness/error.h"
 #include "../harness/params.h"
+#include "../kernels/spmm/chosen.h"
 #include "../suites/ops/ops.h"
 #include "../suites/ops/selector.h"
 #include "test.h"
@@ -226,7 +227,7 @@ static void test_row(void)
     CHECK_STR(row->choice(state), "host_rb");
     spmm_select_use(NULL); /* what was set up keeps its choice */
     CHECK_STR(row->choice(state), "host_rb");
-    CHECK(spmm_select_run(&p, &args, state, NULL) == OP_OK && c[0] == 32 && c[1] == 40);
+    CHECK(spmm_chosen_run(&p, &args, state, NULL) == OP_OK && c[0] == 32 && c[1] == 40);
     row->teardown(state);
 
     /* a chosen row with a set-up of its own, and one that gets no memory */
@@ -236,7 +237,7 @@ static void test_row(void)
     CHECK(row->setup(&many, &args.a, &args, &no_memory, NULL, &state) == OP_ENOMEM && !state);
     CHECK(row->setup(&many, &args.a, &args, &memory, NULL, &state) == OP_OK);
     CHECK_STR(row->choice(state), "host_eb");
-    CHECK(spmm_select_run(&p, &args, state, NULL) == OP_OK && c[0] == 32 && c[1] == 40);
+    CHECK(spmm_chosen_run(&p, &args, state, NULL) == OP_OK && c[0] == 32 && c[1] == 40);
     row->teardown(state);
     row->teardown(NULL);
     CHECK(!row->choice(NULL));

@@ -1,7 +1,7 @@
 /* choose.c - traits of a matrix, the model of choose.h, and the row that runs its choice. */
 #include "choose.h"
 
-#include <stdlib.h>
+#include "chosen.h"
 
 const char *const spmm_trait_names[SPMM_TRAITS + 1] = {
     [SPMM_M] = "m",           [SPMM_K] = "k",           [SPMM_NNZ] = "nnz",
@@ -95,12 +95,6 @@ int spmm_choose(const struct spmm_chooser *c, const struct spmm_problem *p, cons
 
 static const struct spmm_chooser *model;
 
-/* What a set-up chose: it holds when another model comes into use. */
-struct chosen {
-    const struct spmm_impl *impl;
-    void *state; /* of impl */
-};
-
 void spmm_choose_use(const struct spmm_chooser *c)
 {
     model = c;
@@ -124,8 +118,6 @@ enum op_status spmm_choose_setup(const struct spmm_problem *p, const struct spmm
                                  op_stream s, void **state)
 {
     double x[SPMM_TRAITS];
-    enum op_status status = OP_OK;
-    struct chosen *c;
     int row;
     *state = NULL;
     if (!model)
@@ -134,37 +126,5 @@ enum op_status spmm_choose_setup(const struct spmm_problem *p, const struct spmm
     row = spmm_choose(model, p, x, NULL);
     if (row < 0)
         return OP_EUNSUPPORTED;
-    c = calloc(1, sizeof *c);
-    if (!c)
-        return OP_ENOMEM;
-    c->impl = model->row[row];
-    if (c->impl->setup)
-        status = c->impl->setup(p, host, args, memory, s, &c->state);
-    if (status) {
-        free(c);
-        return status;
-    }
-    *state = c;
-    return OP_OK;
-}
-
-void spmm_choose_teardown(void *state)
-{
-    struct chosen *c = state;
-    if (c && c->impl->teardown)
-        c->impl->teardown(c->state);
-    free(c);
-}
-
-const char *spmm_choose_choice(const void *state)
-{
-    const struct chosen *c = state;
-    return c ? c->impl->base.name : NULL;
-}
-
-enum op_status spmm_choose_run(const struct spmm_problem *p, const struct spmm_args *args,
-                               void *state, op_stream s)
-{
-    const struct chosen *c = state;
-    return c->impl->run(p, args, c->state, s);
+    return spmm_chosen_setup(model->row[row], p, host, args, memory, s, state);
 }

@@ -69,12 +69,9 @@ int spmm_choose(const struct spmm_chooser *c, const struct spmm_problem *p, cons
  * what was set up before keeps its choice.  NULL: no model. */
 void spmm_choose_use(const struct spmm_chooser *c);
 
-/* The row daspmm_select. */
+/* The row daspmm_select; the rest of it is chosen.h's. */
 enum op_status spmm_choose_supports(const struct spmm_problem *p, const char **why);
 extern spmm_setup_fn spmm_choose_setup;
-extern spmm_run_fn spmm_choose_run;
-void spmm_choose_teardown(void *state);
-const char *spmm_choose_choice(const void *state);
 
 OP_END
 #endif

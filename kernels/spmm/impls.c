@@ -1,5 +1,6 @@
 /* impls.c - the table of kernels of spmm, and which problems each covers. */
 #include "choose.h"
+#include "chosen.h"
 #include "host.h"
 #include "kernels.h"
 #include "own_kernels.h"
@@ -200,8 +201,8 @@ const struct spmm_impl spmm_kernels[] = {
                           "column-major four was the fastest in training",
                 .sm_min = 75, .sm_max = 999, .flags = OP_CHOOSES, .layout = "row" },
       .supports = spmm_select_supports, .setup = spmm_select_setup,
-      .teardown = spmm_select_teardown, .choice = spmm_select_choice,
-      .run = OP_CUDA(spmm_select_run), .extra_bytes = spmm_select_extra_bytes },
+      .teardown = spmm_chosen_teardown, .choice = spmm_chosen_name,
+      .run = OP_CUDA(spmm_chosen_run), .extra_bytes = spmm_select_extra_bytes },
 
     /* this suite's own */
     { .base = { .name = "own_row", .title = "own row", .role = OP_OWN,
@@ -229,8 +230,8 @@ const struct spmm_impl spmm_kernels[] = {
                           "columns, among own, published and cuSPARSE rows; trained here",
                 .flags = OP_CHOOSES, .sm_min = 75, .sm_max = 999, .layout = "row" },
       .supports = spmm_choose_supports, .setup = spmm_choose_setup,
-      .teardown = spmm_choose_teardown, .choice = spmm_choose_choice,
-      .run = OP_CUDA(spmm_choose_run) },
+      .teardown = spmm_chosen_teardown, .choice = spmm_chosen_name,
+      .run = OP_CUDA(spmm_chosen_run) },
 
     /* the host */
     { .base = { .name = "host_rb", .title = "host RB", .role = OP_OWN,

@@ -1,7 +1,7 @@
 /* select.c - evaluates a selector, and the row that runs what it chooses. */
 #include "select.h"
 
-#include <stdlib.h>
+#include "chosen.h"
 
 int spmm_select(const struct spmm_selector *s, const struct spmm_problem *p)
 {
@@ -15,12 +15,6 @@ int spmm_select(const struct spmm_selector *s, const struct spmm_problem *p)
 /* ---- the row ---- */
 
 static const struct spmm_selector *model;
-
-/* What a set-up chose: it holds when another model comes into use. */
-struct chosen {
-    const struct spmm_impl *impl;
-    void *state; /* of impl */
-};
 
 void spmm_select_use(const struct spmm_selector *s)
 {
@@ -52,44 +46,10 @@ enum op_status spmm_select_setup(const struct spmm_problem *p, const struct spmm
                                  const struct spmm_args *args, const struct op_memory *memory,
                                  op_stream s, void **state)
 {
-    enum op_status status = OP_OK;
-    struct chosen *c;
     *state = NULL;
     if (!model)
         return OP_EUNSUPPORTED;
-    c = calloc(1, sizeof *c);
-    if (!c)
-        return OP_ENOMEM;
-    c->impl = choose(p);
-    if (c->impl->setup)
-        status = c->impl->setup(p, host, args, memory, s, &c->state);
-    if (status) {
-        free(c);
-        return status;
-    }
-    *state = c;
-    return OP_OK;
-}
-
-void spmm_select_teardown(void *state)
-{
-    struct chosen *c = state;
-    if (c && c->impl->teardown)
-        c->impl->teardown(c->state);
-    free(c);
-}
-
-const char *spmm_select_choice(const void *state)
-{
-    const struct chosen *c = state;
-    return c ? c->impl->base.name : NULL;
-}
-
-enum op_status spmm_select_run(const struct spmm_problem *p, const struct spmm_args *args,
-                               void *state, op_stream s)
-{
-    const struct chosen *c = state;
-    return c->impl->run(p, args, c->state, s);
+    return spmm_chosen_setup(choose(p), p, host, args, memory, s, state);
 }
 
 double spmm_select_extra_bytes(const struct spmm_problem *p)

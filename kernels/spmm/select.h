@@ -37,12 +37,9 @@ int spmm_select(const struct spmm_selector *s, const struct spmm_problem *p);
 void spmm_select_use(const struct spmm_selector *s);
 
 /* The row daspmm_select_paper: set-up evaluates the model and sets the chosen
- * row up; run is that row's.  Supported is what the chosen row supports. */
+ * row up; the rest is chosen.h's.  Supported is what the chosen row supports. */
 enum op_status spmm_select_supports(const struct spmm_problem *p, const char **why);
 extern spmm_setup_fn spmm_select_setup;
-extern spmm_run_fn spmm_select_run;
-void spmm_select_teardown(void *state);
-const char *spmm_select_choice(const void *state);
 double spmm_select_extra_bytes(const struct spmm_problem *p);
 
 OP_END
