@@ -281,6 +281,7 @@ static double quarot_sums(const struct gemm_problem *p)
     .teardown = OP_CUDA(gemm_##kernel##_teardown), .run = OP_CUDA(gemm_##kernel)
 #define OWN_ON "W4A16 as in AWQ, arXiv 2306.00978, for compute capability 9.0"
 #define PDL "programmatic dependent launch"
+#define MANY "W4A16 many tokens, " PDL
 
 /* QServe's, and what it compares with */
 #define QSERVE "QServe, arXiv 2405.04532, and its code"
@@ -384,9 +385,9 @@ const struct gemm_impl gemm_kernels[] = {
       .teardown = OP_CUDA(qserve_packed_free), .run = OP_CUDA(gemm_w4a4_channel) },
 
     /* our own */
-    { OWN("", "W4A16", OWN_ON, 90, 90, NULL), OWN_ZEROS, .supports = own_groups,
+    { OWN("", "W4A16, beyond few tokens " PDL, OWN_ON, 90, 90, NULL), OWN_ZEROS, .supports = own_groups,
       .extra_bytes = own_partials, .setup = OP_CUDA(gemm_w4a16_setup), OWN_RUN(w4a16) },
-    { OWN("_sym", "W4A16 symmetric", OWN_ON, 90, 90, NULL), OWN_SYM, .supports = own_groups,
+    { OWN("_sym", "W4A16 symmetric, beyond few tokens " PDL, OWN_ON, 90, 90, NULL), OWN_SYM, .supports = own_groups,
       .extra_bytes = own_partials, .setup = OP_CUDA(gemm_w4a16_sym_setup), OWN_RUN(w4a16) },
     { OWN("_pdl", "W4A16, " PDL, OWN_ON, 90, 90, NULL), OWN_ZEROS, .supports = own_groups,
       .extra_bytes = own_pdl_partials, .setup = OP_CUDA(gemm_w4a16_pdl_setup), OWN_RUN(w4a16) },
@@ -402,9 +403,9 @@ const struct gemm_impl gemm_kernels[] = {
       OWN_RUN(w4a16_small) },
     { OWN("_small_pdl_sym", "W4A16 few tokens, symmetric, " PDL, OWN_ON, 90, 90, NULL), OWN_SYM,
       OWN_FEW_PDL, .setup = OP_CUDA(gemm_w4a16_small_pdl_sym_setup), OWN_RUN(w4a16_small) },
-    { OWN("_large", "W4A16 many tokens", OWN_ON, 90, 90, OWN_LARGE("b1ELb1ELb1")), OWN_ZEROS,
+    { OWN("_large", MANY, OWN_ON, 90, 90, OWN_LARGE("b1ELb1ELb1")), OWN_ZEROS,
       .supports = own_groups, .setup = OP_CUDA(gemm_w4a16_large_setup), OWN_RUN(w4a16_large) },
-    { OWN("_large_sym", "W4A16 many tokens, symmetric", OWN_ON, 90, 90, NULL), OWN_SYM,
+    { OWN("_large_sym", MANY ", symmetric", OWN_ON, 90, 90, NULL), OWN_SYM,
       .supports = own_groups, .setup = OP_CUDA(gemm_w4a16_large_sym_setup), OWN_RUN(w4a16_large) },
     { OWN("_portable", "W4A16 portable", "W4A16 as in AWQ, arXiv 2306.00978, without what 9.0 adds",
           80, 999, "w4a16_smallILi8ELi4ELi1ELi4ELb0E"),
@@ -456,13 +457,13 @@ const struct gemm_impl gemm_kernels[] = {
       OWN_FEW },
     { OWN_WITHOUT(small, deqonly, "W4A16 few tokens", OP_DEQONLY, OWN_SMALL("b0ELb1ELb0")),
       OWN_FEW },
-    { OWN_WITHOUT(large, nodeq, "W4A16 many tokens", OP_NODEQ, OWN_LARGE("b1ELb0ELb1")),
+    { OWN_WITHOUT(large, nodeq, MANY, OP_NODEQ, OWN_LARGE("b1ELb0ELb1")),
       .supports = own_groups },
-    { OWN_WITHOUT(large, loadonly, "W4A16 many tokens", OP_LOADONLY, OWN_LARGE("b1ELb0ELb0")),
+    { OWN_WITHOUT(large, loadonly, MANY, OP_LOADONLY, OWN_LARGE("b1ELb0ELb0")),
       .supports = own_groups },
-    { OWN_WITHOUT(large, mmaonly, "W4A16 many tokens", OP_MMAONLY, OWN_LARGE("b0ELb0ELb1")),
+    { OWN_WITHOUT(large, mmaonly, MANY, OP_MMAONLY, OWN_LARGE("b0ELb0ELb1")),
       .supports = own_groups },
-    { OWN_WITHOUT(large, deqonly, "W4A16 many tokens", OP_DEQONLY, OWN_LARGE("b0ELb1ELb0")),
+    { OWN_WITHOUT(large, deqonly, MANY, OP_DEQONLY, OWN_LARGE("b0ELb1ELb0")),
       .supports = own_groups },
 
     /* QServe's and Atom's with a stage left out */
