@@ -4,30 +4,7 @@
 # builds its own.
 set -u
 cd "$(dirname "$0")/.." || exit 1
-program=$(realpath "${CLAIMBENCH:-build/claimbench}")
-work=$(mktemp -d) || exit 1
-trap 'rm -rf "$work"' EXIT
-trap 'exit 130' INT TERM
-passed=0 failed=0 skipped=0
-check() { # what, command...
-    local what=$1
-    shift
-    if "$@"; then
-        passed=$((passed + 1))
-    else
-        failed=$((failed + 1))
-        echo "test_artifact.sh: failed: $what: $*"
-        [ -s "$work/out" ] && tail -n 20 "$work/out" | sed 's/^/    /'
-    fi
-}
-equal() { [ "$1" = "$2" ] || { echo "'$1' is not '$2'"; return 1; }; }
-says() { grep -qF -- "$1" "$work/out" || { echo "not said: $1"; return 1; }; }
-end() {
-    [ "$skipped" = 0 ] && echo "$passed passed, $failed failed" ||
-        echo "$passed passed, $failed failed, $skipped skipped"
-    [ "$failed" = 0 ]
-    exit
-}
+. tests/common.bash
 
 version=$(sed -n 's/^VERSION := //p' Makefile)
 check 'the version of .zenodo.json' grep -q "\"version\": \"$version\"" .zenodo.json
@@ -97,12 +74,6 @@ check 'a commit' git rev-parse -q --verify HEAD > /dev/null
 # ---- the package ----
 tool() { # arguments...; both outputs in $work/out
     CHECK_PROGRAM=$program timeout 300 tools/artifact.sh "$@" > "$work/out" 2>&1 < /dev/null
-}
-expect() { # code, what, command...
-    local code=$1 what=$2
-    shift 2
-    "$@"
-    check "$what: exit code" equal $? "$code"
 }
 export ARTIFACTS=$work/artifact
 expect 0 make tool make tiny

@@ -2,21 +2,7 @@
 # test_cli_docs.sh - the manual page and completion name what --help names, no more, no less.
 set -u
 cd "$(dirname "$0")/.." || exit 1
-program=${CLAIMBENCH:-build/claimbench}
-passed=0 failed=0 skipped=0
-work=$(mktemp -d) || exit 1
-trap 'rm -rf "$work"' EXIT
-
-check() { # what, command...
-    local what=$1
-    shift
-    if "$@"; then
-        passed=$((passed + 1))
-    else
-        failed=$((failed + 1))
-        echo "test_cli_docs.sh: failed: $what"
-    fi
-}
+. tests/common.bash
 
 same() { # what, two lists
     check "$1" [ "$2" = "$3" ]
@@ -91,6 +77,4 @@ while read -r verb option; do
 done < "$work/from_man" > "$work/unknown"
 check 'every documented option is one' [ ! -s "$work/unknown" ]
 
-[ "$skipped" = 0 ] && echo "$passed passed, $failed failed" ||
-    echo "$passed passed, $failed failed, $skipped skipped"
-[ "$failed" = 0 ]
+end

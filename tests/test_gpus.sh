@@ -3,27 +3,12 @@
 # formats, the figure with one series each.
 set -u
 cd "$(dirname "$0")/.." || exit 1
-program=$(realpath "${CLAIMBENCH:-build/claimbench}")
-work=$(mktemp -d) || exit 1
-trap 'rm -rf "$work"' EXIT
-trap 'exit 130' INT TERM
-passed=0 failed=0
-check() { # what, command...
-    local what=$1
-    shift
-    if "$@"; then
-        passed=$((passed + 1))
-    else
-        failed=$((failed + 1))
-        echo "test_gpus.sh: failed: $what: $*"
-    fi
-}
-equal() { [ "$1" = "$2" ] || { echo "'$1' is not '$2'"; return 1; }; }
+. tests/common.bash
 has() { grep -qE -- "$1" "$work/out" || { echo "not there: $1"; return 1; }; }
 if [ ! -d results/h200/daspmm ]; then
     echo 'SKIP test_gpus: results/h200/daspmm is not here'
-    echo '0 passed, 0 failed, 1 skipped'
-    exit 0
+    skipped=1
+    end
 fi
 export CLAIMBENCH_LOCKS=$work OMP_NUM_THREADS=2
 "$program" run --paper daspmm --profile smoke --experiment spmm --case '*=uni_16k_d10,n=4,*' \
@@ -68,5 +53,4 @@ results=(results/h200/daspmm "$work/host")
 check 'nothing in common' compare --experiment spmm_odd_n -o "$work/empty"
 check 'nothing in common is no figure' test ! -e "$work/empty/daspmm_gpus.svg"
 
-echo "$passed passed, $failed failed"
-[ "$failed" = 0 ]
+end

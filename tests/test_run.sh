@@ -3,73 +3,22 @@
 # Everything runs on the host, on a small suite of its own in a temporary home.
 set -u
 cd "$(dirname "$0")/.." || exit 1
-program=$(realpath "${CLAIMBENCH:-build/claimbench}")
-work=$(mktemp -d) || exit 1
+. tests/common.bash
 background=
 cleanup() {
     [ -n "$background" ] && kill -9 "$background" 2> /dev/null
     rm -rf "$work"
 }
 trap cleanup EXIT
-trap 'exit 130' INT TERM
 export CLAIMBENCH_HOME=$work/home CLAIMBENCH_LOCKS=$work/locks OMP_NUM_THREADS=2
-mkdir -p "$work/home/configs/profiles" "$work/home/suites/tiny" "$work/locks"
-passed=0 failed=0
+mkdir -p "$work/locks"
 
-check() { # what, command...
-    local what=$1
-    shift
-    if "$@"; then
-        passed=$((passed + 1))
-    else
-        failed=$((failed + 1))
-        echo "test_run.sh: failed: $what: $*"
-        [ -s "$work/err" ] && sed 's/^/    /' "$work/err"
-    fi
-}
-equal() { [ "$1" = "$2" ] || { echo "'$1' is not '$2'"; return 1; }; }
-says() { grep -qF -- "$1" "$work/err" "$work/out" || { echo "not said: $1"; return 1; }; }
-
-claimbench() { # arguments...; output in $work/out and $work/err
-    timeout 120 "$program" "$@" > "$work/out" 2> "$work/err" < /dev/null
-}
 # One run of the small suite; what follows comes last.  `expect CODE run ...`
 run() {
     claimbench run --paper tiny --profile smoke --devices host --no-ceilings "$@"
 }
-expect() { # code, what, command...
-    local code=$1 what=$2
-    shift 2
-    "$@"
-    check "$what: exit code" equal $? "$code"
-}
+tiny_home 0.05
 
-cat > "$work/home/configs/profiles/smoke.json" << 'END'
-{ "name": "smoke", "invocations": 2, "warmup_first_s": 0, "warmup_max_s": 0.01,
-  "warmup_case_s": 0, "rounds_discarded": 0, "rounds_min": 6, "rounds_max": 2000,
-  "samples_per_round": 1, "eps": 1e-6, "t_max_s": 0.05, "window_us": 100, "executions_max": 64,
-  "delta": 0.01, "flush_l2": 3, "rotate_l2": 2 }
-END
-cat > "$work/home/suites/tiny/experiments.json" << 'END'
-{ "suite": "tiny", "title": "Tiny",
-  "experiments": [
-   { "id": "one", "title": "One", "op": "spmm", "metric": "speedup", "baseline": "host_rb",
-     "implementations": ["host_rb", "host_eb"],
-     "problems": { "smoke": [{"matrix": "gen:uniform,m=256,mean=4", "n": ["1:8:*2"]}] } },
-   { "id": "two", "title": "Two", "op": "spmm", "metric": "time", "baseline": "host_rb",
-     "aa": "host_rb", "implementations": ["host_rb"],
-     "problems": { "smoke": [{"matrix": "gen:uniform,m=256,mean=8", "n": [1, 2]}] } },
-   { "id": "count", "title": "Count", "op": "matrix_stats", "metric": "figure:nnz",
-     "implementations": ["stats"],
-     "problems": { "smoke": [{"matrix": "gen:uniform,m=256,mean=4"}] } } ] }
-END
-echo '{ "tables": [] }' > "$work/home/suites/tiny/reported.json"
-cases=7 lines=13 # six timed cases twice, one that is not timed once
-
-# "id #invocation" of every line of a journal
-ids() {
-    sed -n 's/^{"key":[^,]*,"id":"\([^"]*\)".*"invocation":\([0-9]*\),.*/\1 #\2/p' "$1/journal.jsonl"
-}
 count() { # whole lines of a journal so far
     [ -f "$1/journal.jsonl" ] && grep -c '}$' "$1/journal.jsonl" || echo 0
 }
@@ -325,5 +274,4 @@ echo '{' > "$work/home/suites/tiny/claims.json"
 expect 1 'claims that cannot be read' run --resume "$work/claim" --experiment count
 check 'claims that cannot be read' says 'claims.json:'
 
-echo "$passed passed, $failed failed"
-[ $failed = 0 ]
+end

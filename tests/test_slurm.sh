@@ -6,8 +6,7 @@
 # measured).  Skipped aloud where these programs are missing or the node does not come up.
 set -u
 cd "$(dirname "$0")/.." || exit 1
-program=$(realpath "${CLAIMBENCH:-build/claimbench}")
-work=$(mktemp -d) || exit 1
+. tests/common.bash
 background= hurry=
 cleanup() {
     local file
@@ -20,65 +19,11 @@ cleanup() {
     rm -rf "$work"
 }
 trap cleanup EXIT
-trap 'exit 130' INT TERM
 export CLAIMBENCH=$program CLAIMBENCH_HOME=$work/home CLAIMBENCH_LOCKS=$work/locks OMP_NUM_THREADS=1
-mkdir -p "$work/home/configs/profiles" "$work/home/suites/tiny" "$work/locks" "$work/slurm" "$work/runs"
-passed=0 failed=0 skipped=0
+mkdir -p "$work/locks" "$work/slurm" "$work/runs"
 
-check() { # what, command...
-    local what=$1
-    shift
-    if "$@"; then
-        passed=$((passed + 1))
-    else
-        failed=$((failed + 1))
-        echo "test_slurm.sh: failed: $what: $*"
-        [ -s "$work/err" ] && tail -n 20 "$work/err" | sed 's/^/    /'
-    fi
-}
-equal() { [ "$1" = "$2" ] || { echo "'$1' is not '$2'"; return 1; }; }
-says() { grep -qF -- "$1" "$work/err" "$work/out" || { echo "not said: $1"; return 1; }; }
-finish() {
-    [ "$skipped" = 0 ] && echo "$passed passed, $failed failed" ||
-        echo "$passed passed, $failed failed, $skipped skipped"
-    [ "$failed" = 0 ]
-    exit
-}
-claimbench() { # arguments...; output in $work/out and $work/err
-    timeout 120 "$program" "$@" > "$work/out" 2> "$work/err" < /dev/null
-}
-expect() { # code, what, command...
-    local code=$1 what=$2
-    shift 2
-    "$@"
-    check "$what: exit code" equal $? "$code"
-}
+tiny_home 0.4
 
-cat > "$work/home/configs/profiles/smoke.json" << 'END'
-{ "name": "smoke", "invocations": 2, "warmup_first_s": 0, "warmup_max_s": 0.01,
-  "warmup_case_s": 0, "rounds_discarded": 0, "rounds_min": 6, "rounds_max": 2000,
-  "samples_per_round": 1, "eps": 1e-6, "t_max_s": 0.4, "window_us": 100, "executions_max": 64,
-  "delta": 0.01, "flush_l2": 3, "rotate_l2": 2 }
-END
-cat > "$work/home/suites/tiny/experiments.json" << 'END'
-{ "suite": "tiny", "title": "Tiny",
-  "experiments": [
-   { "id": "one", "title": "One", "op": "spmm", "metric": "speedup", "baseline": "host_rb",
-     "implementations": ["host_rb", "host_eb"],
-     "problems": { "smoke": [{"matrix": "gen:uniform,m=256,mean=4", "n": ["1:8:*2"]}] } },
-   { "id": "two", "title": "Two", "op": "spmm", "metric": "time", "baseline": "host_rb",
-     "aa": "host_rb", "implementations": ["host_rb"],
-     "problems": { "smoke": [{"matrix": "gen:uniform,m=256,mean=8", "n": [1, 2]}] } },
-   { "id": "count", "title": "Count", "op": "matrix_stats", "metric": "figure:nnz",
-     "implementations": ["stats"],
-     "problems": { "smoke": [{"matrix": "gen:uniform,m=256,mean=4"}] } } ] }
-END
-echo '{ "tables": [] }' > "$work/home/suites/tiny/reported.json"
-cases=7 lines=13 # six timed cases twice, one that is not timed once
-
-ids() { # "id #invocation" of every line of a journal
-    sed -n 's/^{"key":[^,]*,"id":"\([^"]*\)".*"invocation":\([0-9]*\),.*/\1 #\2/p' "$1/journal.jsonl"
-}
 plan_of() { # ids in the order of the plan
     sed -n '/"planned": \[/,/\]/s/^ *"\(tiny[^"]*\)".*/\1/p' "$1/result.json"
 }
@@ -140,7 +85,7 @@ doctored GPU 's/"gpu": \[\]/"gpu": [{"name": "NVIDIA X"}]/'
 skip() {
     echo "SKIP test_slurm: $*"
     skipped=$((skipped + 1))
-    finish
+    end
 }
 PATH=$PATH:/usr/sbin:/sbin
 for tool in munged slurmctld slurmd sbatch squeue scontrol sinfo; do
@@ -298,4 +243,4 @@ check 'reproduce.sh: tables of what came back' test -s "$(echo "$work"/runs/*_ho
 GPU_TYPES=three timeout 60 tools/slurm.sh run tiny smoke > "$work/out" 2> "$work/err" < /dev/null
 check 'no such type: exit code' equal $? 2
 check 'no such type' says "no GPU of type 'three'"
-finish
+end
