@@ -96,6 +96,7 @@ int main(int argc, char **argv)
         { 193, 256, 384, 128 }, { 256, 2048, 1024, 128 }, { 257, 512, 640, 128 }, { 1, 512, 1088, 64 },
         { 8, 256, 960, 64 },    { 16, 640, 1088, 64 },  { 64, 512, 1024, 64 },  { 200, 384, 1088, 64 },
         { 1, 4544, 1024, 128 }, { 16, 4672, 896, 64 },  { 1024, 1280, 1024, 128 } };
+    static const char *const large[] = { "rmat17x_e32", "longrow_10kx1M_d500" };
     const struct cb_policy policy = { .name = "exact", .invocations = 1, .rotate_l2 = 2, .flush_l2 = 3, .executions_max = 64 };
     struct cb_context c = { .policy = &policy, .cache = CB_HOT, .seed = 11, .order_seed = 5, .exact = true, .once = true, .aa = -1 };
     char path[128];
@@ -114,6 +115,10 @@ int main(int argc, char **argv)
                 try_case(&c, spmm, json_pack("{s:s,s:i,s:s}", "matrix", path, "n", widths[w], "dtype", half ? "f16" : "f32"));
         unlink(path);
     }
+    /* large enough for the forms that only large matrices get */
+    for (int n = 1; n <= 4 && step == 1; n++)
+        for (size_t g = 0; g < sizeof large / sizeof *large; g++)
+            try_case(&c, spmm, json_pack("{s:s,s:i,s:s}", "matrix", large[g], "n", n, "dtype", "f32"));
     for (size_t t = 0; t < sizeof gemms / sizeof *gemms; t += step)
         try_case(&c, gemm, json_pack("{s:i,s:i,s:i,s:i}", "m", gemms[t][0], "n", gemms[t][1], "k", gemms[t][2],
                                      "group", gemms[t][3]));

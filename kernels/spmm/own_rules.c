@@ -181,6 +181,12 @@ void own_merge_rule(const struct spmm_problem *p, const struct spmm_locality *l,
 
 /* ---- own_spmv ---- */
 
+/* Twice as many entries in flight pay once every SM has several blocks of them. */
+int own_spmv_rounds(const struct spmm_problem *p)
+{
+    return p->nnz >= 4000000 || (p->nnz >= 1500000 && p->row_mean >= 12) ? 8 : 4;
+}
+
 /* As many as there is room for beside a row that stays whole; smaller where blocks would be
  * fewer than three an SM. */
 int own_spmv_rule(const struct spmm_problem *p, int room)

@@ -32,7 +32,9 @@ struct own_merge_form {
 void own_merge_rule(const struct spmm_problem *p, const struct spmm_locality *l,
                     struct own_merge_form *out);
 
-/* own_spmv: items of a chunk, of which a block has room for `room` entries. */
+/* own_spmv: entries a thread takes, 4 or 8; items of a chunk, of which a block has room for
+ * `room` entries. */
+int own_spmv_rounds(const struct spmm_problem *p);
 int own_spmv_rule(const struct spmm_problem *p, int room);
 
 OP_END

@@ -8,7 +8,7 @@
  * lanes, as many to a row as the chunk's rows leave, add them up.
  *
  *   chunk        .xxx xxxx xxxx xxxx xx..      loads begin at a multiple of 32
- *   thread        012 3 ..        255          one entry each, ROUNDS times
+ *   thread        012 3 ..        255          one entry each, R times
  *   products     [column][entry], a word of padding after 32, so that lanes of
  *                rows of 8, 16 or 32 entries do not meet in one bank
  *   sums         1, 2, .. 32 lanes a row; a row with more than 16 entries a lane
@@ -28,11 +28,14 @@
 #include "own_tile.cuh"
 #include "view.cuh"
 
-constexpr int ROUNDS = 4; /* entries a thread: more, and large chunks leave SMs idle */
-constexpr int CAPACITY = ROUNDS * SPMM_BLOCK;
+/* R, entries a thread: 8 where A is large; else 4, or there are too few blocks for the SMs. */
 constexpr int ALIGNED = 32; /* up to 31 entries before a chunk are read with it */
-constexpr int ROOM = CAPACITY - (ALIGNED - 1);
-constexpr int STEPS = 16; /* of a lane, in a row */
+constexpr int STEPS = 16;   /* of a lane, in a row */
+
+static __host__ __device__ constexpr int capacity(int rounds)
+{
+    return rounds * SPMM_BLOCK;
+}
 
 /* Of a row of B and C, N floats. */
 template <int N>
@@ -62,11 +65,11 @@ static __device__ __forceinline__ void store_row(float *c, const float (&sum)[N]
 
 /* ---- what the threads of a block share ---- */
 
-template <int N> struct Shared {
-    float product[N][CAPACITY / 32 * 33];
-    int waiting[CAPACITY / STEPS]; /* rows for a whole warp */
-    int rows;                      /* of them */
-    int last[2];                   /* whether the piece at the begin, at the end, was the last */
+template <int N, int R> struct Shared {
+    float product[N][capacity(R) / 32 * 33];
+    int waiting[capacity(R) / STEPS]; /* rows for a whole warp */
+    int rows;                         /* of them */
+    int last[2]; /* whether the piece at the begin, at the end, was the last */
 };
 
 static __device__ __forceinline__ int padded(int i)
@@ -75,14 +78,14 @@ static __device__ __forceinline__ int padded(int i)
 }
 
 /* Products of entries base .. end - 1. */
-template <int N>
+template <int N, int R>
 static __device__ __forceinline__ void multiply(const spmm_args &a, unsigned base, unsigned end,
-                                                Shared<N> &shared)
+                                                Shared<N, R> &shared)
 {
-    int col[ROUNDS];
-    float val[ROUNDS], x[ROUNDS][N];
+    int col[R];
+    float val[R], x[R][N];
 #pragma unroll
-    for (int r = 0; r < ROUNDS; r++) {
+    for (int r = 0; r < R; r++) {
         const unsigned p = base + r * SPMM_BLOCK + threadIdx.x;
         if (p < end) {
             col[r] = __ldcs(a.a.col + p);
@@ -90,11 +93,11 @@ static __device__ __forceinline__ void multiply(const spmm_args &a, unsigned bas
         }
     }
 #pragma unroll
-    for (int r = 0; r < ROUNDS; r++)
+    for (int r = 0; r < R; r++)
         if (base + r * SPMM_BLOCK + threadIdx.x < end)
             load_row((const float *)a.b, col[r], x[r]);
 #pragma unroll
-    for (int r = 0; r < ROUNDS; r++) {
+    for (int r = 0; r < R; r++) {
         const int at = r * SPMM_BLOCK + threadIdx.x;
         if (base + at < end)
 #pragma unroll
@@ -112,9 +115,9 @@ template <int N> static __device__ __forceinline__ void sum_group(float (&sum)[N
             sum[j] += __shfl_xor_sync(ALL_LANES, sum[j], d);
 }
 
-template <int N>
-static __device__ __forceinline__ void add_products(const Shared<N> &shared, int start, int stop,
-                                                    int lanes, float (&sum)[N])
+template <int N, int R>
+static __device__ __forceinline__ void add_products(const Shared<N, R> &shared, int start,
+                                                    int stop, int lanes, float (&sum)[N])
 {
 #pragma unroll 4
     for (int p = start; p < stop; p += lanes)
@@ -137,9 +140,9 @@ static __device__ void store_piece(const own_plan &plan, int slot, int cut, cons
 }
 
 /* By all threads: the pieces in order, in the same order each time. */
-template <int N>
+template <int N, int R>
 static __device__ void add_pieces(const spmm_args &a, const own_plan &plan, int cut,
-                                  Shared<N> &shared)
+                                  Shared<N, R> &shared)
 {
     own_cut *of = plan.cut + cut;
     const float *carry = plan.carry + (size_t)of->first * N;
@@ -167,10 +170,10 @@ static __device__ void add_pieces(const spmm_args &a, const own_plan &plan, int 
 
 /* ---- kernel ---- */
 
-template <int N>
+template <int N, int R>
 static __global__ __launch_bounds__(SPMM_BLOCK) void own_stream(spmm_args a, own_plan plan)
 {
-    __shared__ Shared<N> shared;
+    __shared__ Shared<N, R> shared;
     const int4 from = __ldg((const int4 *)plan.bound + blockIdx.x);
     const int4 to = __ldg((const int4 *)plan.bound + blockIdx.x + 1);
     const int rows = to.x - from.x + (to.z >= 0); /* the last one may go on in the next chunk */
@@ -236,10 +239,18 @@ static __global__ __launch_bounds__(SPMM_BLOCK) void own_stream(spmm_args a, own
 
 /* ---- set-up and launches ---- */
 
+struct Stream {
+    own_plan plan;
+    int rounds; /* R */
+};
+
 template <int N>
-static enum op_status launch(const struct spmm_args *a, const struct own_plan *plan, op_stream s)
+static enum op_status launch(const struct spmm_args *a, const Stream *of, op_stream s)
 {
-    own_stream<N><<<plan->chunks, SPMM_BLOCK, 0, s>>>(*a, *plan);
+    if (of->rounds == 8)
+        own_stream<N, 8><<<of->plan.chunks, SPMM_BLOCK, 0, s>>>(*a, of->plan);
+    else
+        own_stream<N, 4><<<of->plan.chunks, SPMM_BLOCK, 0, s>>>(*a, of->plan);
     return launched();
 }
 
@@ -251,29 +262,32 @@ enum op_status spmm_own_spmv_setup(const struct spmm_problem *p, const struct sp
                                    const struct spmm_args *args, const struct op_memory *memory,
                                    op_stream s, void **state)
 {
-    const int items = own_spmv_rule(p, ROOM);
-    struct own_plan *plan = (struct own_plan *)calloc(1, sizeof *plan);
+    const int rounds = own_spmv_rounds(p), room = capacity(rounds) - (ALIGNED - 1);
+    const int items = own_spmv_rule(p, room);
+    Stream *of = (Stream *)calloc(1, sizeof *of);
     *state = NULL;
-    if (!plan)
+    if (!of)
         return OP_ENOMEM;
-    const enum op_status status = own_plan_chunks(p, args, items, ROOM - items, memory, s, plan);
+    of->rounds = rounds;
+    const enum op_status status =
+        own_plan_chunks(p, args, items, room - items, memory, s, &of->plan);
     if (status) {
-        free(plan);
+        free(of);
         return status;
     }
-    *state = plan;
+    *state = of;
     return OP_OK;
 }
 
 enum op_status spmm_own_spmv(const struct spmm_problem *p, const struct spmm_args *a, void *state,
                              op_stream s)
 {
-    const struct own_plan *plan = (const struct own_plan *)state;
+    const Stream *of = (const Stream *)state;
     switch (p->n) {
-    case 1: return launch<1>(a, plan, s);
-    case 2: return launch<2>(a, plan, s);
-    case 3: return launch<3>(a, plan, s);
-    case 4: return launch<4>(a, plan, s);
+    case 1: return launch<1>(a, of, s);
+    case 2: return launch<2>(a, of, s);
+    case 3: return launch<3>(a, of, s);
+    case 4: return launch<4>(a, of, s);
     }
     return OP_EUNSUPPORTED;
 }
