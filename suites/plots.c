@@ -543,6 +543,16 @@ static int case_bars(const struct plots *w, const struct view *v)
 
 /* ---- roofline ---- */
 
+/* Whether a row of the view names the ceiling as the one that bounds its arithmetic. */
+static bool bounds_rows(const struct view *v, const char *id)
+{
+    for (int k = 0; k < v->count; k++)
+        for (int r = 0; r < v->c[k]->row_count; r++)
+            if (!strcmp(result_text(result_work(v->c[k], v->c[k]->row + r), "peak"), id))
+                return true;
+    return false;
+}
+
 static int rooflines(const struct plots *w, const struct view *v)
 {
     char name[256], title[300], in[300], roof[8][96];
@@ -569,7 +579,7 @@ static int rooflines(const struct plots *w, const struct view *v)
     {
         const char *id = result_text(ceiling, "id"), *unit = result_text(ceiling, "unit");
         double value = result_number(ceiling, "value", 0);
-        bool memory = !strcmp(unit, "B/s"), flops = !strcmp(unit, "op/s") && strstr(id, "fma");
+        bool memory = !strcmp(unit, "B/s"), flops = !strcmp(unit, "op/s") && bounds_rows(v, id);
         if (c == 8 || !(value > 0) || (!memory && !flops))
             continue;
         slope[c] = memory ? value * 1e-9 : 0;

@@ -123,8 +123,16 @@ static json_t *ceiling_json(const struct cb_ceiling *c)
                      c->unit, "ci95", c->low, c->high, "bytes", c->bytes);
 }
 
-/* The largest rate of three big FP16 products of the vendor's library. */
-static json_t *tensor_peak(struct cb_device *d)
+/* Rates of the tensor cores: what the vendor's library reaches on a few large products. */
+static const struct tensor {
+    const char *id, *row;
+    int sizes; /* that are tried */
+} tensors[] = { { "tensor_fp16", "cublas_f16", 3 },
+                { "tensor_int8", "cublaslt_int8_alone", 2 },
+                { "tensor_fp8", "cublaslt_fp8", 2 } };
+
+/* NULL where the row does not run. */
+static json_t *tensor_peak(struct cb_device *d, const struct tensor *of)
 {
     static const int sizes[][3] = { { 8192, 8192, 8192 }, { 4096, 8192, 8192 }, { 8192, 4096, 16384 } };
     const struct cb_policy policy = { .name = "ceiling", .invocations = 1, .warmup_first_s = 0.3, .warmup_max_s = 1,
@@ -137,9 +145,9 @@ static json_t *tensor_peak(struct cb_device *d)
     json_t *best = NULL;
     double most = 0;
     for (int k = 0; op && (i = op->impl(k)); k++)
-        if (!strcmp(i->name, "cublas_f16"))
+        if (!strcmp(i->name, of->row))
             impl[0] = i;
-    for (int s = 0; impl[0] && s < 3; s++) {
+    for (int s = 0; impl[0] && s < of->sizes; s++) {
         struct cb_case out;
         void *params = calloc(1, op->params_size);
         json_t *j = json_pack("{s:i,s:i,s:i}", "m", sizes[s][0], "n", sizes[s][1], "k", sizes[s][2]);
@@ -151,7 +159,7 @@ static json_t *tensor_peak(struct cb_device *d)
             if (t->rounds && flops / t->stats.median > most) {
                 most = flops / t->stats.median;
                 json_decref(best);
-                best = json_pack("{s:i,s:s,s:f,s:s,s:[f,f],s:[i,i,i]}", "device", 0, "id", "tensor_fp16", "value",
+                best = json_pack("{s:i,s:s,s:f,s:s,s:[f,f],s:[i,i,i]}", "device", 0, "id", of->id, "value",
                                  1e6 * most, "unit", "op/s", "ci95", 1e6 * flops / t->stats.ci95.high,
                                  1e6 * flops / t->stats.ci95.low, "shape", sizes[s][0], sizes[s][1], sizes[s][2]);
             }
@@ -171,9 +179,11 @@ static json_t *ceilings(struct cb_device *d)
     int n = cb_ceilings(d, c);
     for (int i = 0; i < n; i++)
         json_array_append_new(list, ceiling_json(&c[i]));
-    json_t *peak = cb_device_info(d)->sm >= 70 ? tensor_peak(d) : NULL;
-    if (peak)
-        json_array_append_new(list, peak);
+    for (size_t t = 0; t < sizeof tensors / sizeof *tensors && cb_device_info(d)->sm >= 70; t++) {
+        json_t *peak = tensor_peak(d, tensors + t);
+        if (peak)
+            json_array_append_new(list, peak);
+    }
     return list;
 }
 
