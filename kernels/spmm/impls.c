@@ -95,28 +95,7 @@ static enum op_status few_columns(const struct spmm_problem *p, const char **why
     return tiled(p, why);
 }
 
-/* Panels that own_panel cuts B into where a block has the shared memory of sm_90. */
-static long panels_of(const struct spmm_problem *p)
-{
-    return spmm_div_up((long)p->k * p->n, 48L * 1024);
-}
-
-static enum op_status panelled(const struct spmm_problem *p, const char **why)
-{
-    if (p->n > 2)
-        return no(why, "n is more than 2");
-    if (panels_of(p) * p->m > p->nnz)
-        return no(why, "most rows would have no entry in a panel of B");
-    return tiled(p, why);
-}
-
 /* ---- bytes beside A, B and C ---- */
-
-/* A sum a panel and row, written and read again. */
-static double panel_sums(const struct spmm_problem *p)
-{
-    return panels_of(p) > 1 ? 8.0 * panels_of(p) * p->m * p->n : 0;
-}
 
 static double clearing(const struct spmm_problem *p)
 {
@@ -245,14 +224,6 @@ const struct spmm_impl spmm_kernels[] = {
                 .sm_min = 75, .sm_max = 999, .layout = "row", .symbol = "own_streamILi1E" },
       .supports = few_columns, .setup = OP_CUDA(spmm_own_spmv_setup),
       .teardown = OP_CUDA(spmm_own_spmv_teardown), .run = OP_CUDA(spmm_own_spmv) },
-
-    { .base = { .name = "own_panel", .title = "own panels", .role = OP_OWN,
-                .origin = "panels of B in shared memory, entries in their order, one or two "
-                          "columns",
-                .sm_min = 80, .sm_max = 999, .layout = "row", .symbol = "own_panelsILi1E" },
-      .supports = panelled, .setup = OP_CUDA(spmm_own_panel_setup),
-      .teardown = OP_CUDA(spmm_own_panel_teardown), .run = OP_CUDA(spmm_own_panel),
-      .extra_bytes = panel_sums },
 
     { .base = { .name = "daspmm_select", .title = "chosen by predicted time", .role = OP_OWN,
                 .origin = "boosted regression trees over sizes, row lengths and a sample of the "

@@ -21,10 +21,5 @@ extern spmm_setup_fn spmm_own_spmv_setup;
 extern spmm_run_fn spmm_own_spmv;
 void spmm_own_spmv_teardown(void *state);
 
-/* own_panel.cu */
-extern spmm_setup_fn spmm_own_panel_setup;
-extern spmm_run_fn spmm_own_panel;
-void spmm_own_panel_teardown(void *state);
-
 OP_END
 #endif

@@ -9,19 +9,73 @@
  *
  *   chunk        .xxx xxxx xxxx xxxx xx..      loads begin at a multiple of 32
  *   thread        012 3 ..        255          one entry each, R times
- *   sums         own_stream.cuh
+ *   products     [column][entry], a word of padding after 32, so that lanes of
+ *                rows of 8, 16 or 32 entries do not meet in one bank
+ *   sums         1, 2, .. 32 lanes a row; a row with more than 16 entries a lane
+ *                waits for a whole warp
  *
- * Bound by the reading of A, or by the gathering of B.
+ * Chunks hold equally many entries and rows, long rows are shared (own_plan.h):
+ * the block that makes the last piece of one adds them up, in order, so that
+ * there is one launch.  Bound by the reading of A, or by the gathering of B.
  */
 #include <cuda_runtime.h>
 
 #include <stdlib.h>
 
 #include "own_kernels.h"
+#include "own_plan.h"
 #include "own_rules.h"
-#include "own_stream.cuh"
+#include "own_tile.cuh"
+#include "view.cuh"
 
 /* R, entries a thread: 8 where A is large; else 4, or there are too few blocks for the SMs. */
+constexpr int ALIGNED = 32; /* up to 31 entries before a chunk are read with it */
+constexpr int STEPS = 16;   /* of a lane, in a row */
+
+static __host__ __device__ constexpr int capacity(int rounds)
+{
+    return rounds * SPMM_BLOCK;
+}
+
+/* Of a row of B and C, N floats. */
+template <int N>
+static __device__ __forceinline__ void load_row(const float *b, int col, float (&x)[N])
+{
+    if constexpr (N == 3) {
+#pragma unroll
+        for (int j = 0; j < N; j++)
+            x[j] = __ldg(b + (size_t)(unsigned)col * N + j);
+    } else {
+        load_floats(b + (size_t)(unsigned)col * N, x);
+    }
+}
+
+template <int N>
+static __device__ __forceinline__ void store_row(float *c, const float (&sum)[N])
+{
+    if constexpr (N == 4)
+        __stcs((float4 *)c, make_float4(sum[0], sum[1], sum[2], sum[3]));
+    else if constexpr (N == 2)
+        __stcs((float2 *)c, make_float2(sum[0], sum[1]));
+    else
+#pragma unroll
+        for (int j = 0; j < N; j++)
+            __stcs(c + j, sum[j]);
+}
+
+/* ---- what the threads of a block share ---- */
+
+template <int N, int R> struct Shared {
+    float product[N][capacity(R) / 32 * 33];
+    int waiting[capacity(R) / STEPS]; /* rows for a whole warp */
+    int rows;                         /* of them */
+    int last[2]; /* whether the piece at the begin, at the end, was the last */
+};
+
+static __device__ __forceinline__ int padded(int i)
+{
+    return i + i / 32;
+}
 
 /* Products of entries base .. end - 1. */
 template <int N, int R>
@@ -52,11 +106,69 @@ static __device__ __forceinline__ void multiply(const spmm_args &a, unsigned bas
     }
 }
 
-struct Block {
-    int t; /* thread of it */
+/* In every lane the sum over all `lanes` of a group. */
+template <int N> static __device__ __forceinline__ void sum_group(float (&sum)[N], int lanes)
+{
+    for (int d = lanes / 2; d; d /= 2)
+#pragma unroll
+        for (int j = 0; j < N; j++)
+            sum[j] += __shfl_xor_sync(ALL_LANES, sum[j], d);
+}
 
-    __device__ __forceinline__ void sync() const { __syncthreads(); }
-};
+template <int N, int R>
+static __device__ __forceinline__ void add_products(const Shared<N, R> &shared, int start,
+                                                    int stop, int lanes, float (&sum)[N])
+{
+#pragma unroll 4
+    for (int p = start; p < stop; p += lanes)
+#pragma unroll
+        for (int j = 0; j < N; j++)
+            sum[j] += shared.product[j][padded(p)];
+}
+
+/* ---- rows that chunks share ---- */
+
+/* Notes whether all pieces are made now, one of them by this thread. */
+template <int N>
+static __device__ void store_piece(const own_plan &plan, int slot, int cut, const float (&sum)[N],
+                                   int *last)
+{
+    own_cut *of = plan.cut + cut;
+    store_row(plan.carry + (size_t)slot * N, sum);
+    __threadfence();
+    *last = atomicAdd(&of->arrived, 1) == of->pieces - 1;
+}
+
+/* By all threads: the pieces in order, in the same order each time. */
+template <int N, int R>
+static __device__ void add_pieces(const spmm_args &a, const own_plan &plan, int cut,
+                                  Shared<N, R> &shared)
+{
+    own_cut *of = plan.cut + cut;
+    const float *carry = plan.carry + (size_t)of->first * N;
+    float sum[N] = {};
+    __threadfence();
+    for (int i = threadIdx.x; i < of->pieces; i += SPMM_BLOCK)
+#pragma unroll
+        for (int j = 0; j < N; j++)
+            sum[j] += __ldcg(carry + (size_t)i * N + j);
+    sum_group(sum, WARP);
+#pragma unroll
+    for (int j = 0; j < N; j++)
+        if (threadIdx.x % WARP == 0)
+            shared.product[j][threadIdx.x / WARP] = sum[j];
+    __syncthreads();
+    if (threadIdx.x)
+        return;
+    for (int w = 1; w < SPMM_BLOCK_WARPS; w++)
+#pragma unroll
+        for (int j = 0; j < N; j++)
+            sum[j] += shared.product[j][w];
+    store_row((float *)a.c + (size_t)of->row * N, sum);
+    of->arrived = 0; /* for the next launch */
+}
+
+/* ---- kernel ---- */
 
 template <int N, int R>
 static __global__ __launch_bounds__(SPMM_BLOCK) void own_stream(spmm_args a, own_plan plan)
@@ -64,17 +176,65 @@ static __global__ __launch_bounds__(SPMM_BLOCK) void own_stream(spmm_args a, own
     __shared__ Shared<N, R> shared;
     const int4 from = __ldg((const int4 *)plan.bound + blockIdx.x);
     const int4 to = __ldg((const int4 *)plan.bound + blockIdx.x + 1);
-    const int rows = own_chunk_rows(from, to), base = own_aligned(from.y);
+    const int rows = to.x - from.x + (to.z >= 0); /* the last one may go on in the next chunk */
+    const int base = from.y & ~(ALIGNED - 1);
+    int lanes = 1;
+    while (rows * lanes < SPMM_BLOCK && lanes < WARP)
+        lanes *= 2;
     /* of the first row, before the products are waited for */
-    int i = threadIdx.x / own_lanes(rows), begin = 0, end = 0;
+    int i = threadIdx.x / lanes, begin = 0, end = 0;
     if (i < rows)
         begin = row_begin(a, from.x + i), end = row_begin(a, from.x + i + 1);
+
+    const auto store = [&](int row, const float (&sum)[N]) {
+        if (row == rows - 1 && to.z >= 0)
+            store_piece(plan, to.z, to.w, sum, &shared.last[1]);
+        else if (row == 0 && from.z >= 0)
+            store_piece(plan, from.z + 1, from.w, sum, &shared.last[0]);
+        else
+            store_row((float *)a.c + (size_t)(from.x + row) * N, sum);
+    };
     if (threadIdx.x == 0)
         shared.rows = shared.last[0] = shared.last[1] = 0;
     multiply(a, base, to.y, shared);
     __syncthreads();
-    add_chunk(a.a.row_ptr, (float *)a.c, plan, from, to, base, begin, end, shared,
-              Block{ (int)threadIdx.x });
+    for (int first = 0; first < rows; first += SPMM_BLOCK / lanes) {
+        float sum[N] = {};
+        const int start = max(begin, from.y) - base, stop = min(end, to.y) - base;
+        const bool waits = lanes < WARP && stop - start > STEPS * lanes;
+        if (!waits)
+            add_products(shared, start + threadIdx.x % lanes, stop, lanes, sum);
+        sum_group(sum, lanes);
+        if (i < rows && threadIdx.x % lanes == 0) {
+            if (waits)
+                shared.waiting[atomicAdd(&shared.rows, 1)] = i;
+            else
+                store(i, sum);
+        }
+        i += SPMM_BLOCK / lanes;
+        begin = end = 0;
+        if (i < rows)
+            begin = row_begin(a, from.x + i), end = row_begin(a, from.x + i + 1);
+    }
+    __syncthreads();
+    for (int w = threadIdx.x / WARP; w < shared.rows; w += SPMM_BLOCK_WARPS) {
+        float sum[N] = {};
+        const int row = shared.waiting[w];
+        const int start = max(row_begin(a, from.x + row), from.y) - base;
+        const int stop = min(row_begin(a, from.x + row + 1), to.y) - base;
+        add_products(shared, start + threadIdx.x % WARP, stop, WARP, sum);
+        sum_group(sum, WARP);
+        if (threadIdx.x % WARP == 0)
+            store(row, sum);
+    }
+    if (from.z < 0 && to.z < 0)
+        return;
+    __syncthreads();
+    if (shared.last[0])
+        add_pieces(a, plan, from.w, shared);
+    __syncthreads();
+    if (shared.last[1])
+        add_pieces(a, plan, to.w, shared);
 }
 
 /* ---- set-up and launches ---- */
@@ -102,7 +262,7 @@ enum op_status spmm_own_spmv_setup(const struct spmm_problem *p, const struct sp
                                    const struct spmm_args *args, const struct op_memory *memory,
                                    op_stream s, void **state)
 {
-    const int rounds = own_spmv_rounds(p), room = own_room(rounds);
+    const int rounds = own_spmv_rounds(p), room = capacity(rounds) - (ALIGNED - 1);
     const int items = own_spmv_rule(p, room);
     Stream *of = (Stream *)calloc(1, sizeof *of);
     *state = NULL;
