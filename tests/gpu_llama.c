@@ -412,9 +412,9 @@ static void test_published(struct cb_device *d)
     token_set_free(&greedy);
 }
 
-/* Perplexity and divergence of a row of the project's model; arithmetic: of the GPU. */
-static void own_row(struct cb_device *d, const char *row, const char *device,
-                    const char *arithmetic, double *perplexity, double *kl)
+/* Perplexity and divergence of a row of the project's model. */
+static void own_row(struct cb_device *d, const char *row, const char *machine, double *perplexity,
+                    double *kl)
 {
     char json[400];
     struct cb_context c = { .device = d };
@@ -422,8 +422,7 @@ static void own_row(struct cb_device *d, const char *row, const char *device,
     void *params = calloc(1, op_perplexity.params_size), *instance = NULL, *bound = NULL;
     const struct op_impl *impl = NULL;
     snprintf(json, sizeof json, "{\"model\": \"own\", \"data\": \"own\", \"windows\": 2, "
-             "\"calibration_windows\": 2, \"length\": 512, \"device\": \"%s\", "
-             "\"arithmetic\": \"%s\"}", device, arithmetic);
+             "\"calibration_windows\": 2, \"length\": 512, \"machine\": \"%s\"}", machine);
     json_t *object = json_loads(json, 0, NULL);
     *perplexity = *kl = NAN;
     for (int i = 0; (impl = op_perplexity.impl(i)) && strcmp(impl->name, row);)
@@ -459,9 +458,9 @@ static void test_own(struct cb_device *d)
     checkpoint_free(&c);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         double host[2], gpu[2], half[2];
-        own_row(d, rows[i].row, "host", "f32", &host[0], &host[1]);
-        own_row(d, rows[i].row, "gpu", "f32", &gpu[0], &gpu[1]);
-        own_row(d, rows[i].row, "gpu", "f16", &half[0], &half[1]);
+        own_row(d, rows[i].row, "host", &host[0], &host[1]);
+        own_row(d, rows[i].row, "gpu", &gpu[0], &gpu[1]);
+        own_row(d, rows[i].row, "gpu_f16", &half[0], &half[1]);
         printf("  %-12s perplexity %.6f host, %.6f GPU, %.6f in halves; kl %.6f %.6f %.6f\n",
                rows[i].row, host[0], gpu[0], half[0], host[1], gpu[1], half[1]);
         CHECK_NEAR(gpu[0] / host[0], 1, rows[i].near);

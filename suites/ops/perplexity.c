@@ -36,14 +36,13 @@
 
 struct perplexity_params {
     char model[CB_PATH_MAX], data[CB_PATH_MAX], calibration[CB_PATH_MAX], tokenizer[CB_PATH_MAX];
-    int bits, group, range, length, windows, calibration_windows, seed, device, arithmetic;
+    int bits, group, range, length, windows, calibration_windows, seed, machine;
     double share, factor, outliers, outlier_share;
 };
 
 static const char *const ranges[] = { "min_max", "with_zero", NULL };
-static const char *const devices[] = { "auto", "host", "gpu", NULL };
-enum { AUTO, HOST, GPU };
-static const char *const arithmetics[] = { "f32", "f16", NULL };
+static const char *const machines[] = { "auto", "host", "gpu", "gpu_f16", NULL };
+enum { AUTO, HOST, GPU, GPU_F16 };
 
 #define CHOICE(name, choices, help)                                                           \
     { #name, CB_CHOICE, offsetof(struct perplexity_params, name), 0, 0, 0, choices, false, help }
@@ -74,8 +73,8 @@ static const struct cb_param params[] = {
     REAL(outliers, 1, 1, 1024, "factor of outliers planted first; 1: none"),
     REAL(outlier_share, 0.03, 0, 1, "of channels that get one"),
     INTEGER(seed, 1, 0, 1 << 30, "of sampling, planting, rotation, and channels kept by chance"),
-    CHOICE(device, devices, "that runs the model; auto: the GPU if the run has one"),
-    CHOICE(arithmetic, arithmetics, "of products on a GPU: FP32, or half operands, FP32 sums"),
+    CHOICE(machine, machines, "that runs the model; auto: the run's GPU, in FP32, or the host; "
+                              "gpu_f16: products of half operands, FP32 sums"),
     { 0 },
 };
 
@@ -307,11 +306,11 @@ static int channel_ratios(struct instance *in, struct llama *m)
 static int open_machine(struct cb_context *c, struct instance *in)
 {
     const bool gpu = c->device && cb_device_info(c->device)->sm > 0;
-    if (in->given.device == GPU && !gpu)
-        return cb_error("device gpu, but this run is on the host");
-    if (in->given.device == HOST || !gpu)
+    if (in->given.machine >= GPU && !gpu)
+        return cb_error("machine %s, but this run is on the host", machines[in->given.machine]);
+    if (in->given.machine == HOST || !gpu)
         return 0;
-    return llama_gpu_open(c->device, &in->checkpoint.config, in->given.arithmetic != 0,
+    return llama_gpu_open(c->device, &in->checkpoint.config, in->given.machine == GPU_F16,
                           &in->machine);
 }
 
