@@ -28,7 +28,7 @@ enum cb_param_type {
     CB_TEXT,   /* char [CB_TEXT_MAX] */
     CB_PATH    /* char [CB_PATH_MAX]: a name, or a file of the user: its base name enters ids */
 };
-enum { CB_TEXT_MAX = 64, CB_PATH_MAX = 512, CB_ID_MAX = 256 };
+enum { CB_TEXT_MAX = 64, CB_PATH_MAX = 512, CB_ID_MAX = 384 };
 struct cb_param {
     const char *name; /* key in JSON, column in tables */
     enum cb_param_type type;

@@ -642,11 +642,26 @@ static bool other_baseline(const struct result *r, const json_t *claim)
     return false;
 }
 
+/* Which model stood in for the paper's: that of the first case of the claim's experiment. */
+static const char *model_of(const struct result *r, const json_t *claim, char *text, size_t size)
+{
+    const json_t *metric = json_object_get(claim, "metric");
+    const char *spec = json_string_value(json_is_array(metric) ? json_array_get(metric, 0) : metric);
+    for (int i = 0; spec && i < r->case_count; i++) {
+        const struct result_case *c = &r->cases[i];
+        const size_t n = strlen(c->experiment);
+        if (!strncmp(spec, "figure:", 7) && !strncmp(spec + 7, c->experiment, n) &&
+            spec[7 + n] == '/' && *result_param(c, "model", text, size))
+            return strcmp(text, "own") ? text : "the project's model";
+    }
+    return "another model";
+}
+
 static int decide(struct judge *j, const json_t *claim, int class, const struct measured *m,
                   int distance, enum claim_verdict *verdict, char *reason, size_t size)
 {
     bool any = false;
-    char failed[128] = "";
+    char failed[128] = "", model[64];
     *verdict = CLAIM_NOT_COMPARABLE_GPU;
     for (int k = class; k < 3; k++) {
         const json_t *rule = json_object_get(json_object_get(claim, "rules"), class_name[k]);
@@ -661,6 +676,11 @@ static int decide(struct judge *j, const json_t *claim, int class, const struct 
         if (pass) {
             bool weak = k > 0 || !strcmp(type, "order") || !strcmp(type, "trend");
             *verdict = weak ? CLAIM_TREND_HOLDS : CLAIM_REPRODUCED;
+            if (json_is_true(json_object_get(claim, "stand_in"))) {
+                *verdict = CLAIM_TREND_HOLDS;
+                snprintf(reason, size, "order holds on %s: %s", model_of(j->r, claim, model, sizeof model), text);
+                return 0;
+            }
             snprintf(reason, size, "%s%s met%s", failed, text,
                      class && k == 2 && !strstr(text, "oint") ? "; value not compared: other GPU"
                                                               : "");
@@ -704,9 +724,11 @@ static int judge_claim(struct judge *j, const json_t *claim, json_t **out)
     if (json_object_get(claim, "own") && measure(j, claim, json_object_get(claim, "own"), &own))
         goto done;
 
-    if (*result_text(claim, "setup")) {
+    const char *needs = result_text(claim, "needs");
+    if (*result_text(claim, "setup") || (*needs && !m.found)) {
         verdict = CLAIM_NOT_COMPARABLE_SETUP;
-        snprintf(reason, sizeof reason, "%s", result_text(claim, "setup"));
+        snprintf(reason, sizeof reason, "%s%s", *result_text(claim, "setup") ? "" : "needs ",
+                 *result_text(claim, "setup") ? result_text(claim, "setup") : needs);
     } else if (!m.found) {
         if (*kind && m.cases)
             snprintf(reason, sizeof reason, "%d points are too few for a %s", m.cases, kind);

@@ -249,7 +249,8 @@ static int speedup_lines(const struct plots *w, const struct view *v)
     set_text(f, "xlabel", v->axis);
     snprintf(ylabel, sizeof ylabel, "speedup, geometric mean over cases, 95 %%");
     set_text(f, "ylabel", ylabel);
-    fprintf(f, "n = %d\nlogx = %d\nlogy = %d\nband = 1\nwidth = 1060\n", n, logs ? 2 : 0, steep);
+    fprintf(f, "n = %d\nlogx = %d\nlogy = %d\none = 1\nband = 1\nwidth = 1060\n", n,
+            logs ? 2 : 0, steep);
     fprintf(f, "lowest = %.9g\nhighest = %.9g\n", logs ? v->grid[0] / 1.2 : v->grid[0] - step / 4,
             logs ? last * 2.4 : last + step);
     fputs("ticks = \"", f);
@@ -734,12 +735,89 @@ int report_gpus(const struct gpus *g, const char *out_dir)
     return finish(&w, f, name, "gpus");
 }
 
+/* ---- curves: figures named by a place on an axis ---- */
+
+/* "at:26.2" is 26.2; NAN: no place. */
+static double place_of(const json_t *figure)
+{
+    const char *name = result_text(figure, "name");
+    return strncmp(name, "at:", 3) ? NAN : strtod(name + 3, NULL);
+}
+
+/* Places of one row's figures; a line each with the values of all rows. */
+static int write_curve(const struct plots *w, const struct view *v, const char *name, double *last)
+{
+    const struct result_row *first = result_row(v->c[0], v->kernel[0]);
+    const json_t *figures = first ? json_object_get(first->json, "figures") : NULL, *figure;
+    FILE *f = open_file(w, name, "tsv");
+    size_t i;
+    if (!f)
+        return -1;
+    fputs("at", f);
+    for (int k = 0; k < v->kernels; k++)
+        fprintf(f, "\t%s\tlow\thigh\tmin\tmax", v->kernel[k]);
+    fputc('\n', f);
+    json_array_foreach((json_t *)figures, i, figure)
+    {
+        char metric[64], x[CB_NUMBER_MAX];
+        const double at = place_of(figure);
+        if (!isfinite(at))
+            continue;
+        *last = fmax(*last, at);
+        fputs(cb_number(at, 5, x), f);
+        snprintf(metric, sizeof metric, "figure:%.40s", result_text(figure, "name"));
+        for (int k = 0; k < v->kernels; k++) {
+            const struct result_row *row = result_row(v->c[0], v->kernel[k]);
+            const struct result_value s =
+                row ? metric_value(v->r, v->e, v->c[0], row, metric) : (struct result_value){ 0 };
+            cb_number(s.value, 5, x);
+            if (s.ok)
+                fprintf(f, "\t%s\t%s\t%s\t%s\t%s", x, x, x, x, x);
+            else
+                fputs("\t-\t-\t-\t-\t-", f);
+        }
+        fputc('\n', f);
+    }
+    return close_file(f, name);
+}
+
+static int curve(const struct plots *w, const struct view *v)
+{
+    char name[256], in[300];
+    const char *legend[VIEW_KERNELS];
+    double last = 0;
+    name_of(v, "curve", name, sizeof name);
+    if (!v->count || !v->kernels || write_curve(w, v, name, &last))
+        return v->count && v->kernels ? -1 : 0;
+    FILE *f = driver(w, v, name, v->e->title);
+    if (!f)
+        return -1;
+    for (int k = 0; k < v->kernels; k++)
+        legend[k] = view_title(v, v->kernel[k]);
+    snprintf(in, sizeof in, "%s.tsv", name);
+    set_text(f, "in", in);
+    set_text(f, "xlabel", "million tokens");
+    set_text(f, "ylabel", "loss, nats per token");
+    fprintf(f, "n = %d\nlogx = 0\nlogy = 0\none = 0\nband = 0\nwidth = 940\n", v->kernels);
+    fprintf(f, "lowest = 0\nhighest = %.9g\nticks = \"", 1.05 * last);
+    double step = pow(10, floor(log10(fmax(last, 1)))); /* 4 to 10 ticks, at 1, 2 or 5 x 10^n */
+    step *= last / step < 2 ? 0.2 : last / step < 5 ? 0.5 : 1;
+    for (double at = 0; at <= 1.05 * last; at += step)
+        fprintf(f, "%s%.6g", at > 0 ? " " : "", at);
+    fputs("\"\nm = 0\narray place[1] = [0]\narray value[1] = [0]\n", f);
+    set_list(f, "legend", legend, v->kernels);
+    set_list(f, "name", NULL, 0);
+    return finish(w, f, name, "lines");
+}
+
 /* ---- which figures an experiment gets ---- */
 
 static int view_figures(const struct plots *w, const struct view *v)
 {
     if (!strcmp(v->e->figure, "none") || !*v->e->figure)
         return 0;
+    if (!strcmp(v->e->figure, "curve"))
+        return curve(w, v);
     if (v->timed && v->grid_count > 1 && v->pairs && strcmp(v->e->figure, "bars"))
         return speedup_lines(w, v) || standing_figures(w, v) || rooflines(w, v) ? -1 : 0;
     return case_bars(w, v) || (v->timed && rooflines(w, v)) ? -1 : 0;

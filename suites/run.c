@@ -195,16 +195,38 @@ static int plan_shard(struct plan *p, const char *shard)
     return status;
 }
 
+/* What a user puts in the place of the problems' own parameters; NULL: no memory. */
+static json_t *given_by(const struct run_options *o)
+{
+    json_t *given = json_object();
+    if (o->model)
+        json_object_set_new(given, "model", json_string(o->model));
+    if (o->data) { /* all of it, as the usual protocol has it */
+        json_object_set_new(given, "data", json_string(o->data));
+        json_object_set_new(given, "windows", json_integer(0));
+        json_object_set_new(given, "length", json_integer(0));
+    }
+    if (o->calibration)
+        json_object_set_new(given, "calibration", json_string(o->calibration));
+    return given;
+}
+
 static int plan_load(const struct run_options *o, struct plan *p)
 {
     char folder[4200], relative[128];
+    json_t *given = given_by(o);
     *p = (struct plan){ 0 };
-    if (!o->paper)
-        return cb_error("--paper is needed: one of the folders of suites/");
-    snprintf(relative, sizeof relative, "suites/%.60s", o->paper);
-    if (profile_load(o, &p->policy) ||
-        suite_load(home_path(relative, folder, sizeof folder), o->profile, &p->suite) ||
-        plan_items(p, o)) {
+    snprintf(relative, sizeof relative, "suites/%.60s", o->paper ? o->paper : "");
+    const int status =
+        !o->paper ? cb_error("--paper is needed: one of the folders of suites/")
+        : profile_load(o, &p->policy) ||
+                suite_load_with(home_path(relative, folder, sizeof folder), o->profile, given,
+                                &p->suite) ||
+                plan_items(p, o)
+            ? -1
+            : 0;
+    json_decref(given);
+    if (status) {
         plan_free(p);
         return -1;
     }

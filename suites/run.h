@@ -19,6 +19,7 @@ struct run_options {
     const char *paper, *profile;
     const char *experiment; /* pattern; NULL: all */
     const char *cases;      /* pattern of ids; NULL: all */
+    const char *model, *data, *calibration; /* in the place of the experiments' own; NULL: those */
     const char *cache;      /* only this state; NULL: all */
     const char *shard;      /* "2/8": only that part of the plan; NULL: all of it */
     const char *devices;    /* "auto", "host", "cuda:1", "all", a list with commas */

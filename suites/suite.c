@@ -361,17 +361,57 @@ int suite_parse(json_t *document, const char *name, const char *profile, struct 
     return 0;
 }
 
-int suite_load(const char *folder, const char *profile, struct suite *out)
+static bool has_parameter(const json_t *experiment, const char *name)
+{
+    const char *op_name = json_string_value(json_object_get(experiment, "op"));
+    const struct cb_op *op = op_name ? suite_op(op_name) : NULL;
+    for (const struct cb_param *p = op ? op->params : NULL; p && p->name; p++)
+        if (!strcmp(p->name, name))
+            return true;
+    return false;
+}
+
+/* Into every grid of the experiments that know the parameter; how many know it. */
+static int give(json_t *document, const char *name, json_t *value)
+{
+    json_t *experiment, *grids, *grid;
+    const char *profile;
+    size_t e, g;
+    int count = 0;
+    json_array_foreach(json_object_get(document, "experiments"), e, experiment)
+    {
+        if (!has_parameter(experiment, name))
+            continue;
+        count++;
+        json_object_foreach(json_object_get(experiment, "problems"), profile, grids)
+            json_array_foreach(grids, g, grid)
+                json_object_set(grid, name, value);
+    }
+    return count;
+}
+
+int suite_load_with(const char *folder, const char *profile, const json_t *given,
+                    struct suite *out)
 {
     char path[4096];
+    const char *name;
+    json_t *value;
     *out = (struct suite){ 0 };
     snprintf(path, sizeof path, "%s/experiments.json", folder);
     json_t *document = cb_json_read(path);
-    if (!document)
-        return -1;
-    int status = suite_parse(document, path, profile, out);
+    int status = document ? 0 : -1;
+    json_object_foreach((json_t *)given, name, value)
+        if (!status && !give(document, name, value))
+            status = cb_error("%s: no experiment has a parameter '%s'", path, name);
+    if (!status)
+        status = suite_parse(document, path, profile, out);
     json_decref(document);
     return status;
+}
+
+int suite_load(const char *folder, const char *profile, struct suite *out)
+{
+    return suite_load_with(folder, profile, NULL, out);
 }
 
 void suite_free(struct suite *s)

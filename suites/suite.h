@@ -69,6 +69,10 @@ struct suite {
  * operator, implementation and parameter named in the file must exist; a
  * failure names file and key.  0 or -1; on failure out is empty. */
 int suite_load(const char *folder, const char *profile, struct suite *out);
+/* The same with parameters of a user, { name: value }, in the place of the problems' own; a
+ * name that no experiment's operator has is an error. */
+int suite_load_with(const char *folder, const char *profile, const json_t *given,
+                    struct suite *out);
 /* The same from a document in memory, called `name` in errors; document is borrowed
  * (its count is raised). */
 int suite_parse(json_t *document, const char *name, const char *profile, struct suite *out);

@@ -89,7 +89,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         llama2c_parse, gguf_checkpoint
     };
     static int (*const tokenizers[])(const char *, const void *, size_t, struct tokenizer *) = {
-        tokenizer_parse_bin, tokenizer_parse_gguf, tokenizer_parse_json
+        tokenizer_parse_bin, tokenizer_parse_gguf, tokenizer_parse_json,
+        tokenizer_parse_sentencepiece
     };
     for (size_t i = 0; i < sizeof readers / sizeof *readers; i++) {
         struct checkpoint c;

@@ -7,6 +7,7 @@
 
 #include "../harness/error.h"
 #include "../suites/models/llama.h"
+#include "made_model.h"
 #include "test.h"
 
 static const char *shared(const char *file, char out[512])
@@ -159,47 +160,6 @@ static void test_published(void)
 
 enum { VOCAB = 50, DIM = 24, HIDDEN = 40, LAYERS = 2, HEADS = 6, KV = 3, HEAD = 8, LENGTH = 300 };
 
-static struct tensor layer_tensors[LAYERS][SLOTS];
-
-static struct tensor made(int rows, int cols, double spread, double mean)
-{
-    static unsigned state = 1;
-    float *w = malloc((size_t)(rows * cols) * sizeof *w);
-    for (int i = 0; w && i < rows * cols; i++) {
-        state = state * 1664525 + 1013904223;
-        w[i] = (float)(mean + spread * ((double)(state >> 8) / (1 << 23) - 1));
-    }
-    return (struct tensor){ .dtype = TENSOR_F32, .rows = rows, .cols = cols, .data = w };
-}
-
-static struct checkpoint make(struct llama_config config)
-{
-    struct checkpoint c = { .name = "made", .config = config, .layer = layer_tensors };
-    c.embedding = made(VOCAB, DIM, 1, 0);
-    c.norm = made(1, DIM, 0.5, 1);
-    c.output = made(VOCAB, DIM, 0.5, 0);
-    for (int l = 0; l < LAYERS; l++)
-        for (int s = 0; s < SLOTS; s++) {
-            int rows, cols;
-            checkpoint_slot_shape(&config, s, &rows, &cols);
-            layer_tensors[l][s] = s >= SLOT_Q_BIAS && !config.qkv_bias
-                                      ? (struct tensor){ 0 }
-                                      : made(rows, cols, 0.5, rows == 1 && s < SLOT_Q_BIAS);
-        }
-    return c;
-}
-
-static void discard(struct checkpoint *c)
-{
-    free((void *)c->embedding.data);
-    free((void *)c->norm.data);
-    free((void *)c->output.data);
-    free((void *)c->rope_factors.data);
-    for (int l = 0; l < LAYERS; l++)
-        for (int s = 0; s < SLOTS; s++)
-            free((void *)layer_tensors[l][s].data);
-}
-
 static void times(const struct tensor *w, const struct tensor *bias, const double *x, double *y)
 {
     const float *f = w->data, *b = bias ? bias->data : NULL;
@@ -340,7 +300,7 @@ static void compare(struct checkpoint c)
     CHECK(log_prob[0] == 0);
     llama_end(s);
     llama_close(&m);
-    discard(&c);
+    made_model_free(&c);
 }
 
 static void test_defined(void)
@@ -350,22 +310,22 @@ static void test_defined(void)
                                         .head_dim = HEAD, .context = 512, .norm_eps = 1e-2,
                                         .rope_theta = 1000 };
     struct llama_config c = plain;
-    compare(make(c));
+    compare(made_model(c));
     c.rope_halves = c.qkv_bias = true;
-    compare(make(c));
+    compare(made_model(c));
     c.window = 37;
     c.rope_scaling = ROPE_LINEAR;
     c.rope_factor = 4;
-    compare(make(c));
+    compare(made_model(c));
     c = plain;
     c.rope_scaling = ROPE_LLAMA3; /* of four pairs one is kept, one blended, two slowed */
     c.rope_factor = 8;
     c.rope_low = 1;
     c.rope_high = 4;
     c.rope_original = 64;
-    compare(make(c));
-    struct checkpoint with_factors = make(plain);
-    with_factors.rope_factors = made(1, HEAD / 2, 0.5, 2);
+    compare(made_model(c));
+    struct checkpoint with_factors = made_model(plain);
+    with_factors.rope_factors = made_tensor(1, HEAD / 2, 0.5, 2);
     compare(with_factors);
 }
 

@@ -349,6 +349,206 @@ static void test_cut(void)
     CHECK_STR(cb_error_text(), "long: byte 4: token 0 has length 17, the longest is 16");
 }
 
+/* ---- SentencePiece ---- */
+
+static void put_varint(uint64_t v)
+{
+    for (; v > 0x7f; v >>= 7)
+        put(&(unsigned char){ (unsigned char)(v | 0x80) }, 1);
+    put(&(unsigned char){ (unsigned char)v }, 1);
+}
+
+static void put_number(int field, int64_t v)
+{
+    put_varint((uint64_t)field << 3);
+    put_varint((uint64_t)v);
+}
+
+static void put_bytes(int field, const void *p, size_t n)
+{
+    put_varint((uint64_t)field << 3 | 2);
+    put_varint(n);
+    put(p, n);
+}
+
+enum piece_type { NORMAL = 1, UNKNOWN, CONTROL, USER, UNUSED, BYTE };
+
+static void put_piece(const char *text, float score, enum piece_type type)
+{
+    const size_t n = strlen(text);
+    put_varint(1 << 3 | 2);
+    put_varint(2 + n + 5 + (type != NORMAL ? 2 : 0));
+    put_bytes(1, text, n);
+    put_varint(2 << 3 | 5);
+    put(&score, sizeof score);
+    if (type != NORMAL)
+        put_number(3, type);
+}
+
+/* Messages of numbers: pairs of field and value, ended by 0. */
+static void put_numbers(int field, const int *pairs)
+{
+    size_t n = 0;
+    for (const int *p = pairs; *p; p += 2)
+        n += (size_t)(*p < 16 ? 1 : 2) + (p[1] < 0 ? 10 : 1);
+    put_varint((uint64_t)field << 3 | 2);
+    put_varint(n);
+    for (const int *p = pairs; *p; p += 2)
+        put_number(*p, p[1]);
+}
+
+/* Three special pieces, bytes if asked for, the words of the other formats, one of the user. */
+static void make_model(const int *trainer, const int *normalizer, bool bytes)
+{
+    used = 0;
+    put_piece("<unk>", 0, UNKNOWN);
+    put_piece("<s>", 0, CONTROL);
+    put_piece("</s>", 0, CONTROL);
+    for (unsigned b = 0; bytes && b < 256; b++) {
+        char text[8];
+        snprintf(text, sizeof text, "<0x%02X>", b);
+        put_piece(text, 0, BYTE);
+    }
+    for (int i = 0; i < WORDS; i++) {
+        char word[16] = "";
+        for (const char *p = words[i].text; *p; p++)
+            snprintf(word + strlen(word), sizeof word - strlen(word), "%.*s", *p == ' ' ? 3 : 1,
+                     *p == ' ' ? "\xe2\x96\x81" : p);
+        put_piece(word, words[i].score, NORMAL);
+    }
+    put_piece("<me>", 0, USER);
+    put_numbers(2, trainer);
+    put_numbers(3, normalizer);
+    put_bytes(5, "skipped", 7);
+}
+
+#define NONE (const int[]){ 0 }
+#define JOINED (const int[]){ 3, 2, 35, 1, 0 }
+#define AS_IT_IS (const int[]){ 3, 1, 4, 0, 5, 1, 0 }
+
+static void check_model_error(const char *want)
+{
+    struct tokenizer t;
+    CHECK(used < sizeof file && tokenizer_parse_sentencepiece("m.model", file, used, &t) == -1);
+    CHECK_STR(cb_error_text(), want);
+    CHECK(!t.token && !t.text && !t.by_text);
+}
+
+/* Segmentations of the same vocabularies by hand; the reader as a whole was compared with the
+ * library of the format on models that it trained. */
+static void test_sentencepiece(void)
+{
+    struct tokenizer t;
+    char out[1024];
+    make_model(JOINED, AS_IT_IS, true);
+    CHECK(!tokenizer_parse_sentencepiece("m.model", file, used, &t));
+    CHECK(t.count == 3 + 256 + WORDS + 1 && t.unknown == 0 && t.bos == 1 && t.eos == 2);
+    CHECK_STR(pieces(&t, "hello", false, out), "| hel|lo|");
+    CHECK_STR(pieces(&t, "lolo", true, out), "|<s>| |lo|lo|");
+    CHECK_STR(pieces(&t, "he<me>lo", false, out), "| |he|<me>|lo|"); /* he goes before " h" */
+    CHECK_STR(pieces(&t, "x<m", false, out), "| |x|<|m|"); /* bytes */
+    CHECK_STR(pieces(&t, " \xe2\x96\x81h", false, out), "| | | h|");
+    CHECK(returns(&t, "hello  \xff there <me> ", 21));
+    tokenizer_free(&t);
+
+    /* spaces: runs and ends go by default, a space stands in front */
+    make_model(JOINED, NONE, true);
+    CHECK(!tokenizer_parse_sentencepiece("m.model", file, used, &t));
+    CHECK_STR(pieces(&t, "  hello   h ", false, out), "| hel|lo| h|");
+    CHECK_STR(pieces(&t, "   ", false, out), "|");
+    tokenizer_free(&t);
+    make_model(JOINED, (const int[]){ 3, 0, 4, 0, 0 }, true);
+    CHECK(!tokenizer_parse_sentencepiece("m.model", file, used, &t));
+    CHECK_STR(pieces(&t, "hello  h", false, out), "|hel|lo| | h|");
+    tokenizer_free(&t);
+
+    /* unigram: " hel" + "lo" = -1.5 beats " h" + "el" + "lo" = -8; an unknown is one token */
+    make_model(NONE, AS_IT_IS, false);
+    CHECK(!tokenizer_parse_sentencepiece("m.model", file, used, &t));
+    CHECK_STR(pieces(&t, "hello", true, out), "|<s>| hel|lo|");
+    CHECK_STR(pieces(&t, "loel", false, out), "| |lo|el|"); /* -12: e and l apart are -28 */
+    CHECK_STR(pieces(&t, "xyzlo\xc3\xa9", false, out), "| |<unk>|lo|\xc3\xa9|");
+    CHECK_STR(pieces(&t, "lo<me>", false, out), "| |lo|<me>|");
+    tokenizer_free(&t);
+
+    /* what cannot be */
+    make_model((const int[]){ 3, 3, 0 }, NONE, false);
+    check_model_error("m.model: trainer_spec: model type 3 is neither unigram nor BPE");
+    make_model((const int[]){ 24, 1, 0 }, NONE, false);
+    check_model_error("m.model: trainer_spec: spaces after words are not supported");
+    make_model((const int[]){ 35, 1, 0 }, NONE, false);
+    check_model_error("m.model: byte fallback, but no piece for byte 0x00");
+    make_model(NONE, NONE, true);
+    check_model_error("m.model: piece 3 is a byte, but there is no byte fallback");
+    make_model((const int[]){ 3, 2, 0 }, NONE, false);
+    put_piece("a", 0, UNUSED);
+    check_model_error("m.model: piece 17: unused pieces are not supported");
+    make_model(NONE, NONE, false);
+    put_piece("lo", 0, NORMAL);
+    check_model_error("m.model: piece 17 has the text of piece 8");
+    make_model(NONE, NONE, false);
+    put_piece("?", 0, UNKNOWN);
+    check_model_error("m.model: piece 17 is unknown, as piece 0 is");
+    make_model(NONE, NONE, false);
+    put_piece("", 0, NORMAL);
+    check_model_error("m.model: piece 17 has 0 bytes, not 1 to 1024");
+    make_model(NONE, NONE, false);
+    put_piece("a", INFINITY, NORMAL);
+    check_model_error("m.model: piece 17 has no finite score");
+    make_model(NONE, NONE, false);
+    put_piece("a", 0, 9);
+    check_model_error("m.model: piece 17 has type 9");
+    used = 0;
+    put_bytes(3, "\x12\x01x", 3);
+    check_model_error("m.model: normalizer_spec: a table of characters, which is not supported");
+    used = 0;
+    put_number(1, 5);
+    check_model_error("m.model: byte 0: field 1 has the wire type 0, not 2");
+    used = 0;
+    put("\x0b", 1);
+    check_model_error("m.model: byte 0: no field of a protocol buffer");
+    used = 0;
+    put("\x28\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02", 11);
+    check_model_error("m.model: byte 1: a number of more than 64 bits");
+    used = 0;
+    put("\x0a\x7f", 2);
+    check_model_error("m.model: byte 0: field 1 goes beyond its message");
+    used = 0;
+    check_model_error("m.model: no piece is text");
+}
+
+/* Every beginning of a file, and files with bytes changed: refused, or whole enough to use. */
+static void test_broken_models(void)
+{
+    static char whole[sizeof file];
+    struct tokenizer t;
+    unsigned state = 3;
+    char out[1024];
+    int taken = 0;
+    make_model(JOINED, AS_IT_IS, true);
+    const size_t size = used;
+    memcpy(whole, file, size);
+    for (size_t n = 0; n < size; n++)
+        if (!tokenizer_parse_sentencepiece("cut", file, n, &t)) {
+            pieces(&t, "hello \xff", true, out);
+            tokenizer_free(&t);
+        }
+    for (int round = 0; round < 20000; round++) {
+        memcpy(file, whole, size);
+        for (int i = 0; i < 1 + round % 3; i++) {
+            state = state * 1664525 + 1013904223;
+            file[(state >> 8) % size] = (char)(state >> 3);
+        }
+        if (tokenizer_parse_sentencepiece("broken", file, size, &t))
+            continue;
+        taken++;
+        pieces(&t, "hello <me> \xff", true, out);
+        tokenizer_free(&t);
+    }
+    CHECK(taken > 100);
+    CHECK(data_alloc_live() == 0);
+}
+
 static void test_published(void)
 {
     char path[512], out[1024];
@@ -399,6 +599,8 @@ int main(void)
     test_scores();
     test_json();
     test_cut();
+    test_sentencepiece();
+    test_broken_models();
     test_published();
     CHECK(data_alloc_live() == 0);
     return TEST_END();

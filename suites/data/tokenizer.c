@@ -127,8 +127,11 @@ int tokenizer_seal(struct tokenizer *t)
         t->by_text[i] = -1;
     for (int i = 0; i < t->count; i++) {
         const struct token *k = &t->token[i];
-        if (k->kind != TOKEN_TEXT || !k->length)
+        if ((k->kind != TOKEN_TEXT && k->kind != TOKEN_USER) || !k->length)
             continue;
+        t->longest = k->length > t->longest ? k->length : t->longest;
+        if (k->kind == TOKEN_USER && k->length > t->longest_user)
+            t->longest_user = k->length;
         const size_t p = place(t, t->text + k->at, k->length);
         if (t->by_text[p] < 0) /* of equal texts the first counts */
             t->by_text[p] = i;
@@ -209,6 +212,7 @@ struct symbol {
     size_t length;   /* 0: joined to the one before */
     int token;       /* -1: none */
     int before, next; /* in the chain; -1 at its ends */
+    bool fixed;      /* defined by the user: not joined */
 };
 
 struct pair {
@@ -283,6 +287,8 @@ static int offer(struct joiner *j, int left, int right)
     const struct tokenizer *t = j->t;
     const struct symbol *a = &j->symbol[left], *b = &j->symbol[right];
     struct pair pair = { .left = left, .right = right, .length = a->length + b->length };
+    if (a->fixed || b->fixed)
+        return 0;
     if (t->by_merges) {
         if (!t->merge_size || a->token < 0 || b->token < 0)
             return 0;
@@ -332,11 +338,16 @@ static int emit(struct joiner *j, int token)
     return 0;
 }
 
-static int emit_symbol(struct joiner *j, const struct symbol *s)
+/* The token of one symbol, or those of its bytes; *unknown says whether the last symbol was. */
+static int emit_symbol(struct joiner *j, const struct symbol *s, bool *unknown)
 {
     const struct tokenizer *t = j->t;
+    const bool before = *unknown;
+    *unknown = s->token < 0;
     if (s->token >= 0)
         return emit(j, s->token);
+    if (t->unknown_once && t->byte_token[0] < 0)
+        return before ? 0 : emit(j, t->unknown);
     for (size_t i = 0; i < s->length; i++) {
         const int byte = (unsigned char)s->text[i];
         const int token = t->byte_token[byte] >= 0 ? t->byte_token[byte] : t->unknown;
@@ -348,32 +359,144 @@ static int emit_symbol(struct joiner *j, const struct symbol *s)
     return 0;
 }
 
+/* The longest token defined by the user that the text begins with; its bytes, or 0. */
+static size_t user_token(const struct tokenizer *t, const char *text, size_t size, int *token)
+{
+    size_t n = t->longest_user < size ? t->longest_user : size;
+    for (; n; n--)
+        if ((*token = tokenizer_find(t, text, n)) >= 0 && t->token[*token].kind == TOKEN_USER)
+            break;
+    return n;
+}
+
+/* One symbol more; -1 after cb_error. */
+static int add_symbol(struct joiner *j, const char *text, size_t n, int token, bool fixed)
+{
+    const int i = j->symbols;
+    void *symbol = j->symbol;
+    if (i == INT_MAX || make_room(&symbol, &j->symbol_room, i + 1, sizeof *j->symbol))
+        return -1;
+    j->symbol = symbol;
+    j->symbol[j->symbols++] = (struct symbol){ .text = text, .length = n, .before = i - 1,
+                                               .next = i + 1, .token = token, .fixed = fixed };
+    return 0;
+}
+
+/* ---- unigram ---- */
+
+/* The best way to a place in the text. */
+struct best {
+    float score;
+    int token;       /* the last one on it; -1: unknown */
+    unsigned length; /* its bytes; 0: no way leads here */
+};
+
+static void try_way(struct best *to, float score, int token, size_t length)
+{
+    if (!to->length || score > to->score)
+        *to = (struct best){ score, token, (unsigned)length };
+}
+
+/* Ways on from a place, to which the best one is known. */
+static void go_on(const struct tokenizer *t, const char *text, size_t size, size_t at,
+                  struct best *best)
+{
+    uint32_t c;
+    const size_t single = utf8_next(text + at, size - at, &c);
+    const size_t most = t->longest < size - at ? t->longest : size - at;
+    bool known = false;
+    for (size_t n = single; n <= most; n += utf8_next(text + at + n, size - at - n, &c)) {
+        const int token = tokenizer_find(t, text + at, n);
+        if (token >= 0) {
+            const struct token *k = &t->token[token];
+            const float score = k->kind == TOKEN_USER
+                                    ? (float)((double)((float)n * t->score_max) - 0.1)
+                                    : k->score;
+            try_way(&best[at + n], best[at].score + score, token, n);
+            known = known || n == single;
+        }
+        if (n == size - at)
+            break;
+    }
+    if (!known)
+        try_way(&best[at + single], best[at].score + t->score_min - 10, -1, single);
+}
+
+static int cut_word(struct joiner *j, const char *text, size_t size)
+{
+    struct best *best = data_calloc(size + 1, sizeof *best);
+    int status = best ? 0 : cb_error("no memory for %zu bytes", size);
+    uint32_t c;
+    for (size_t at = 0; !status && at < size; at += utf8_next(text + at, size - at, &c))
+        go_on(j->t, text, size, at, best);
+    j->symbols = 0;
+    for (size_t at = size; !status && at > 0; at -= best[at].length)
+        status = add_symbol(j, text + at - best[at].length, best[at].length, best[at].token, true);
+    data_free(best);
+    bool unknown = false;
+    for (int i = j->symbols - 1; !status && i >= 0; i--)
+        status = emit_symbol(j, &j->symbol[i], &unknown);
+    return status;
+}
+
 static int encode_word(struct joiner *j, const char *text, size_t size)
 {
     const struct tokenizer *t = j->t;
     const int whole = t->whole_words ? tokenizer_find(t, text, size) : -1;
     if (whole >= 0)
         return emit(j, whole);
+    if (t->by_unigram)
+        return cut_word(j, text, size);
     j->symbols = 0;
     for (size_t at = 0, n; at < size; at += n) {
         uint32_t c;
-        n = t->bytes ? 1 : utf8_next(text + at, size - at, &c);
-        const int i = j->symbols;
-        void *symbol = j->symbol;
-        if (i == INT_MAX || make_room(&symbol, &j->symbol_room, i + 1, sizeof *j->symbol))
+        int token;
+        const size_t fixed = user_token(t, text + at, size - at, &token);
+        n = fixed ? fixed : t->bytes ? 1 : utf8_next(text + at, size - at, &c);
+        if (add_symbol(j, text + at, n, fixed ? token : tokenizer_find(t, text + at, n), fixed > 0))
             return -1;
-        j->symbol = symbol;
-        j->symbol[j->symbols++] =
-            (struct symbol){ .text = text + at, .length = n, .before = i - 1, .next = i + 1,
-                             .token = tokenizer_find(t, text + at, n) };
     }
     j->symbol[j->symbols - 1].next = -1;
     if (join(j))
         return -1;
+    bool unknown = false;
     for (int i = 0; i >= 0; i = j->symbol[i].next)
-        if (emit_symbol(j, &j->symbol[i]))
+        if (emit_symbol(j, &j->symbol[i], &unknown))
             return -1;
     return 0;
+}
+
+/* A text with what the tokenizer asks for: a space in front, no spaces that say nothing, spaces
+ * for U+2581. */
+static char *prepared(const struct tokenizer *t, const char *text, size_t *size)
+{
+    static const char blank[3] = "\xe2\x96\x81";
+    const size_t first = t->space_first;
+    char *out = data_malloc(*size + 1, 1);
+    size_t n = first, read = 0;
+    bool space = t->trim;
+    if (!out) {
+        cb_error("no memory for %zu bytes", *size);
+        return NULL;
+    }
+    out[0] = ' '; /* if n is 0, the next one takes its place */
+    while (t->trim && read < *size && text[read] == ' ')
+        read++;
+    if (t->trim && read == *size)
+        n = 0; /* nothing but spaces is nothing */
+    while (read < *size) {
+        const bool is_blank = t->blank_is_space && *size - read >= sizeof blank &&
+                              !memcmp(text + read, blank, sizeof blank);
+        const bool is_space = text[read] == ' ';
+        if (!(space && is_space))
+            out[n++] = is_blank ? ' ' : text[read];
+        space = t->trim && is_space;
+        read += is_blank ? sizeof blank : 1;
+    }
+    while (t->trim && n > 0 && out[n - 1] == ' ')
+        n--;
+    *size = n;
+    return out;
 }
 
 int tokenizer_encode(const struct tokenizer *t, const char *text, size_t size, bool start,
@@ -386,14 +509,9 @@ int tokenizer_encode(const struct tokenizer *t, const char *text, size_t size, b
     *count = 0;
     if (start && t->add_bos && t->bos >= 0 && emit(&j, t->bos))
         goto done;
-    if (t->space_first && size) {
-        spaced = data_malloc(size + 1, 1);
-        if (!spaced) {
-            cb_error("no memory for %zu bytes", size);
+    if ((t->space_first || t->trim || t->blank_is_space) && size) {
+        if (!(spaced = prepared(t, text, &size)))
             goto done;
-        }
-        spaced[0] = ' ';
-        memcpy(spaced + 1, text, size++);
         text = spaced;
     }
     for (size_t at = 0, n; at < size; at += n) {

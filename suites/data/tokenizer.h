@@ -4,13 +4,17 @@
  *     tok512.bin          llama2.c: characters, joined in order of scores
  *     NAME.gguf           its tokenizer: the same, or bytes joined by merges
  *     tokenizer.json      Hugging Face: bytes, or characters, joined by merges
+ *     NAME.model          SentencePiece: characters, joined in order of scores, or cut into
+ *                         the pieces with the largest sum of scores (unigram)
  *
  * Characters (SentencePiece's way): a space stands before the text, and what the
  * vocabulary does not have becomes one token per byte.  Bytes (GPT-2's way): the text
  * is first split into words, numbers and the rest, and tokens never cross a split.
  *
  * Text is taken as it is: not normalised, and the name of a special token inside it is
- * text.  Decoding what was encoded gives the same bytes, whatever they are.
+ * text.  Decoding what was encoded gives the same bytes, whatever they are.  Two things
+ * differ with a .model: if it says so, runs of spaces become one and those at the ends go, and
+ * pieces defined by the user are taken out of the text first; U+2581 comes back as a space.
  *
  * Functions return 0, or -1 after cb_error; a failed load leaves *out all zero.
  */
@@ -32,6 +36,7 @@ enum tokenizer_split {
 
 enum token_kind {
     TOKEN_TEXT,
+    TOKEN_USER,   /* text that is always this token, never part of another */
     TOKEN_BYTE,   /* one byte, used where no text token fits */
     TOKEN_CONTROL /* never made from text; decodes to nothing */
 };
@@ -52,6 +57,11 @@ struct tokenizer {
     bool space_first;     /* characters: a space stands before the text */
     bool by_merges;       /* joins by merges, not by scores */
     bool whole_words;     /* a word that is a token is not joined from parts */
+    bool by_unigram;      /* not joined: the cut with the largest sum of scores */
+    bool trim;            /* runs of spaces become one, at the ends none */
+    bool blank_is_space;  /* U+2581 in a text is a space, but not one of a run */
+    bool unknown_once;    /* neighbouring unknown characters are one token */
+    float score_min, score_max; /* by_unigram: of TOKEN_TEXT */
     enum tokenizer_split split;
     int unknown;          /* -1: none */
     int byte_token[256];  /* TOKEN_BYTE, or -1 */
@@ -61,13 +71,14 @@ struct tokenizer {
     int room;
     char *text;           /* bytes of all tokens */
     size_t text_used, text_room;
-    int *by_text;         /* hash table of TOKEN_TEXT, -1: free */
+    int *by_text;         /* hash table of TOKEN_TEXT and TOKEN_USER, -1: free */
+    unsigned longest, longest_user; /* bytes of those */
     size_t by_text_size;  /* a power of two */
     struct tokenizer_merge *merge; /* hash table */
     size_t merge_size, merges;     /* merge_size: a power of two or 0 */
 };
 
-/* path: a file of one of the formats, or a folder with a tokenizer.json. */
+/* path: a file of one of the formats, or a folder with a tokenizer.json or .model. */
 int tokenizer_load(const char *path, struct tokenizer *out);
 void tokenizer_free(struct tokenizer *t); /* accepts NULL and { 0 }; leaves { 0 } */
 
@@ -75,6 +86,8 @@ void tokenizer_free(struct tokenizer *t); /* accepts NULL and { 0 }; leaves { 0 
 int tokenizer_parse_bin(const char *name, const void *data, size_t size, struct tokenizer *out);
 int tokenizer_parse_gguf(const char *name, const void *data, size_t size, struct tokenizer *out);
 int tokenizer_parse_json(const char *name, const void *data, size_t size, struct tokenizer *out);
+int tokenizer_parse_sentencepiece(const char *name, const void *data, size_t size,
+                                  struct tokenizer *out);
 
 /* *out [*count], to be freed with data_free (alloc.h); NULL if there are none.  start:
  * puts bos first if the tokenizer asks for it.  -1 too if a byte of the text has no token. */

@@ -23,6 +23,7 @@
 #include "checkpoint.h"
 #include "gguf.h"
 #include "tokenizer.h"
+#include "tokenizer_add.h"
 #include "unicode.h"
 
 /* ---- how vocabularies write text ---- */
@@ -60,9 +61,8 @@ static size_t meaning(bool bytes, const char *text, size_t length, char *out, bo
     return used;
 }
 
-/* A token as the vocabulary writes it.  What is no text of bytes is taken for control. */
-static int add(struct tokenizer *t, const char *text, size_t length, float score,
-               enum token_kind kind)
+int tokenizer_add_spaced(struct tokenizer *t, const char *text, size_t length, float score,
+                         enum token_kind kind)
 {
     bool whole;
     char few[256], *out = length <= sizeof few ? few : data_malloc(length, 1);
@@ -204,7 +204,7 @@ static int gguf_vocabulary(const struct gguf *g, struct tokenizer *t)
         const enum token_kind kind = type == NORMAL || type == USER ? TOKEN_TEXT
                                    : type == BYTE                   ? TOKEN_BYTE
                                                                     : TOKEN_CONTROL;
-        if (add(t, text.text, text.length, score, kind))
+        if (tokenizer_add_spaced(t, text.text, text.length, score, kind))
             return -1;
         if (type == UNKNOWN && t->unknown < 0)
             t->unknown = (int)i;
@@ -421,7 +421,7 @@ static int json_vocabulary(struct tokenizer *t, const json_t *root, json_t *voca
             count = i + 1;
     for (i = 0; i < count; i++) {
         const char *text = entry[i].text ? entry[i].text : "";
-        if (add(t, text, strlen(text), 0, entry[i].text && !entry[i].control ? TOKEN_TEXT
+        if (tokenizer_add_spaced(t, text, strlen(text), 0, entry[i].text && !entry[i].control ? TOKEN_TEXT
                                                                              : TOKEN_CONTROL))
             goto done;
     }
@@ -530,8 +530,14 @@ int tokenizer_load(const char *path, struct tokenizer *out)
     struct stat st;
     *out = (struct tokenizer){ 0 };
     if (!stat(path, &st) && S_ISDIR(st.st_mode)) {
-        if (snprintf(inside, sizeof inside, "%s/tokenizer.json", path) >= (int)sizeof inside)
+        if (snprintf(inside, sizeof inside, "%s/tokenizer.json", path) >= (int)sizeof inside - 1)
             return cb_error("%.100s...: path too long", path);
+        if (stat(inside, &st)) { /* the older of Llama's folders have a tokenizer.model alone */
+            char *end = strrchr(inside, '/');
+            strcpy(end, "/tokenizer.model");
+            if (stat(inside, &st))
+                strcpy(end, "/tokenizer.json");
+        }
         path = inside;
     }
     if (checkpoint_map(path, &f))
@@ -543,8 +549,11 @@ int tokenizer_load(const char *path, struct tokenizer *out)
         status = tokenizer_parse_gguf(path, f.data, f.size, out);
     else if (ends_in(path, ".bin"))
         status = tokenizer_parse_bin(path, f.data, f.size, out);
+    else if (ends_in(path, ".model"))
+        status = tokenizer_parse_sentencepiece(path, f.data, f.size, out);
     else
-        status = cb_error("%s: a tokenizer is a folder, or ends in .json, .gguf or .bin", path);
+        status = cb_error("%s: a tokenizer is a folder, or ends in .json, .model, .gguf or .bin",
+                          path);
     checkpoint_unmap(&f);
     return status;
 }

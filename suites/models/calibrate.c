@@ -184,7 +184,7 @@ int token_set_sample(const struct llama *m, int start, int count, int length, un
     /* single tokens are too little for more than one thread: sequences side by side */
     const int blas = openblas_get_num_threads();
     openblas_set_num_threads(1);
-#pragma omp parallel
+#pragma omp parallel if (!m->machine)
     {
         struct llama_state *s = llama_begin(m, length);
         float *logits = malloc((size_t)vocab * sizeof *logits);
@@ -225,7 +225,8 @@ int calibration_begin(struct llama *m, const struct token_set *t, struct calibra
     if (t->vocab_min > m->config.vocab)
         return cb_error("%s: token %d; the vocabulary has %d", t->name, t->vocab_min - 1,
                         m->config.vocab);
-    const int states = calibration_small(&m->config) ? omp_get_max_threads() : 1;
+    const bool many = !m->machine && calibration_small(&m->config);
+    const int states = many ? omp_get_max_threads() : 1;
     out->state = calloc((size_t)states, sizeof *out->state);
     out->x = malloc((size_t)t->count * row * sizeof *out->x);
     if (!out->x || !out->state) {
@@ -275,39 +276,15 @@ static int take_rows(enum checkpoint_slot slot, int rows)
     return first;
 }
 
-/* Stands in for a linear layer while its inputs are seen. */
-struct tap {
-    struct llama_linear original;
-    enum checkpoint_slot slot;
+struct watching {
     calibration_see *see;
     void *context;
 };
 
-static int look(const struct llama_linear *l, const float *x, int m, float *y)
+static int look(void *context, enum checkpoint_slot slot, const float *x, int m)
 {
-    const struct tap *t = l->context;
-    if (t->see(t->context, t->slot, take_rows(t->slot, m), x, m))
-        return -1;
-    return t->original.apply(&t->original, x, m, y);
-}
-
-/* Keys and values, after whatever the model does with them. */
-struct kv_tap {
-    int (*original)(void *context, int layer, int m, float *q, float *k, float *v);
-    void *original_context;
-    calibration_see *see;
-    void *context;
-};
-
-static int look_kv(void *context, int layer, int m, float *q, float *k, float *v)
-{
-    const struct kv_tap *t = context;
-    if (t->original && t->original(t->original_context, layer, m, q, k, v))
-        return -1;
-    return t->see(t->context, SLOT_K, take_rows(SLOT_K, m), k, m) ||
-                   t->see(t->context, SLOT_V, take_rows(SLOT_V, m), v, m)
-               ? -1
-               : 0;
+    const struct watching *w = context;
+    return w->see(w->context, slot, take_rows(slot, m), x, m);
 }
 
 struct passing {
@@ -337,30 +314,15 @@ static int pass(void *context, struct llama_state *s, int sequence)
 int calibration_layer(struct calibration *c, int layer, bool advance, calibration_see *see,
                       void *context)
 {
-    static const enum checkpoint_slot seen[] = { SLOT_Q, SLOT_O, SLOT_GATE, SLOT_DOWN };
-    enum { SEEN = sizeof seen / sizeof *seen };
-    struct llama *m = c->model;
     struct passing passing = { c, layer, advance };
-    struct tap tap[SEEN];
-    struct kv_tap kv = { m->after_rope, m->context, see, context };
-    for (int i = 0; see && i < SEEN; i++) {
-        struct llama_linear *l = &m->layer[layer].linear[seen[i]];
-        tap[i] = (struct tap){ *l, seen[i], see, context };
-        l->apply = look;
-        l->context = &tap[i];
-    }
-    if (see) {
-        m->after_rope = look_kv;
-        m->context = &kv;
-    }
+    struct watching watching = { see, context };
+    if (llama_refresh(c->model, layer))
+        return -1;
+    c->model->watch = see ? look : NULL;
+    c->model->watch_context = &watching;
     const int status = calibration_each(c, pass, &passing);
-    for (int i = 0; see && i < SEEN; i++) {
-        struct llama_linear *l = &m->layer[layer].linear[seen[i]];
-        l->apply = tap[i].original.apply;
-        l->context = tap[i].original.context;
-    }
-    m->after_rope = kv.original;
-    m->context = kv.original_context;
+    c->model->watch = NULL;
+    c->model->watch_context = NULL;
     return status;
 }
 

@@ -26,6 +26,7 @@
 #include <string.h>
 
 #include "../../harness/error.h"
+#include "llama_machine.h"
 
 enum {
     CHUNK = 256,       /* tokens at a time: enough rows for sgemm to run at its speed */
@@ -223,10 +224,26 @@ void llama_close(struct llama *m)
     *m = (struct llama){ 0 };
 }
 
+int llama_refresh(const struct llama *m, int layer)
+{
+    if (m->machine && m->machine->refresh(m->machine, m, layer))
+        return cb_error_in("%s: layer %d", m->checkpoint->name, layer);
+    return 0;
+}
+
+int llama_refresh_all(const struct llama *m)
+{
+    for (int i = 0; i <= m->config.layers; i++)
+        if (llama_refresh(m, i))
+            return -1;
+    return 0;
+}
+
 /* ---- state ---- */
 
 struct llama_state {
     const struct llama *model;
+    struct llama_run *run; /* of the model's machine; NULL: the host computes */
     int capacity, position;
     int chunk;            /* tokens at a time */
     int rows;             /* of logits at a time */
@@ -249,14 +266,58 @@ void llama_end(struct llama_state *s)
                      s->mixed, s->k,   s->v,      s->gate, s->up, s->scores, s->logits };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         free(all[i]);
+    if (s->run)
+        s->model->machine->end(s->run);
     free(s);
+}
+
+static int logit_rows(const struct llama_state *s)
+{
+    const int fit = LOGITS / s->model->config.vocab;
+    return fit < 1 ? 1 : fit < s->chunk ? fit : s->chunk;
+}
+
+/* Where a machine computes: embedded tokens, and logits for the host. */
+static int begin_run(struct llama_state *s)
+{
+    const struct llama *m = s->model;
+    if (m->machine->begin(m->machine, m, s->capacity, &s->run, &s->chunk))
+        return -1;
+    s->rows = logit_rows(s);
+    s->x = take((size_t)s->chunk * (size_t)m->config.dim, sizeof(float));
+    s->logits = take((size_t)s->rows * (size_t)m->config.vocab, sizeof(float));
+    return s->x && s->logits ? 0 : -1;
+}
+
+static int begin_host(struct llama_state *s)
+{
+    const struct llama_config *c = &s->model->config;
+    const size_t q = (size_t)c->heads * (size_t)c->head_dim;
+    const size_t kv = (size_t)c->kv_heads * (size_t)c->head_dim;
+    s->chunk = s->capacity < CHUNK ? s->capacity : CHUNK;
+    s->threads = omp_get_max_threads() < c->heads ? omp_get_max_threads() : c->heads;
+    s->rows = logit_rows(s);
+    const size_t n = (size_t)s->chunk, capacity = (size_t)s->capacity;
+    const size_t kept = (size_t)c->layers * capacity * kv, pairs = (size_t)c->head_dim / 2;
+    return (s->key = take(kept, sizeof(float))) && (s->value = take(kept, sizeof(float))) &&
+                   (s->cosine = take(n * pairs, sizeof(float))) &&
+                   (s->sine = take(n * pairs, sizeof(float))) &&
+                   (s->x = take(n * (size_t)c->dim, sizeof(float))) &&
+                   (s->h = take(n * (size_t)c->dim, sizeof(float))) &&
+                   (s->q = take(n * q, sizeof(float))) &&
+                   (s->mixed = take(n * q, sizeof(float))) &&
+                   (s->k = take(n * kv, sizeof(float))) && (s->v = take(n * kv, sizeof(float))) &&
+                   (s->gate = take(n * (size_t)c->hidden, sizeof(float))) &&
+                   (s->up = take(n * (size_t)c->hidden, sizeof(float))) &&
+                   (s->scores = take((size_t)s->threads * n * capacity, sizeof(float))) &&
+                   (s->logits = take((size_t)s->rows * (size_t)c->vocab, sizeof(float)))
+               ? 0
+               : -1;
 }
 
 struct llama_state *llama_begin(const struct llama *m, int capacity)
 {
     const struct llama_config *c = &m->config;
-    const size_t q = (size_t)c->heads * (size_t)c->head_dim;
-    const size_t kv = (size_t)c->kv_heads * (size_t)c->head_dim;
     if (capacity < 1 || capacity > c->context) {
         cb_error("%s: a sequence of %d tokens; the model takes 1 to %d", m->checkpoint->name,
                  capacity, c->context);
@@ -269,22 +330,7 @@ struct llama_state *llama_begin(const struct llama *m, int capacity)
     }
     s->model = m;
     s->capacity = capacity;
-    s->chunk = capacity < CHUNK ? capacity : CHUNK;
-    s->threads = omp_get_max_threads() < c->heads ? omp_get_max_threads() : c->heads;
-    s->rows = LOGITS / c->vocab < 1 ? 1 : LOGITS / c->vocab > s->chunk ? s->chunk
-                                                                       : LOGITS / c->vocab;
-    const size_t n = (size_t)s->chunk, kept = (size_t)c->layers * (size_t)capacity * kv;
-    if (!(s->key = take(kept, sizeof(float))) || !(s->value = take(kept, sizeof(float))) ||
-        !(s->cosine = take(n * (size_t)c->head_dim / 2, sizeof(float))) ||
-        !(s->sine = take(n * (size_t)c->head_dim / 2, sizeof(float))) ||
-        !(s->x = take(n * (size_t)c->dim, sizeof(float))) ||
-        !(s->h = take(n * (size_t)c->dim, sizeof(float))) ||
-        !(s->q = take(n * q, sizeof(float))) || !(s->mixed = take(n * q, sizeof(float))) ||
-        !(s->k = take(n * kv, sizeof(float))) || !(s->v = take(n * kv, sizeof(float))) ||
-        !(s->gate = take(n * (size_t)c->hidden, sizeof(float))) ||
-        !(s->up = take(n * (size_t)c->hidden, sizeof(float))) ||
-        !(s->scores = take((size_t)s->threads * n * (size_t)capacity, sizeof(float))) ||
-        !(s->logits = take((size_t)s->rows * (size_t)c->vocab, sizeof(float)))) {
+    if (m->machine ? begin_run(s) : begin_host(s)) {
         llama_end(s);
         return NULL;
     }
@@ -430,30 +476,43 @@ static int apply(const struct llama_linear *l, const float *x, int m, float *y)
     return l->apply(l, x, m, y);
 }
 
+static int watch(const struct llama_state *s, enum checkpoint_slot slot, const float *x, int m)
+{
+    const struct llama *model = s->model;
+    return model->watch ? model->watch(model->watch_context, slot, x, m) : 0;
+}
+
 /* Normed inputs in h become what is to be added, in h. */
 static int run_attention(struct llama_state *s, int layer, int m)
 {
     const struct llama *model = s->model;
     const struct llama_config *c = &model->config;
     const struct llama_linear *w = model->layer[layer].linear;
-    if (apply(&w[SLOT_Q], s->h, m, s->q) || apply(&w[SLOT_K], s->h, m, s->k) ||
-        apply(&w[SLOT_V], s->h, m, s->v))
+    if (watch(s, SLOT_Q, s->h, m) || apply(&w[SLOT_Q], s->h, m, s->q) ||
+        apply(&w[SLOT_K], s->h, m, s->k) || apply(&w[SLOT_V], s->h, m, s->v))
         return -1;
     rotate(s, s->q, m, c->heads);
     rotate(s, s->k, m, c->kv_heads);
     if (model->after_rope && model->after_rope(model->context, layer, m, s->q, s->k, s->v))
         return -1;
+    if (watch(s, SLOT_K, s->k, m) || watch(s, SLOT_V, s->v, m))
+        return -1;
     keep(s, layer, m);
     attend(s, layer, m);
+    if (watch(s, SLOT_O, s->mixed, m))
+        return -1;
     return apply(&w[SLOT_O], s->mixed, m, s->h);
 }
 
 static int run_ffn(struct llama_state *s, int layer, int m)
 {
     const struct llama_linear *w = s->model->layer[layer].linear;
-    if (apply(&w[SLOT_GATE], s->h, m, s->gate) || apply(&w[SLOT_UP], s->h, m, s->up))
+    if (watch(s, SLOT_GATE, s->h, m) || apply(&w[SLOT_GATE], s->h, m, s->gate) ||
+        apply(&w[SLOT_UP], s->h, m, s->up))
         return -1;
     silu_times(s->gate, s->up, (size_t)m * (size_t)s->model->config.hidden);
+    if (watch(s, SLOT_DOWN, s->gate, m))
+        return -1;
     return apply(&w[SLOT_DOWN], s->gate, m, s->h);
 }
 
@@ -484,12 +543,18 @@ void llama_embed(const struct llama *m, const int *token, int n, float *x)
             tensor_rows(&m->checkpoint->embedding, token[i], 1, x + (size_t)i * dim);
 }
 
-/* Up to a chunk of tokens, whose last hidden states, normed, are left in h. */
+/* Up to a chunk of tokens, whose last hidden states, normed, are left in h, or with the
+ * machine. */
 static int run(struct llama_state *s, const int *token, int m)
 {
     const struct llama *model = s->model;
     const struct llama_config *c = &model->config;
     llama_embed(model, token, m, s->x);
+    if (s->run) {
+        const int status = model->machine->tokens(s->run, s->position, m, s->x);
+        s->position += m;
+        return status;
+    }
     set_angles(s, m);
     for (int l = 0; l < c->layers; l++)
         if (run_layer(s, l, m))
@@ -512,6 +577,14 @@ static int check(const struct llama_state *s, const int *token, int n)
     return 0;
 }
 
+/* Of the last tokens that run took. */
+static int make_logits(struct llama_state *s, int first, int rows, float *out)
+{
+    if (s->run)
+        return s->model->machine->logits(s->run, first, rows, out);
+    return apply(&s->model->output, s->h + (size_t)first * (size_t)s->model->config.dim, rows, out);
+}
+
 int llama_feed(struct llama_state *s, const int *token, int n, float *logits)
 {
     if (check(s, token, n))
@@ -522,8 +595,7 @@ int llama_feed(struct llama_state *s, const int *token, int n, float *logits)
         if (run(s, token + at, m))
             return -1;
     }
-    const float *last = s->h + (size_t)(m - 1) * (size_t)s->model->config.dim;
-    return logits ? apply(&s->model->output, last, 1, logits) : 0;
+    return logits ? make_logits(s, m - 1, 1, logits) : 0;
 }
 
 int llama_each(struct llama_state *s, const int *token, int n, llama_see *see, void *context)
@@ -538,7 +610,7 @@ int llama_each(struct llama_state *s, const int *token, int n, llama_see *see, v
             return -1;
         for (int i = 0, rows; i < m; i += rows) {
             rows = m - i < s->rows ? m - i : s->rows;
-            if (apply(&s->model->output, s->h + (size_t)i * (size_t)c->dim, rows, s->logits))
+            if (make_logits(s, i, rows, s->logits))
                 return -1;
             for (int r = 0; r < rows; r++) {
                 const int status =
@@ -551,13 +623,38 @@ int llama_each(struct llama_state *s, const int *token, int n, llama_see *see, v
     return 0;
 }
 
+int llama_losses_of(struct llama_state *s, const int *token, int n, float *reference, bool fill,
+                    double *loss, double *kl)
+{
+    const size_t vocab = (size_t)s->model->config.vocab;
+    *loss = *kl = 0;
+    if (check(s, token, n))
+        return -1;
+    if (!s->run)
+        return cb_error("%s: no machine to look at logits", s->model->checkpoint->name);
+    for (int at = 0, m; at < n; at += m) {
+        m = n - at < s->chunk ? n - at : s->chunk;
+        const int with_next = at + m < n ? m : m - 1;
+        if (run(s, token + at, m) ||
+            s->model->machine->losses(s->run, 0, with_next, token + at + 1,
+                                      reference ? reference + (size_t)at * vocab : NULL, fill, loss,
+                                      kl))
+            return -1;
+    }
+    return 0;
+}
+
 /* ---- a layer at a time ---- */
 
 /* Pieces of x [n][dim] through a part of a layer, by way of the state's x or h. */
 static int in_pieces(struct llama_state *s, int layer, const float *x, int n, float *y,
-                     float *through, int (*part)(struct llama_state *, int, int))
+                     enum llama_part what)
 {
+    static int (*const parts[])(struct llama_state *, int, int) = {
+        [LLAMA_LAYER] = run_layer, [LLAMA_ATTENTION] = run_attention, [LLAMA_FFN] = run_ffn
+    };
     const size_t dim = (size_t)s->model->config.dim;
+    float *through = what == LLAMA_LAYER ? s->x : s->h;
     int status = 0;
     if (n < 1 || n > s->capacity)
         return cb_error("%s: %d tokens, but room for %d", s->model->checkpoint->name, n,
@@ -566,9 +663,13 @@ static int in_pieces(struct llama_state *s, int layer, const float *x, int n, fl
     for (int m; !status && s->position < n; s->position += m) {
         m = n - s->position < s->chunk ? n - s->position : s->chunk;
         const size_t at = (size_t)s->position * dim, bytes = (size_t)m * dim * sizeof *x;
+        if (s->run) {
+            status = s->model->machine->part(s->run, what, layer, s->position, m, x + at, y + at);
+            continue;
+        }
         memcpy(through, x + at, bytes);
         set_angles(s, m);
-        status = part(s, layer, m);
+        status = parts[what](s, layer, m);
         memcpy(y + at, through, bytes);
     }
     s->position = 0;
@@ -577,17 +678,17 @@ static int in_pieces(struct llama_state *s, int layer, const float *x, int n, fl
 
 int llama_run_layer(struct llama_state *s, int layer, float *x, int n)
 {
-    return in_pieces(s, layer, x, n, x, s->x, run_layer);
+    return in_pieces(s, layer, x, n, x, LLAMA_LAYER);
 }
 
 int llama_run_attention(struct llama_state *s, int layer, const float *h, int n, float *y)
 {
-    return in_pieces(s, layer, h, n, y, s->h, run_attention);
+    return in_pieces(s, layer, h, n, y, LLAMA_ATTENTION);
 }
 
 int llama_run_ffn(struct llama_state *s, int layer, const float *h, int n, float *y)
 {
-    return in_pieces(s, layer, h, n, y, s->h, run_ffn);
+    return in_pieces(s, layer, h, n, y, LLAMA_FFN);
 }
 
 /* ---- what is measured ---- */

@@ -36,6 +36,8 @@ struct llama_layer {
     struct llama_linear linear[SLOTS]; /* SLOT_Q ... SLOT_DOWN; the others are empty */
 };
 
+struct llama_machine; /* llama_machine.h */
+
 struct llama {
     struct llama_config config;
     const struct checkpoint *checkpoint; /* the caller's */
@@ -48,12 +50,24 @@ struct llama {
      * layer are final, before keys and values are kept: it may change them. */
     int (*after_rope)(void *context, int layer, int m, float *q, float *k, float *v);
     void *context;
+    /* NULL, or shown the inputs x [m][k] of linear layers, of Q (for K and V too), O, GATE (for
+     * UP too) and DOWN, and keys and values, [m][kv_heads][head_dim], after after_rope. */
+    int (*watch)(void *context, enum checkpoint_slot slot, const float *x, int m);
+    void *watch_context;
+    /* NULL: the host computes.  Else this does, with the weights that it was last told of by
+     * llama_refresh; products and after_rope only as published and as quant_int.h has them. */
+    struct llama_machine *machine;
 };
 
 /* The checkpoint stays the caller's and must outlive the model.  resident: decode
  * all weights of the layers to FP32 once; up to 8 times the file in memory, but fast. */
 int llama_open(const struct checkpoint *c, bool resident, struct llama *out);
 void llama_close(struct llama *m); /* accepts NULL and { 0 } */
+
+/* A machine takes over what a layer is now; layer = config.layers: the matrices behind the
+ * layers.  After every change, before anything runs.  Nothing to do for the host. */
+int llama_refresh(const struct llama *m, int layer);
+int llama_refresh_all(const struct llama *m);
 
 /* The product as published.  Any apply may call it. */
 int llama_apply(const struct llama_linear *l, const float *x, int m, float *y);
@@ -78,6 +92,12 @@ int llama_feed(struct llama_state *s, const int *token, int n, float *logits);
  * the start of the sequence.  A return other than 0 ends it, and is returned. */
 typedef int llama_see(void *context, int position, const float *logits);
 int llama_each(struct llama_state *s, const int *token, int n, llama_see *see, void *context);
+
+/* The same on a machine that looks at the logits itself: sums over the tokens but the first of
+ * their losses and, with a reference at that machine, [n-1][vocab] log probabilities, of their
+ * divergence from it; fill: the reference is written. */
+int llama_losses_of(struct llama_state *s, const int *token, int n, float *reference, bool fill,
+                    double *loss, double *kl);
 
 /* ---- a layer at a time, for what changes a model layer by layer ---- */
 

@@ -119,5 +119,7 @@ int qoq_clip(const struct quant_grid *g, bool progressive, const int *order, con
  * their size, signs of channels drawn from the seed; and its inverse. */
 void qoq_rotate(float *x, int n, int k, unsigned long seed);
 void qoq_rotate_back(float *x, int n, int k, unsigned long seed);
+/* The parts of that matrix: signs [k] of the channels, returned the size of a Hadamard matrix. */
+int qoq_rotation(int k, unsigned long seed, float *sign);
 
 #endif

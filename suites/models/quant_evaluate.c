@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "../../harness/error.h"
+#include "llama_machine.h"
 #include "quant_model.h"
 
 int quant_reference_new(const struct llama *m, const struct token_set *t, size_t bytes_max,
@@ -16,13 +17,20 @@ int quant_reference_new(const struct llama *m, const struct token_set *t, size_t
     out->sequences = most < (size_t)t->count ? (int)most : t->count;
     if (!out->sequences)
         return 0;
+    if (m->machine) {
+        out->device = m->machine->device;
+        return cb_alloc(out->device, (size_t)out->sequences * row, (void **)&out->log_prob);
+    }
     out->log_prob = malloc((size_t)out->sequences * row);
     return out->log_prob ? 0 : cb_error("no memory for the distributions of the model");
 }
 
 void quant_reference_free(struct quant_reference *r)
 {
-    free(r->log_prob);
+    if (r->device)
+        cb_free(r->device, r->log_prob);
+    else
+        free(r->log_prob);
     *r = (struct quant_reference){ 0 };
 }
 
@@ -74,7 +82,11 @@ int quant_evaluate(const struct llama *m, const struct token_set *t, struct quan
         free(part);
         return cb_error("%s: token %d; the vocabulary has %d", t->name, t->vocab_min - 1, vocab);
     }
-    const bool side_by_side = calibration_small(&m->config);
+    if (llama_refresh_all(m)) {
+        free(part);
+        return -1;
+    }
+    const bool side_by_side = !m->machine && calibration_small(&m->config);
     const int blas = openblas_get_num_threads();
     if (side_by_side)
         openblas_set_num_threads(1); /* threads that set and restore it find what they leave */
@@ -89,7 +101,10 @@ int quant_evaluate(const struct llama *m, const struct token_set *t, struct quan
                 s.reference = ref->log_prob + (size_t)i * (size_t)positions * (size_t)vocab;
             if (state)
                 llama_rewind(state);
-            if (!state || llama_each(state, s.token, t->length, see, &s))
+            if (!state ||
+                (m->machine ? llama_losses_of(state, s.token, t->length, s.reference, fill,
+                                              &s.loss, &s.kl)
+                            : llama_each(state, s.token, t->length, see, &s)))
 #pragma omp critical
                 snprintf(failure, sizeof failure, "%s", cb_error_text()); /* one per thread */
             loss[i] = s.loss / positions;

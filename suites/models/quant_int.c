@@ -65,10 +65,10 @@ struct int_linear *int_linear_new(int n, int k, int groups, int act_bits, bool o
 static void quantise_token(const struct int_linear *l, const float *x, short *q, float *scale,
                            float *total)
 {
-    float all = 0;
+    double all = 0; /* so that the order of the sum, which a GPU changes, hardly matters */
     for (int p = 0; p < l->k; p++)
-        all += x[p];
-    *total = as_half(all);
+        all += (double)x[p];
+    *total = as_half((float)all);
     for (int g = 0; g < l->groups; g++) {
         float most = 0;
         const int top = (1 << (l->act_bits[g] - 1)) - 1;

@@ -60,6 +60,7 @@ int quantised_open(const struct checkpoint *c, const struct quant_recipe *r,
         return cb_error("no memory for a model");
     q->ratio = NAN;
     int status = llama_open(c, true, &q->model);
+    q->model.machine = o->machine;
     if (!status && o->outlier_factor > 0 && fabs(o->outlier_factor - 1) > 0)
         status = fold_outliers(&q->model, o->outlier_share, o->outlier_factor, o->outlier_kv,
                                o->outlier_seed);

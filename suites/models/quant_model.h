@@ -60,6 +60,7 @@ struct quant_options {
     double outlier_share, outlier_factor; /* planted first, by fold_outliers; factor 1: none */
     bool outlier_kv;
     unsigned long outlier_seed;
+    struct llama_machine *machine; /* that calibrates and evaluates; NULL: the host */
 };
 
 struct quantised {
@@ -82,8 +83,9 @@ void quantised_close(struct quantised *q); /* accepts NULL */
 /* Distributions that another model is compared with: log probabilities of the first
  * `sequences` windows, as many as fit into a limit of memory. */
 struct quant_reference {
-    float *log_prob; /* [sequences][length - 1][vocab] */
+    float *log_prob; /* [sequences][length - 1][vocab], where the model runs */
     int sequences, length, vocab;
+    struct cb_device *device; /* NULL: the host's memory */
 };
 int quant_reference_new(const struct llama *m, const struct token_set *t, size_t bytes_max,
                         struct quant_reference *out);

@@ -151,6 +151,13 @@ static float sign_of(unsigned long seed, int p)
     return philox_element(CB_UNIFORM, seed, 1, 0, (uint64_t)p) < 0 ? -1 : 1;
 }
 
+int qoq_rotation(int k, unsigned long seed, float *sign)
+{
+    for (int p = 0; p < k; p++)
+        sign[p] = sign_of(seed, p);
+    return k & -k;
+}
+
 static void hadamard(float *x, int size)
 {
     for (int half = 1; half < size; half *= 2)
@@ -167,7 +174,7 @@ static void hadamard(float *x, int size)
 
 static void rotate(float *x, int n, int k, unsigned long seed, bool back)
 {
-    const int size = k & -k; /* the largest power of two that divides k */
+    const int size = k & -k;
     float *sign = malloc((size_t)k * sizeof *sign);
     for (int p = 0; sign && p < k; p++)
         sign[p] = sign_of(seed, p);

@@ -44,7 +44,7 @@ static int of_module(void *context, double *loss)
 {
     struct module_loss *m = context;
     const struct token_set *t = m->w->tokens;
-    if (calibration_each(&m->w->c, run_module, m))
+    if (llama_refresh(&m->w->q->model, m->layer) || calibration_each(&m->w->c, run_module, m))
         return -1;
     *loss = 0;
     for (int i = 0; i < t->count; i++)
@@ -88,8 +88,10 @@ static int search_module(struct work *w, int layer, enum fold_set set,
                                 .run = set == FOLD_QKV ? llama_run_attention : llama_run_ffn };
     double *apart = malloc((size_t)w->tokens->count * sizeof *apart);
     loss.want = quant_room(rows * (size_t)w->q->model.config.dim);
-    int status = loss.want && apart ? calibration_each(&w->c, run_module, &loss)
+    int status = loss.want && apart ? llama_refresh(&w->q->model, layer)
                                     : cb_error("no memory for the output of a module");
+    if (!status)
+        status = calibration_each(&w->c, run_module, &loss);
     loss.apart = apart;
     if (!status)
         status = awq_search(&w->o->grid, m, folds[set].slots, mean, of_module, &loss, scale, ratio);

@@ -27,6 +27,7 @@
 
 #include "../../harness/error.h"
 #include "../home.h"
+#include "../models/llama_machine.h"
 #include "../models/quant_fold.h"
 #include "../models/quant_model.h"
 #include "ops.h"
@@ -35,12 +36,16 @@
 
 struct perplexity_params {
     char model[CB_PATH_MAX], data[CB_PATH_MAX], calibration[CB_PATH_MAX], tokenizer[CB_PATH_MAX];
-    int bits, group, range, length, windows, calibration_windows, seed;
+    int bits, group, range, length, windows, calibration_windows, seed, machine;
     double share, factor, outliers, outlier_share;
 };
 
 static const char *const ranges[] = { "min_max", "with_zero", NULL };
+static const char *const machines[] = { "auto", "host", "gpu", "gpu_f16", NULL };
+enum { AUTO, HOST, GPU, GPU_F16 };
 
+#define CHOICE(name, choices, help)                                                           \
+    { #name, CB_CHOICE, offsetof(struct perplexity_params, name), 0, 0, 0, choices, false, help }
 #define INTEGER(name, fallback, low, high, help)                                                 \
     { #name, CB_INT, offsetof(struct perplexity_params, name), fallback, low, high, NULL, false, \
       help }
@@ -59,8 +64,7 @@ static const struct cb_param params[] = {
       "file of the tokenizer for texts; empty: the model's" },
     INTEGER(bits, 4, 2, 8, "of weights; rows with activations of their own ask for 4"),
     INTEGER(group, 128, 0, 1 << 20, "input channels per scale; 0: all"),
-    { "range", CB_CHOICE, offsetof(struct perplexity_params, range), 0, 0, 0, ranges, false,
-      "of a group: its least to its greatest weight, or with 0 inside" },
+    CHOICE(range, ranges, "of a group: its least to its greatest weight, or with 0 inside"),
     INTEGER(length, 0, 0, 1 << 20, "tokens of a window; 0: the model's context, 2048 at most"),
     INTEGER(windows, 0, 0, 1 << 20, "to evaluate on; 0: all"),
     INTEGER(calibration_windows, 16, 1, 1 << 16, "to calibrate on"),
@@ -69,6 +73,8 @@ static const struct cb_param params[] = {
     REAL(outliers, 1, 1, 1024, "factor of outliers planted first; 1: none"),
     REAL(outlier_share, 0.03, 0, 1, "of channels that get one"),
     INTEGER(seed, 1, 0, 1 << 30, "of sampling, planting, rotation, and channels kept by chance"),
+    CHOICE(machine, machines, "that runs the model; auto: the run's GPU, in FP32, or the host; "
+                              "gpu_f16: products of half operands, FP32 sums"),
     { 0 },
 };
 
@@ -164,6 +170,7 @@ struct instance {
     struct checkpoint checkpoint;
     struct token_set data, calibration;
     struct quant_options options;
+    struct llama_machine *machine; /* NULL: the host */
     struct quant_reference reference;
     double *original;     /* [windows] losses of the FP32 model */
     double *loss[ROWS];   /* [windows], NULL: not run */
@@ -182,6 +189,7 @@ static void close_instance(void *instance)
     token_set_free(&in->data);
     token_set_free(&in->calibration);
     quant_reference_free(&in->reference);
+    llama_machine_close(in->machine);
     free(in->original);
     for (int i = 0; i < ROWS; i++)
         free(in->loss[i]);
@@ -294,15 +302,51 @@ static int channel_ratios(struct instance *in, struct llama *m)
     return status;
 }
 
-static int prepare(struct instance *in)
+/* The machine that is asked for. */
+static int open_machine(struct cb_context *c, struct instance *in)
+{
+    const bool gpu = c->device && cb_device_info(c->device)->sm > 0;
+    if (in->given.machine >= GPU && !gpu)
+        return cb_error("machine %s, but this run is on the host", machines[in->given.machine]);
+    if (in->given.machine == HOST || !gpu)
+        return 0;
+    return llama_gpu_open(c->device, &in->checkpoint.config, in->given.machine == GPU_F16,
+                          &in->machine);
+}
+
+/* Calibration, and the losses of the model as it is. */
+static int measure_original(struct instance *in, const char *folder, int length)
+{
+    const struct perplexity_params *g = &in->given;
+    struct llama m = { 0 };
+    int status = -1;
+    if (llama_open(&in->checkpoint, true, &m))
+        return -1;
+    /* single tokens of small models are too little for a GPU */
+    m.machine = calibration_small(&m.config) ? NULL : in->machine;
+    if (llama_refresh_all(&m) || calibration_tokens(in, &m, folder, length))
+        goto done;
+    m.machine = in->machine;
+    if (quant_reference_new(&m, &in->data, REFERENCE_BYTES, &in->reference) ||
+        quant_evaluate(&m, &in->data, &in->reference, true, in->original, NULL))
+        goto done;
+    if (g->outliers > 1 &&
+        fold_outliers(&m, g->outlier_share, g->outliers, false, (unsigned long)g->seed))
+        goto done;
+    status = channel_ratios(in, &m);
+done:
+    llama_close(&m);
+    return status;
+}
+
+static int prepare(struct cb_context *c, struct instance *in)
 {
     const struct perplexity_params *g = &in->given;
     const bool own = !strcmp(g->model, "own");
     char path[4200];
-    struct llama m = { 0 };
-    int status = -1;
     if (resolve(own ? "configs/models/own" : g->model, path, sizeof path) ||
-        checkpoint_load(path, &in->checkpoint) || checkpoint_sha256(&in->checkpoint, in->sha256))
+        checkpoint_load(path, &in->checkpoint) || checkpoint_sha256(&in->checkpoint, in->sha256) ||
+        open_machine(c, in))
         return -1;
     const int context = in->checkpoint.config.context, usual = context < 2048 ? context : 2048;
     const int length = g->length ? g->length : usual;
@@ -310,34 +354,24 @@ static int prepare(struct instance *in)
         .grid = { g->bits, g->group, g->range ? QUANT_WITH_ZERO : QUANT_MIN_MAX },
         .share = g->share, .factor = g->factor, .seed = (unsigned long)g->seed,
         .outlier_share = g->outlier_share, .outlier_factor = g->outliers,
-        .outlier_seed = (unsigned long)g->seed
+        .outlier_seed = (unsigned long)g->seed, .machine = in->machine
     };
     if (load_tokens(in, path, g->data, "evaluation.u16", length, g->windows, &in->data))
         return -1;
     in->original = malloc((size_t)in->data.count * sizeof *in->original);
     if (!in->original)
         return cb_error("no memory for %d losses", in->data.count);
-    if (llama_open(&in->checkpoint, true, &m))
-        return -1;
-    if (!calibration_tokens(in, &m, path, length) &&
-        !quant_reference_new(&m, &in->data, REFERENCE_BYTES, &in->reference) &&
-        !quant_evaluate(&m, &in->data, &in->reference, true, in->original, NULL) &&
-        (!(g->outliers > 1) ||
-         !fold_outliers(&m, g->outlier_share, g->outliers, false, (unsigned long)g->seed)))
-        status = channel_ratios(in, &m);
-    llama_close(&m);
-    return status;
+    return measure_original(in, path, length);
 }
 
 static int open_model(struct cb_context *c, const void *given, void **out)
 {
     struct instance *in = calloc(1, sizeof *in);
-    (void)c;
     *out = NULL;
     if (!in)
         return cb_error("no memory for a model");
     in->given = *(const struct perplexity_params *)given;
-    if (prepare(in)) {
+    if (prepare(c, in)) {
         close_instance(in);
         return -1;
     }
