@@ -1,6 +1,6 @@
 /*
- * launch.cuh - launches that overlap the end of the one before (programmatic dependent launch)
- * and clusters of blocks; compute capability 9.0 on.
+ * launch.cuh - launches of clusters that overlap the end of the one before (programmatic
+ * dependent launch); compute capability 9.0 on.
  *
  * A kernel that is launched so may start while the one before it in the stream still runs.
  * Until wait_for_previous returns it must touch nothing but constants and its own shared memory:
@@ -10,7 +10,6 @@
 #define KERNELS_COMMON_LAUNCH_CUH
 
 #include <cuda_runtime.h>
-#include <stdint.h>
 
 #include "../op.h"
 
@@ -24,29 +23,6 @@ static __device__ __forceinline__ void let_next_start(void)
 static __device__ __forceinline__ void wait_for_previous(void)
 {
     asm volatile("griddepcontrol.wait;" ::: "memory");
-}
-
-/* All threads of the cluster arrive, later all wait: what was written to shared memory of any
- * of its blocks before the first is seen after the second. */
-static __device__ __forceinline__ void cluster_arrive(void)
-{
-    asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
-}
-
-static __device__ __forceinline__ void cluster_wait(void)
-{
-    asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
-}
-
-/* Stores to the same place of block `rank` of the cluster as `local` is in this one. */
-static __device__ __forceinline__ void cluster_store(const void *local, int rank, float2 v)
-{
-    uint32_t there;
-    asm("mapa.shared::cluster.u32 %0, %1, %2;"
-        : "=r"(there)
-        : "r"((uint32_t)__cvta_generic_to_shared(local)), "r"(rank));
-    asm volatile("st.shared::cluster.v2.f32 [%0], {%1, %2};" ::"r"(there), "f"(v.x), "f"(v.y)
-                 : "memory");
 }
 
 /* Launches kernel(arguments) overlapping the one before; cluster blocks in x at a time. */

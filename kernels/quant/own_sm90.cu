@@ -17,7 +17,7 @@ static enum op_status launch_rows(const quant_problem *p, const quant_args *a,
                                   const quant_shape &shape, void *between, op_stream s)
 {
     return launch_early(quant_rows<Kind, V, Blocks, Between>, dim3((unsigned)p->m * Blocks),
-                        shape.threads, Blocks, s, p->n, *a, (uint4 *)between);
+                        shape.threads, Blocks, s, p->n, 1.0f / (float)p->n, *a, (uint4 *)between);
 }
 
 template <template <int> class Kind, bool Between>

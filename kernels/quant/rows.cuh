@@ -17,6 +17,7 @@
 #include <cuda_fp16.h>
 
 #include "../common/launch.cuh"
+#include "../common/mbarrier.cuh"
 #include "../common/warp.cuh"
 #include "../gemm/quantise.h"
 #include "quant.h"
@@ -62,6 +63,15 @@ static __device__ __forceinline__ uint4 add_halves(const uint4 &a, const uint4 &
                       bits_of_half2(__hadd2(half2_of_bits(a.y), half2_of_bits(b.y))),
                       bits_of_half2(__hadd2(half2_of_bits(a.z), half2_of_bits(b.z))),
                       bits_of_half2(__hadd2(half2_of_bits(a.w), half2_of_bits(b.w))));
+}
+
+/* Largest |.| of a vector. */
+static __device__ __forceinline__ float largest(const uint4 &v)
+{
+    const half2 a = __hmax2(__habs2(half2_of_bits(v.x)), __habs2(half2_of_bits(v.y)));
+    const half2 b = __hmax2(__habs2(half2_of_bits(v.z)), __habs2(half2_of_bits(v.w)));
+    const float2 f = __half22float2(__hmax2(a, b));
+    return fmaxf(f.x, f.y);
 }
 
 /* Read once and never again: leaves the caches first. */
@@ -111,77 +121,100 @@ static __device__ __forceinline__ float all_most(float v)
     return __uint_as_float(__reduce_max_sync(ALL_LANES, __float_as_uint(v)));
 }
 
-/* Partial results of all warps of a row, in each of its blocks; added up in the order of blocks
- * and warps, so that every thread gets the same bits. */
+/*
+ * Partial results of all warps of a row; added up in the order of blocks and warps, so that every
+ * thread gets the same bits.  In a cluster each block has those of all blocks: they are sent to
+ * it and counted by a barrier of its own, one for each of the two exchanges, of which the second
+ * goes to block 0 alone.
+ */
 template <int Blocks> struct RowSums {
     static constexpr int SLOTS = Blocks * QUANT_THREADS_MAX / WARP;
     float2 slot[2][SLOTS];
+    uint64_t full[2];
 
-    /* Nothing is written to another block before it has started: sum_and_most waits. */
+    static __device__ __forceinline__ uint32_t shared(const void *p)
+    {
+        return (uint32_t)__cvta_generic_to_shared(p);
+    }
+
+    static __device__ __forceinline__ int count() { return Blocks * (blockDim.x / WARP); }
+
+    /* Nothing is sent to another block before it has started: sum_and_most waits. */
     __device__ __forceinline__ void open()
     {
-        if constexpr (Blocks > 1)
-            cluster_arrive();
+        if constexpr (Blocks > 1) {
+            if (!threadIdx.x) {
+                for (int turn = 0; turn < 2; turn++)
+                    mbarrier_init(shared(&full[turn]), 1);
+                mbarrier_init_done();
+                for (int turn = 0; turn < 2; turn++)
+                    mbarrier_expect(shared(&full[turn]), count() * (unsigned)sizeof(float2));
+            }
+            cluster_arrive_started();
+        }
     }
 
-    __device__ __forceinline__ void store(int turn, float2 v, int block)
+    /* a warp's part to the first `receivers` blocks of the cluster */
+    __device__ __forceinline__ void send(int turn, float x, float y, int block, int receivers)
     {
-        const int warp = threadIdx.x / WARP, lane = threadIdx.x % WARP, warps = blockDim.x / WARP;
-        float2 *own = &slot[turn][block * warps + warp];
+        const int warp = threadIdx.x / WARP, lane = threadIdx.x % WARP;
+        float2 *to = &slot[turn][block * (blockDim.x / WARP) + warp];
         if constexpr (Blocks > 1) {
-            if (lane < Blocks)
-                cluster_store(own, lane, v);
+            if (lane < receivers)
+                cluster_send(shared(to), shared(&full[turn]), lane, x, y);
         } else if (!lane) {
-            *own = v;
+            *to = make_float2(x, y);
         }
     }
 
-    __device__ __forceinline__ void meet()
+    __device__ __forceinline__ void receive(int turn)
     {
-        if constexpr (Blocks > 1) {
-            cluster_arrive();
-            cluster_wait();
-        } else {
+        if constexpr (Blocks > 1)
+            mbarrier_wait_cluster(shared(&full[turn]), 0);
+        else
             __syncthreads();
-        }
     }
 
     /* sum and largest of the row; all threads */
     __device__ __forceinline__ float2 sum_and_most(float sum, float most, int block)
     {
-        const int lane = threadIdx.x % WARP, count = Blocks * (blockDim.x / WARP);
+        const int lane = threadIdx.x % WARP;
+        sum = all_sum(sum), most = all_most(most);
         if constexpr (Blocks > 1)
             cluster_wait();
-        store(0, make_float2(all_sum(sum), all_most(most)), block);
-        meet();
+        send(0, sum, most, block, Blocks);
+        receive(0);
         sum = most = 0;
 #pragma unroll
         for (int i = 0; i < SLOTS; i += WARP)
-            if (i + lane < count) {
+            if (i + lane < count()) {
                 sum += slot[0][i + lane].x;
                 most = fmaxf(most, slot[0][i + lane].y);
             }
         return make_float2(all_sum(sum), all_most(most));
     }
 
-    /* two sums of the row; the threads of the first warp of each block get them */
-    __device__ __forceinline__ void sums(float &value, int &code, int block)
+    /* Two sums of the row, for the first warp of block 0, which is told so. */
+    __device__ __forceinline__ bool sums(float &value, int &code, int block)
     {
-        const int lane = threadIdx.x % WARP, count = Blocks * (blockDim.x / WARP);
-        const int codes = __reduce_add_sync(ALL_LANES, code);
-        store(1, make_float2(all_sum(value), __int_as_float(codes)), block);
-        meet();
+        const int lane = threadIdx.x % WARP;
+        send(1, all_sum(value), __int_as_float(__reduce_add_sync(ALL_LANES, code)), block, 1);
+        if constexpr (Blocks == 1)
+            receive(1);
+        if (block || threadIdx.x >= WARP)
+            return false;
+        if constexpr (Blocks > 1)
+            receive(1);
         value = 0, code = 0;
-        if (threadIdx.x >= WARP)
-            return;
 #pragma unroll
         for (int i = 0; i < SLOTS; i += WARP)
-            if (i + lane < count) {
+            if (i + lane < count()) {
                 value += slot[1][i + lane].x;
                 code += __float_as_int(slot[1][i + lane].y);
             }
         value = all_sum(value);
         code = __reduce_add_sync(ALL_LANES, code);
+        return !lane;
     }
 };
 
@@ -191,7 +224,7 @@ template <int Blocks> struct RowSums {
  * load(a, row, vectors, j, i) loads it
  * ready(i)                  after all loads
  * first(i, sum, most)       adds the thread's i-th vector to what the row needs to know
- * finish(n, sum, most)      after the reduction: the largest value
+ * finish(1 / n, sum, most)  after the reduction: the largest value
  * value(i, to)              the 8 values, as halves hold them
  *
  * NORMS: sum is that of squares, not of values.  KEEPS: x[i] is a result too.
@@ -207,36 +240,36 @@ template <int V> struct Halves {
         float f[V8];
         to_floats(v[i], f);
 #pragma unroll
-        for (int t = 0; t < V8; t++) {
+        for (int t = 0; t < V8; t++)
             sum += f[t];
-            most = fmaxf(most, fabsf(f[t]));
-        }
+        most = fmaxf(most, largest(v[i]));
     }
-    __device__ __forceinline__ float finish(int, float, float most) { return most; }
+    __device__ __forceinline__ float finish(float, float, float most) { return most; }
     __device__ __forceinline__ void value(int i, float (&to)[V8]) const { to_floats(v[i], to); }
 };
 
 template <int V> struct Plain : Halves<V> {
     static constexpr bool KEEPS = false;
-    __device__ __forceinline__ void load(const quant_args &a, size_t row,
-                                         int vectors, int j, int i)
+    __device__ __forceinline__ void load(const quant_args &a, size_t row, int vectors, int j, int i)
     {
         this->v[i] = load_once(a.x, row * vectors + j);
     }
     __device__ __forceinline__ void ready(int) {}
 };
 
-/* x / (1 + exp(-x)); exp(-x) infinite: 0 */
+/* x / (1 + exp(-x)) = x / (1 + 2^(-x log2 e)); 2^.. infinite: 0 */
 static __device__ __forceinline__ float silu(float x)
 {
-    return __fdividef(x, 1.0f + exp2f(-1.4426950408889634f * x));
+    float power, inverse;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(-1.4426950408889634f * x));
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(inverse) : "f"(1.0f + power));
+    return x * inverse;
 }
 
 template <int V> struct Silu : Halves<V> {
     static constexpr bool KEEPS = false;
     uint4 up[V];
-    __device__ __forceinline__ void load(const quant_args &a, size_t row,
-                                         int vectors, int j, int i)
+    __device__ __forceinline__ void load(const quant_args &a, size_t row, int vectors, int j, int i)
     {
         this->v[i] = load_once(a.x, 2 * row * vectors + j);
         up[i] = load_once(a.x, 2 * row * vectors + vectors + j);
@@ -253,17 +286,17 @@ template <int V> struct Silu : Halves<V> {
     }
 };
 
-/* x gain exactly in float: the largest of them is known in the same pass as the mean square. */
+/* x gain is exact in float and kept so: its largest is known in the same pass as the mean
+ * square. */
 template <int V, bool Add> struct Norm {
     static constexpr bool NORMS = true, KEEPS = Add;
     uint4 x[V], other[V], gain[V];
-    float root;
+    float product[V][V8], root;
     __device__ __forceinline__ void constants(const quant_args &a, int j, int i)
     {
         gain[i] = __ldg((const uint4 *)a.gain + j);
     }
-    __device__ __forceinline__ void load(const quant_args &a, size_t row,
-                                         int vectors, int j, int i)
+    __device__ __forceinline__ void load(const quant_args &a, size_t row, int vectors, int j, int i)
     {
         x[i] = load_once(a.x, row * vectors + j);
         if constexpr (Add)
@@ -274,30 +307,28 @@ template <int V, bool Add> struct Norm {
         if constexpr (Add)
             x[i] = add_halves(x[i], other[i]);
     }
-    __device__ __forceinline__ void first(int i, float &sum, float &most) const
+    __device__ __forceinline__ void first(int i, float &sum, float &most)
     {
         float f[V8], g[V8];
         to_floats(x[i], f);
         to_floats(gain[i], g);
 #pragma unroll
         for (int t = 0; t < V8; t++) {
+            product[i][t] = f[t] * g[t];
             sum += f[t] * f[t];
-            most = fmaxf(most, fabsf(f[t] * g[t]));
+            most = fmaxf(most, fabsf(product[i][t]));
         }
     }
-    __device__ __forceinline__ float finish(int n, float sum, float most)
+    __device__ __forceinline__ float finish(float one_of_n, float sum, float most)
     {
-        root = rsqrtf(sum / (float)n + QUANT_EPS);
+        root = rsqrtf(sum * one_of_n + QUANT_EPS);
         return __half2float(__float2half_rn(most * root));
     }
     __device__ __forceinline__ void value(int i, float (&to)[V8]) const
     {
-        float g[V8];
-        to_floats(x[i], to);
-        to_floats(gain[i], g);
 #pragma unroll
         for (int t = 0; t < V8; t++)
-            to[t] = to[t] * g[t] * root;
+            to[t] = product[i][t] * root;
         to_floats(to_halves(to), to);
     }
 };
@@ -333,8 +364,7 @@ static __device__ __forceinline__ void quantise_row(const Source &source, const 
             }
         }
     float sum = values;
-    room.sums(sum, codes, block);
-    if (block || threadIdx.x)
+    if (!room.sums(sum, codes, block))
         return;
     ((half *)a.scale)[row] = __float2half_rn(int_range(largest) / (float)W8_TOP);
     ((half *)a.sum)[row] = __float2half_rn(Source::NORMS ? sum : values);
@@ -344,7 +374,7 @@ static __device__ __forceinline__ void quantise_row(const Source &source, const 
 /* Between: values as halves to `between` in place of codes, scale and sums. */
 template <template <int> class Kind, int V, int Blocks, bool Between>
 static __global__ void __launch_bounds__(QUANT_THREADS_MAX)
-    quant_rows(int n, const quant_args a, uint4 *between)
+    quant_rows(int n, float one_of_n, const quant_args a, uint4 *between)
 {
     using Source = Kind<V>;
     __shared__ RowSums<Blocks> room;
@@ -381,7 +411,7 @@ static __global__ void __launch_bounds__(QUANT_THREADS_MAX)
     if constexpr (REDUCES) {
         const float2 total = room.sum_and_most(sum, most, block);
         sum = total.x;
-        largest = source.finish(n, total.x, total.y);
+        largest = source.finish(one_of_n, total.x, total.y);
     }
     if constexpr (Between) {
 #pragma unroll
