@@ -56,28 +56,31 @@ static void try_case(struct cb_context *c, const struct cb_op *op, json_t *param
 static void try_rows(struct cb_context *c, const struct cb_op *op)
 {
     static const char *const kernel[] = { "plain", "norm", "add_norm", "silu", "add" };
-    static const int shapes[][2] = {
-        { 1, 8 },     { 1, 1 },     { 3, 7 },      { 2, 24 },    { 5, 100 },   { 33, 256 },
-        { 7, 1000 },  { 4, 1032 },  { 1, 4096 },   { 16, 4096 }, { 9, 4104 },  { 3, 5120 },
-        { 2, 8192 },  { 2, 8200 },  { 17, 11008 }, { 5, 14336 }, { 3, 13824 }, { 1, 16392 },
-        { 2, 28672 }, { 3, 32776 }, { 1, 65536 },  { 700, 4096 }, { 300, 8192 }, { 260, 11008 },
-        { 200, 14336 }, { 150, 20480 }, { 100, 28672 }, { 80, 40960 }, { 1500, 1024 }, { 2000, 64 } };
+    static const int shapes[][2] = { { 1, 8 },       { 1, 1 },       { 3, 7 },       { 2, 24 },
+                                     { 5, 100 },     { 33, 256 },    { 7, 1000 },    { 4, 1032 },
+                                     { 1, 4096 },    { 16, 4096 },   { 9, 4104 },    { 3, 5120 },
+                                     { 2, 8192 },    { 2, 8200 },    { 17, 11008 },  { 5, 14336 },
+                                     { 3, 13824 },   { 1, 16392 },   { 2, 28672 },   { 3, 32776 },
+                                     { 1, 65536 },   { 700, 4096 },  { 300, 8192 },  { 260, 11008 },
+                                     { 200, 14336 }, { 150, 20480 }, { 100, 28672 }, { 80, 40960 },
+                                     { 1500, 1024 }, { 2000, 64 } };
     for (size_t k = 0; k < sizeof kernel / sizeof *kernel; k++)
         for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
             for (int exact = 0; exact < 2; exact++) {
                 c->exact = exact;
-                try_case(c, op, json_pack("{s:s,s:i,s:i}", "kernel", kernel[k], "m", shapes[s][0],
-                                          "n", shapes[s][1]));
+                try_case(c, op,
+                         json_pack("{s:s,s:i,s:i}", "kernel", kernel[k], "m", shapes[s][0], "n",
+                                   shapes[s][1]));
             }
 }
 
 static void try_heads(struct cb_context *c, const struct cb_op *op)
 {
     /* m, length, heads, kv_heads, head_dim, page */
-    static const int shapes[][6] = { { 1, 1, 32, 32, 128, 64 },   { 3, 1, 32, 8, 128, 64 },
-                                     { 64, 1, 8, 8, 64, 64 },     { 130, 65, 8, 2, 128, 64 },
-                                     { 99, 33, 9, 3, 64, 16 },    { 34, 17, 6, 1, 96, 32 },
-                                     { 5, 5, 3, 3, 32, 16 },      { 70, 35, 4, 2, 256, 16 },
+    static const int shapes[][6] = { { 1, 1, 32, 32, 128, 64 },    { 3, 1, 32, 8, 128, 64 },
+                                     { 64, 1, 8, 8, 64, 64 },      { 130, 65, 8, 2, 128, 64 },
+                                     { 99, 33, 9, 3, 64, 16 },     { 34, 17, 6, 1, 96, 32 },
+                                     { 5, 5, 3, 3, 32, 16 },       { 70, 35, 4, 2, 256, 16 },
                                      { 600, 300, 64, 8, 128, 64 }, { 1200, 1200, 4, 4, 160, 64 } };
     for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
         for (int bits = 4; bits <= 8; bits += 4)
@@ -119,18 +122,24 @@ static struct operands open_operands(struct cb_device *d, enum quant_kernel kern
     CHECK(!cb_random(d, gain, CB_F16, CB_NORMAL, 3, 3, 0, 1, n, false));
     if (zero)
         CHECK(!cb_fill(d, x, 0, 4 * count) && !cb_fill(d, residual, 0, 2 * count));
-    o.a = (struct quant_args){ .x = x, .residual = residual, .gain = gain, .y = room(d, 2 * count),
-                               .code = room(d, count), .scale = room(d, 2 * (size_t)m),
-                               .sum = room(d, 2 * (size_t)m), .code_sum = room(d, 4 * (size_t)m) };
+    o.a = (struct quant_args){ .x = x,
+                               .residual = residual,
+                               .gain = gain,
+                               .y = room(d, 2 * count),
+                               .code = room(d, count),
+                               .scale = room(d, 2 * (size_t)m),
+                               .sum = room(d, 2 * (size_t)m),
+                               .code_sum = room(d, 4 * (size_t)m) };
     o.halves = room(d, 2 * count);
     return o;
 }
 
 static void close_operands(struct operands *o)
 {
-    void *all[] = { (void *)o->a.x, (void *)o->a.residual, (void *)o->a.gain, o->a.y,
-                    o->a.code,      o->a.scale,            o->a.sum,          o->a.code_sum,
-                    o->halves };
+    void *all[] = {
+        (void *)o->a.x, (void *)o->a.residual, (void *)o->a.gain, o->a.y, o->a.code, o->a.scale,
+        o->a.sum,       o->a.code_sum,         o->halves
+    };
     CHECK(!cb_sync(o->d) && !cb_guards_check(o->d));
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         cb_free(o->d, all[i]);
@@ -174,9 +183,8 @@ static void try_shapes(struct cb_device *d, enum quant_kernel kernel, int m, int
     size_t bytes;
     CHECK(quant_own(&o.p, &o.a, NULL, cb_device_stream(d)) == OP_OK && !cb_sync(d));
     unsigned char *want = results(&o, &bytes);
-    const long allowed = kernel == QUANT_NORM || kernel == QUANT_ADD_NORM
-                             ? (long)(1e-4 * (double)bytes) + m
-                             : 0;
+    const long allowed =
+        kernel == QUANT_NORM || kernel == QUANT_ADD_NORM ? (long)(1e-4 * (double)bytes) + m : 0;
     for (int v = 0; v < 3; v++)
         for (int b = 0; b < 4; b++) {
             const struct quant_shape shape = quant_shape_with(n, vectors[v], blocks[b]);
@@ -246,7 +254,8 @@ static double time_of(struct cb_device *d, struct launch *l, int windows)
 
 static void sweep(struct cb_device *d)
 {
-    static const int ms[] = { 1, 16, 64, 256, 1024, 4096 }, ns[] = { 4096, 8192, 11008, 14336, 28672 };
+    static const int ms[] = { 1, 16, 64, 256, 1024, 4096 },
+                     ns[] = { 4096, 8192, 11008, 14336, 28672 };
     static const char *const name[] = { "plain", "norm", "add_norm", "silu" };
     static const int vectors[] = { 1, 2, 4 }, blocks[] = { 1, 2, 4, 8 };
     for (int k = 0; k < 4; k++)
@@ -255,7 +264,9 @@ static void sweep(struct cb_device *d)
                 const bool wide = ns[j] > 8192;
                 if ((double)ms[i] * ns[j] > 6e7 || wide != (k == QUANT_SILU))
                     continue;
-                const struct quant_problem p = { .kernel = (enum quant_kernel)k, .m = ms[i], .n = ns[j] };
+                const struct quant_problem p = { .kernel = (enum quant_kernel)k,
+                                                 .m = ms[i],
+                                                 .n = ns[j] };
                 const double bytes = quant_read_bytes(&p) + quant_written_bytes(&p);
                 struct launch l = { .count = (int)fmin(16, ceil(200e6 / bytes) + 1) };
                 l.sets = calloc((size_t)l.count, sizeof *l.sets);
@@ -266,11 +277,12 @@ static void sweep(struct cb_device *d)
                 for (int v = 0; v < 3; v++)
                     for (int b = 0; b < 4; b++) {
                         l.shape = quant_shape_with(ns[j], vectors[v], blocks[b]);
-                        if (!l.shape.threads || quant_own_with(&p, &l.sets[0].a, l.shape,
-                                                               cb_device_stream(d)) != OP_OK)
+                        if (!l.shape.threads ||
+                            quant_own_with(&p, &l.sets[0].a, l.shape, cb_device_stream(d)) != OP_OK)
                             continue;
                         printf("  %dx%d%s %.2f", vectors[v], blocks[b],
-                               chosen.vectors == vectors[v] && chosen.blocks == blocks[b] ? "*" : "",
+                               chosen.vectors == vectors[v] && chosen.blocks == blocks[b] ? "*"
+                                                                                          : "",
                                time_of(d, &l, 12));
                     }
                 printf("\n");
@@ -283,7 +295,7 @@ static void sweep(struct cb_device *d)
 
 static void try_own(struct cb_device *d)
 {
-    static const int shapes[][2] = { { 3, 8 },    { 5, 1000 },  { 2, 4096 }, { 40, 4104 },
+    static const int shapes[][2] = { { 3, 8 },    { 5, 1000 },  { 2, 4096 },  { 40, 4104 },
                                      { 2, 8192 }, { 3, 11008 }, { 2, 28672 }, { 300, 14336 } };
     for (int k = QUANT_PLAIN; k <= QUANT_SILU; k++) {
         for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
@@ -295,10 +307,12 @@ static void try_own(struct cb_device *d)
 
 int main(int argc, char **argv)
 {
-    const struct cb_policy policy = { .name = "exact", .invocations = 1, .rotate_l2 = 2,
-                                      .flush_l2 = 3, .executions_max = 64 };
-    struct cb_context c = { .policy = &policy, .cache = CB_HOT, .seed = 11, .order_seed = 5,
-                            .once = true, .aa = -1 };
+    const struct cb_policy policy = {
+        .name = "exact", .invocations = 1, .rotate_l2 = 2, .flush_l2 = 3, .executions_max = 64
+    };
+    struct cb_context c = {
+        .policy = &policy, .cache = CB_HOT, .seed = 11, .order_seed = 5, .once = true, .aa = -1
+    };
     const int status = cb_device_open("auto", &c.device);
     CHECK(!status);
     if (status)

@@ -19,14 +19,15 @@
 static void test_norm(void)
 {
     /* mean square 4: the root is 1/2 but for eps */
-    const half_bits x[4] = { 0x4000, 0xC000, 0x4000, 0x4000 }; /* 2 -2 2 2 */
+    const half_bits x[4] = { 0x4000, 0xC000, 0x4000, 0x4000 };    /* 2 -2 2 2 */
     const half_bits gain[4] = { 0x3C00, 0x4000, 0xB800, 0x0000 }; /* 1 2 -1/2 0 */
     signed char code[4];
     half_bits scale, sum;
     int code_sum;
     const struct quant_problem p = { .kernel = QUANT_NORM, .m = 1, .n = 4 };
-    const struct quant_args a = { .x = x, .gain = gain, .code = code, .scale = &scale, .sum = &sum,
-                                  .code_sum = &code_sum };
+    const struct quant_args a = {
+        .x = x, .gain = gain, .code = code, .scale = &scale, .sum = &sum, .code_sum = &code_sum
+    };
     CHECK(quant_references[0].run(&p, &a, NULL, NULL) == OP_OK);
     CHECK(code[0] == 64 && code[1] == -127 && code[2] == -32 && code[3] == 0); /* 63.5 to even */
     CHECK(scale == half_from_float(2.0f / 127) && code_sum == -95);
@@ -61,10 +62,12 @@ static void test_turn(void)
     for (int h = 0; h < 2; h++) {
         const half_bits *from = x + 32 * h;
         const double *to = v + 32 * h;
-        CHECK(to[0] == -(double)half_to_float(from[16]) && to[16] == (double)half_to_float(from[0]));
+        CHECK(to[0] == -(double)half_to_float(from[16]) &&
+              to[16] == (double)half_to_float(from[0]));
         for (int d = 0; d < 16; d++)
             CHECK_NEAR(hypot(to[d], to[d + 16]),
-                       hypot((double)half_to_float(from[d]), (double)half_to_float(from[d + 16])), 1e-6);
+                       hypot((double)half_to_float(from[d]), (double)half_to_float(from[d + 16])),
+                       1e-6);
     }
     for (int d = 64; d < 96; d++)
         CHECK(v[d] == (double)half_to_float(x[d]));
@@ -73,7 +76,19 @@ static void test_turn(void)
 /* ---- planted faults: the reference with one thing wrong ---- */
 
 enum fault {
-    NONE, CODE, SCALE, SUM, CODE_SUM, ROW, KEPT, PAGE, PAGE_SCALE, PAGE_BEYOND, TURNED, NO_ROOT, LARGEST,
+    NONE,
+    CODE,
+    SCALE,
+    SUM,
+    CODE_SUM,
+    ROW,
+    KEPT,
+    PAGE,
+    PAGE_SCALE,
+    PAGE_BEYOND,
+    TURNED,
+    NO_ROOT,
+    LARGEST,
     FAULTS
 };
 static enum fault fault;
@@ -92,22 +107,43 @@ static enum op_status faulty(const struct quant_problem *p, const struct quant_a
                                              p->head_dim, p->page, 0, 0)
                              : 0;
     switch (fault) {
-    case CODE: a->code[last * n + n / 2] += a->code[last * n + n / 2] > 0 ? -1 : 1; break;
-    case SCALE: scale[last] += 2; break;
-    case SUM: sum[last] += 8; break;
-    case CODE_SUM: a->code_sum[last]++; break;
-    case ROW: memcpy(a->code + last * n, kept, n); break;
-    case KEPT: y[last * n + n - 1] ^= 1; break;
-    case PAGE: page[0] ^= 1; break;
-    case PAGE_SCALE: page[data] ^= 1; break;
-    case PAGE_BEYOND: page[data - 1] ^= 1; break;
-    case TURNED: y[1] += 3; break;
+    case CODE:
+        a->code[last * n + n / 2] += a->code[last * n + n / 2] > 0 ? -1 : 1;
+        break;
+    case SCALE:
+        scale[last] += 2;
+        break;
+    case SUM:
+        sum[last] += 8;
+        break;
+    case CODE_SUM:
+        a->code_sum[last]++;
+        break;
+    case ROW:
+        memcpy(a->code + last * n, kept, n);
+        break;
+    case KEPT:
+        y[last * n + n - 1] ^= 1;
+        break;
+    case PAGE:
+        page[0] ^= 1;
+        break;
+    case PAGE_SCALE:
+        page[data] ^= 1;
+        break;
+    case PAGE_BEYOND:
+        page[data - 1] ^= 1;
+        break;
+    case TURNED:
+        y[1] += 3;
+        break;
     case NO_ROOT: /* as if one square were missing from the sum of a row */
     case LARGEST:
         for (size_t j = 0; j < n; j++)
             a->code[j] = (signed char)(a->code[j] * (fault == LARGEST ? 126 : 125) / 127);
         break;
-    default: break;
+    default:
+        break;
     }
     free(kept);
     return status;
@@ -122,14 +158,17 @@ static enum op_status all(const struct quant_problem *p, const char **why)
 static enum cb_status status_with(struct cb_context *c, enum fault f, const char *kernel, int m,
                                   int n, bool exact)
 {
-    static const struct quant_impl impl = { .base = { .name = "faulty", .title = "faulty",
-                                                      .origin = "test", .role = OP_OWN },
-                                            .code_sums = 1, .supports = all, .run = faulty };
+    static const struct quant_impl impl = {
+        .base = { .name = "faulty", .title = "faulty", .origin = "test", .role = OP_OWN },
+        .code_sums = 1,
+        .supports = all,
+        .run = faulty
+    };
     const struct op_impl *list[] = { &impl.base, NULL };
     const struct cb_op *op = suite_op("quant");
     const bool rotates = !strcmp(kernel, "rope_kv");
-    json_t *json = rotates ? json_pack("{s:s,s:i,s:i,s:i,s:i,s:i}", "kernel", kernel, "m", m, "heads",
-                                       4, "kv_heads", 2, "head_dim", 64, "length", m)
+    json_t *json = rotates ? json_pack("{s:s,s:i,s:i,s:i,s:i,s:i}", "kernel", kernel, "m", m,
+                                       "heads", 4, "kv_heads", 2, "head_dim", 64, "length", m)
                            : json_pack("{s:s,s:i,s:i}", "kernel", kernel, "m", m, "n", n);
     void *params = calloc(1, op->params_size);
     struct cb_case out;
@@ -151,17 +190,18 @@ static void test_faults(void)
     static const char *const rows[] = { "plain", "norm", "add_norm", "silu" };
     static const enum fault of_rows[] = { CODE, SCALE, SUM, CODE_SUM, ROW, NO_ROOT, LARGEST };
     static const enum fault of_pages[] = { PAGE, PAGE_SCALE, PAGE_BEYOND, TURNED };
-    const struct cb_policy policy = { .name = "test", .invocations = 1, .rotate_l2 = 2,
-                                      .flush_l2 = 3, .executions_max = 64 };
-    struct cb_context c = { .policy = &policy, .cache = CB_HOT, .seed = 7, .order_seed = 5,
-                            .once = true, .aa = -1 };
+    const struct cb_policy policy = {
+        .name = "test", .invocations = 1, .rotate_l2 = 2, .flush_l2 = 3, .executions_max = 64
+    };
+    struct cb_context c = {
+        .policy = &policy, .cache = CB_HOT, .seed = 7, .order_seed = 5, .once = true, .aa = -1
+    };
     CHECK(!cb_device_open("host", &c.device));
     for (int exact = 0; exact < 2; exact++) {
         for (size_t k = 0; k < 4; k++) {
             CHECK(status_with(&c, NONE, rows[k], 3, 200, exact) == CB_OK);
             for (size_t f = 0; f < sizeof of_rows / sizeof *of_rows; f++) {
-                const bool found =
-                    status_with(&c, of_rows[f], rows[k], 3, 200, exact) == CB_WRONG;
+                const bool found = status_with(&c, of_rows[f], rows[k], 3, 200, exact) == CB_WRONG;
                 CHECK(found);
                 if (!found)
                     printf("  %s, exact %d: fault %d\n", rows[k], exact, (int)of_rows[f]);
@@ -199,7 +239,8 @@ static void test_shapes(void)
         for (int n = 8; n <= 65536; n += n < 20000 ? 8 : 1048) {
             const struct quant_problem p = { .kernel = QUANT_NORM, .m = ms[i], .n = n };
             const struct quant_shape s = quant_shape_of(&p);
-            wrong += s.threads < 32 || s.threads > QUANT_THREADS_MAX || s.threads % 32 || !is_built(&s);
+            wrong +=
+                s.threads < 32 || s.threads > QUANT_THREADS_MAX || s.threads % 32 || !is_built(&s);
             wrong += (long)s.threads * s.vectors * s.blocks * QUANT_VECTOR < n;
         }
     CHECK(wrong == 0);
@@ -247,7 +288,7 @@ static void test_codes(void)
         const volatile float sum = t + 12582912.0f;
         wrong += (signed char)(bits(sum) & 0xff) != (signed char)rintf(fminf(t, 127));
     }
-    CHECK(wrong == 128); /* those beyond 127.5: the kernels have none */
+    CHECK(wrong == 128);                    /* those beyond 127.5: the kernels have none */
     for (unsigned h = 0; h < 0x7c00; h++) { /* every half as v, and as the largest */
         const float v = half_to_float((half_bits)h), most = half_to_float((half_bits)(h | 0x03ff));
         const volatile float product = v * ((float)W8_TOP / int_range(most));
@@ -273,7 +314,8 @@ static void test_cache_codes(void)
     for (int l = 0; l < 2; l++)
         for (int i = 0; i < 20000; i++) {
             const uint32_t word = exact_word(9, (uint64_t)i);
-            const float low = -(float)(word & 1023) / 64, high = low + (float)(word >> 10 & 4095) / 128;
+            const float low = -(float)(word & 1023) / 64,
+                        high = low + (float)(word >> 10 & 4095) / 128;
             const struct attn_row row = attn_row_of(low, high, levels[l]);
             const float x = low + (high - low) * (float)(word >> 24) / 255;
             const float code = fmaf(x, row.inverse, row.shift);

@@ -44,12 +44,12 @@ HD void quant_cache_head(const struct quant_problem *p, int published, const flo
         low = x[d] < low ? x[d] : low;
         high = x[d] > high ? x[d] : high;
     }
-    const struct attn_row row = published ? quant_published_row(low, high, levels)
-                                          : attn_row_of(low, high, levels);
+    const struct attn_row row =
+        published ? quant_published_row(low, high, levels) : attn_row_of(low, high, levels);
     data = to + attn_data_at(s, p->head_dim, p->page, head, token);
     for (int d = 0; d < p->head_dim; d++) {
-        const int code = published ? quant_published_code(&row, x[d], levels)
-                                   : attn_code(&row, x[d], levels);
+        const int code =
+            published ? quant_published_code(&row, x[d], levels) : attn_code(&row, x[d], levels);
         if (p->bits == 8)
             data[d] = (unsigned char)code;
         else

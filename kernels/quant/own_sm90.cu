@@ -47,8 +47,7 @@ static enum op_status launch_add(const quant_problem *p, const quant_args *a, op
     constexpr int SHARE = ADD_THREADS * ADD_VECTORS; /* vectors of a block */
     const size_t vectors = (size_t)p->m * p->n / V8;
     return launch_early(quant_add, dim3((unsigned)((vectors + SHARE - 1) / SHARE)), ADD_THREADS, 1,
-                        s, (const uint4 *)a->x, (const uint4 *)a->residual, (uint4 *)a->y,
-                        vectors);
+                        s, (const uint4 *)a->x, (const uint4 *)a->residual, (uint4 *)a->y, vectors);
 }
 
 OP_BEGIN
@@ -59,12 +58,18 @@ enum op_status quant_own_with(const struct quant_problem *p, const struct quant_
     if (p->kernel != QUANT_ROPE_KV && p->n % V8)
         return OP_EUNSUPPORTED;
     switch (p->kernel) {
-    case QUANT_PLAIN: return with_shape<Plain, false>(p, a, shape, NULL, s);
-    case QUANT_NORM: return with_shape<PlainNorm, false>(p, a, shape, NULL, s);
-    case QUANT_ADD_NORM: return with_shape<AddNorm, false>(p, a, shape, NULL, s);
-    case QUANT_SILU: return with_shape<Silu, false>(p, a, shape, NULL, s);
-    case QUANT_ADD: return launch_add(p, a, s);
-    case QUANT_ROPE_KV: return launch_rope<true, true>(p, a, s);
+    case QUANT_PLAIN:
+        return with_shape<Plain, false>(p, a, shape, NULL, s);
+    case QUANT_NORM:
+        return with_shape<PlainNorm, false>(p, a, shape, NULL, s);
+    case QUANT_ADD_NORM:
+        return with_shape<AddNorm, false>(p, a, shape, NULL, s);
+    case QUANT_SILU:
+        return with_shape<Silu, false>(p, a, shape, NULL, s);
+    case QUANT_ADD:
+        return launch_add(p, a, s);
+    case QUANT_ROPE_KV:
+        return launch_rope<true, true>(p, a, s);
     }
     return OP_EINVAL;
 }
@@ -76,22 +81,29 @@ enum op_status quant_own(const struct quant_problem *p, const struct quant_args 
     return quant_own_with(p, a, quant_shape_of(p), s);
 }
 
-enum op_status quant_unfused(const struct quant_problem *p, const struct quant_args *a,
-                             void *state, op_stream s)
+enum op_status quant_unfused(const struct quant_problem *p, const struct quant_args *a, void *state,
+                             op_stream s)
 {
     const quant_shape shape = quant_shape_of(p);
     enum op_status status = OP_EUNSUPPORTED;
     if (p->kernel != QUANT_ROPE_KV && p->n % V8)
         return OP_EUNSUPPORTED;
     switch (p->kernel) {
-    case QUANT_NORM: status = with_shape<PlainNorm, true>(p, a, shape, state, s); break;
-    case QUANT_ADD_NORM: status = with_shape<AddNorm, true>(p, a, shape, state, s); break;
-    case QUANT_SILU: status = with_shape<Silu, true>(p, a, shape, state, s); break;
+    case QUANT_NORM:
+        status = with_shape<PlainNorm, true>(p, a, shape, state, s);
+        break;
+    case QUANT_ADD_NORM:
+        status = with_shape<AddNorm, true>(p, a, shape, state, s);
+        break;
+    case QUANT_SILU:
+        status = with_shape<Silu, true>(p, a, shape, state, s);
+        break;
     case QUANT_ROPE_KV:
         status = launch_rope<true, false>(p, a, s);
         return status == OP_OK ? launch_rope<false, true>(p, a, s) : status;
     case QUANT_PLAIN:
-    case QUANT_ADD: return OP_EUNSUPPORTED;
+    case QUANT_ADD:
+        return OP_EUNSUPPORTED;
     }
     if (status != OP_OK)
         return status;

@@ -70,8 +70,7 @@ static __global__ void norm_quantise(const half *x, const half *gain, int n, sig
     const float root = rsqrtf(reduce<false>(squares) / (float)n + QUANT_EPS);
     half most = __float2half(1e-6f), total = __float2half(0.0f);
     for (int j = threadIdx.x; j < n; j += blockDim.x) {
-        const half v =
-            __float2half_rn(__half2float(x[first + j]) * root * __half2float(gain[j]));
+        const half v = __float2half_rn(__half2float(x[first + j]) * root * __half2float(gain[j]));
         most = __hmax(__habs(v), most);
         total = __hadd(total, v);
     }
@@ -192,8 +191,7 @@ static __device__ void store(const half (&v)[Each], const attn_row &row, int at,
     *(Lane<unsigned char, Each / 2> *)(to + at / 2) = pair;
 }
 
-template <int Each>
-static __global__ void rope_cache(const quant_problem p, const quant_args a)
+template <int Each> static __global__ void rope_cache(const quant_problem p, const quant_args a)
 {
     const enum attn_scheme scheme = p.bits == 4 ? ATTN_KV4 : ATTN_KV8;
     const int levels = attn_levels(scheme), lane = threadIdx.x % WARP;
@@ -222,8 +220,7 @@ static __global__ void rope_cache(const quant_problem p, const quant_args a)
             page[w] = (unsigned char *)a.page[((size_t)sequence * 2 + w) * pages + token / p.page];
             extremes<Each>(v[1 + w].v, masked, low[w], high[w]);
         }
-        const size_t scale_at =
-            attn_scale_at(scheme, p.kv_heads, p.head_dim, p.page, kv, local);
+        const size_t scale_at = attn_scale_at(scheme, p.kv_heads, p.head_dim, p.page, kv, local);
         const size_t zero_at = attn_zero_at(scheme, p.kv_heads, p.head_dim, p.page, kv, local);
         if (!lane)
             for (int w = 0; w < 2; w++) {
@@ -301,9 +298,13 @@ enum op_status quant_published(const struct quant_problem *p, const struct quant
         silu_times_up<<<p->m, threads, 0, s>>>(x, n, (half *)state);
         quantise<<<p->m, threads, 0, s>>>((const half *)state, n, a->code, scale, sum);
         break;
-    case QUANT_PLAIN: quantise<<<p->m, threads, 0, s>>>(x, n, a->code, scale, sum); break;
-    case QUANT_ROPE_KV: return run_rope(p, a, s);
-    case QUANT_ADD: break;
+    case QUANT_PLAIN:
+        quantise<<<p->m, threads, 0, s>>>(x, n, a->code, scale, sum);
+        break;
+    case QUANT_ROPE_KV:
+        return run_rope(p, a, s);
+    case QUANT_ADD:
+        break;
     }
     return launched();
 }

@@ -30,7 +30,7 @@ OP_BEGIN
 
 enum quant_kernel { QUANT_PLAIN, QUANT_NORM, QUANT_ADD_NORM, QUANT_SILU, QUANT_ADD, QUANT_ROPE_KV };
 
-#define QUANT_EPS 1e-5f
+#define QUANT_EPS       1e-5f
 #define QUANT_ROPE_BASE 10000.0f /* angle of pair j of D / 2: token base^(-2 j / D) */
 enum { QUANT_HEAD_MAX = 256 };
 
@@ -41,9 +41,9 @@ struct quant_problem {
      * row i is token i % length of sequence i / length */
     int heads, kv_heads; /* kv_heads divides heads */
     int head_dim;        /* a multiple of 32 */
-    int bits;   /* of the cache: 4 or 8 */
-    int page;   /* tokens per page, a multiple of 16 */
-    int length; /* divides m */
+    int bits;            /* of the cache: 4 or 8 */
+    int page;            /* tokens per page, a multiple of 16 */
+    int length;          /* divides m */
 };
 
 /* Operands of one launch, 256-byte aligned, row-major.  What a kernel has no use for is NULL. */

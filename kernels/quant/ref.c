@@ -1,4 +1,5 @@
-/* ref.c - the definitions of quant.h: in double for one row, and as an implementation of the host. */
+/* ref.c - the definitions of quant.h: in double for one row, and as an implementation of the host.
+ */
 #include <math.h>
 #include <stdlib.h>
 
@@ -81,8 +82,11 @@ void quant_ref_row(const struct quant_problem *p, const struct quant_args *a, in
             break;
         }
         case QUANT_ADD:
-        case QUANT_ADD_NORM: v[j] = (double)half_to_float(added(a, first + j)); break;
-        default: v[j] = at(a->x, first + j);
+        case QUANT_ADD_NORM:
+            v[j] = (double)half_to_float(added(a, first + j));
+            break;
+        default:
+            v[j] = at(a->x, first + j);
         }
         squares += v[j] * v[j];
     }
@@ -128,9 +132,9 @@ static void store_head(const struct quant_problem *p, const struct quant_args *a
                        int head, const double *v)
 {
     const int token = i % p->length;
-    void *page = a->page[((size_t)(i / p->length) * 2 + (size_t)which) *
-                             (size_t)quant_table_pages(p) +
-                         (size_t)(token / p->page)];
+    void *page =
+        a->page[((size_t)(i / p->length) * 2 + (size_t)which) * (size_t)quant_table_pages(p) +
+                (size_t)(token / p->page)];
     float x[QUANT_HEAD_MAX] = { 0 };
     for (int d = 0; d < p->head_dim; d++)
         x[d] = half_to_float(half_from_float((float)v[d]));
@@ -177,8 +181,12 @@ static enum op_status all(const struct quant_problem *p, const char **why)
 }
 
 const struct quant_impl quant_references[] = {
-    { .base = { .name = "quant_ref", .title = "rows in double", .origin = "definition",
+    { .base = { .name = "quant_ref",
+                .title = "rows in double",
+                .origin = "definition",
                 .role = OP_REFERENCE },
-      .code_sums = 1, .supports = all, .run = run },
+      .code_sums = 1,
+      .supports = all,
+      .run = run },
     { .base = { .name = NULL } },
 };

@@ -35,8 +35,7 @@ static __device__ __forceinline__ void cache_codes(const float (&v)[V8], const a
     }
 }
 
-static __device__ __forceinline__ uint32_t low_bytes(uint32_t a, uint32_t b, uint32_t c,
-                                                     uint32_t d)
+static __device__ __forceinline__ uint32_t low_bytes(uint32_t a, uint32_t b, uint32_t c, uint32_t d)
 {
     return __byte_perm(__byte_perm(a, b, 0x0040), __byte_perm(c, d, 0x0040), 0x5410);
 }
@@ -138,7 +137,8 @@ static __global__ void __launch_bounds__(ROPE_WARPS_MAX *WARP)
         const int which = head >= rotated, kv = head - p.heads - which * p.kv_heads;
         const int at = token % p.page;
         unsigned char *page =
-            (unsigned char *)a.page[((size_t)sequence * 2 + which) * p.table_pages + token / p.page];
+            (unsigned char *)
+                a.page[((size_t)sequence * 2 + which) * p.table_pages + token / p.page];
         store_codes(page + attn_data_at(p.scheme, p.head_dim, p.page, kv, at), sub, p.head_dim,
                     four, codes, v);
         if (!sub) {
@@ -153,8 +153,14 @@ static __global__ void __launch_bounds__(ROPE_WARPS_MAX *WARP)
 template <bool Rotate, bool Store>
 static enum op_status launch_rope(const quant_problem *p, const quant_args *a, op_stream s)
 {
-    const RopeHeads h = { p->heads, p->kv_heads, p->head_dim, p->page, quant_table_pages(p),
-                          p->length, p->n, p->bits == 4 ? ATTN_KV4 : ATTN_KV8 };
+    const RopeHeads h = { p->heads,
+                          p->kv_heads,
+                          p->head_dim,
+                          p->page,
+                          quant_table_pages(p),
+                          p->length,
+                          p->n,
+                          p->bits == 4 ? ATTN_KV4 : ATTN_KV8 };
     const int lanes = p->head_dim <= 64 ? 4 : p->head_dim <= 128 ? 8 : 16;
     const int heads = (Rotate ? p->heads : 0) + 2 * p->kv_heads;
     int warps = (heads * lanes + WARP - 1) / WARP;

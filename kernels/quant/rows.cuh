@@ -137,7 +137,10 @@ template <int Blocks> struct RowSums {
         return (uint32_t)__cvta_generic_to_shared(p);
     }
 
-    static __device__ __forceinline__ int count() { return Blocks * (blockDim.x / WARP); }
+    static __device__ __forceinline__ int count()
+    {
+        return Blocks * (blockDim.x / WARP);
+    }
 
     /* Nothing is sent to another block before it has started: sum_and_most waits. */
     __device__ __forceinline__ void open()
@@ -234,7 +237,9 @@ template <int Blocks> struct RowSums {
 template <int V> struct Halves {
     static constexpr bool NORMS = false;
     uint4 v[V];
-    __device__ __forceinline__ void constants(const quant_args &, int, int) {}
+    __device__ __forceinline__ void constants(const quant_args &, int, int)
+    {
+    }
     __device__ __forceinline__ void first(int i, float &sum, float &most) const
     {
         float f[V8];
@@ -244,8 +249,14 @@ template <int V> struct Halves {
             sum += f[t];
         most = fmaxf(most, largest(v[i]));
     }
-    __device__ __forceinline__ float finish(float, float, float most) { return most; }
-    __device__ __forceinline__ void value(int i, float (&to)[V8]) const { to_floats(v[i], to); }
+    __device__ __forceinline__ float finish(float, float, float most)
+    {
+        return most;
+    }
+    __device__ __forceinline__ void value(int i, float (&to)[V8]) const
+    {
+        to_floats(v[i], to);
+    }
 };
 
 template <int V> struct Plain : Halves<V> {
@@ -254,7 +265,9 @@ template <int V> struct Plain : Halves<V> {
     {
         this->v[i] = load_once(a.x, row * vectors + j);
     }
-    __device__ __forceinline__ void ready(int) {}
+    __device__ __forceinline__ void ready(int)
+    {
+    }
 };
 
 /* x / (1 + exp(-x)) = x / (1 + 2^(-x log2 e)); 2^.. infinite: 0 */
@@ -340,10 +353,9 @@ template <int V> using AddNorm = Norm<V, true>;
 
 /* The codes of a row whose values are known up to their scale, and its sums. */
 template <class Source, int V, int Blocks>
-static __device__ __forceinline__ void quantise_row(const Source &source, const int (&at)[V],
-                                                    RowSums<Blocks> &room, const quant_args &a,
-                                                    size_t row, int vectors, int block,
-                                                    float largest, float values)
+static __device__ __forceinline__ void
+quantise_row(const Source &source, const int (&at)[V], RowSums<Blocks> &room, const quant_args &a,
+             size_t row, int vectors, int block, float largest, float values)
 {
     const float inverse = (float)W8_TOP / int_range(largest);
     int codes = 0;

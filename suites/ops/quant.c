@@ -80,8 +80,9 @@ static void close_instance(void *instance)
     struct instance *in = instance;
     if (!in)
         return;
-    struct op_sets *all[] = { &in->x,     &in->residual, &in->gain,     &in->y,     &in->code, &in->scale,
-                              &in->sum,   &in->code_sum, &in->rotation, &in->table, &in->pool };
+    struct op_sets *all[] = { &in->x,        &in->residual, &in->gain, &in->y,
+                              &in->code,     &in->scale,    &in->sum,  &in->code_sum,
+                              &in->rotation, &in->table,    &in->pool };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         op_sets_close(in->device, all[i]);
     quant_expectation_close(&in->expectation);
@@ -102,8 +103,9 @@ static int open_problem(struct cb_context *c, const void *given, void **out)
     in->seed = c->seed;
     in->p = (struct quant_problem){ .kernel = (enum quant_kernel)q->kernel, .m = q->m, .n = q->n };
     if (rotates)
-        in->p = (struct quant_problem){ QUANT_ROPE_KV, q->m,       q->n ? q->n : width, q->heads,
-                                        q->kv_heads,   q->head_dim, q->bits, q->page, q->length };
+        in->p = (struct quant_problem){ QUANT_ROPE_KV, q->m,        q->n ? q->n : width,
+                                        q->heads,      q->kv_heads, q->head_dim,
+                                        q->bits,       q->page,     q->length };
     if (quant_valid(&in->p) != OP_OK) {
         free(in);
         return cb_error(rotates ? "heads, kv_heads, n, m, length, page and bits do not fit together"
@@ -118,17 +120,25 @@ static int inputs(void *instance, struct cb_input *out)
     const struct quant_problem *p = &((struct instance *)instance)->p;
     const long width = p->kernel == QUANT_SILU ? 2L * p->n : p->n;
     int count = 0;
-    out[count++] = (struct cb_input){ .name = "X", .dtype = "f16", .gen = "normal",
-                                      .source = "generated", .shape = { p->m, width },
+    out[count++] = (struct cb_input){ .name = "X",
+                                      .dtype = "f16",
+                                      .gen = "normal",
+                                      .source = "generated",
+                                      .shape = { p->m, width },
                                       .tensor_id = TENSOR_X };
     if (p->kernel == QUANT_ADD || p->kernel == QUANT_ADD_NORM)
-        out[count++] = (struct cb_input){ .name = "residual", .dtype = "f16", .gen = "normal",
-                                          .source = "generated", .shape = { p->m, p->n },
+        out[count++] = (struct cb_input){ .name = "residual",
+                                          .dtype = "f16",
+                                          .gen = "normal",
+                                          .source = "generated",
+                                          .shape = { p->m, p->n },
                                           .tensor_id = TENSOR_RESIDUAL };
     if (p->kernel == QUANT_NORM || p->kernel == QUANT_ADD_NORM)
-        out[count++] = (struct cb_input){ .name = "gain", .dtype = "f16",
+        out[count++] = (struct cb_input){ .name = "gain",
+                                          .dtype = "f16",
                                           .gen = "normal around 1, 1 of 64 times 8",
-                                          .source = "generated", .shape = { p->n },
+                                          .source = "generated",
+                                          .shape = { p->n },
                                           .tensor_id = TENSOR_GAIN };
     return count;
 }
@@ -182,14 +192,17 @@ static float exact_value(const struct instance *in, uint32_t tensor, size_t inde
     const float x = cb_random_at(CB_EXACT, in->seed, tensor, 0, index); /* +-1, +-2 */
     const size_t row = index / (size_t)in->p.n;
     switch (in->p.kernel) {
-    case QUANT_NORM: return ldexpf(x < 0 ? -1.0f : 1.0f, (int)(row % 5));
+    case QUANT_NORM:
+        return ldexpf(x < 0 ? -1.0f : 1.0f, (int)(row % 5));
     case QUANT_ADD_NORM: /* both have one sign: 1 + 3 or 3 + 1 times 2^e */
-        return ldexpf((tensor == TENSOR_X) == ((index ^ row) % 2 == 0) ? 1.0f : 3.0f, (int)(row % 5));
+        return ldexpf((tensor == TENSOR_X) == ((index ^ row) % 2 == 0) ? 1.0f : 3.0f,
+                      (int)(row % 5));
     case QUANT_SILU:
         if (index % (2 * (size_t)in->p.n) < (size_t)in->p.n)
             return x < 0 ? -48.0f : 24.0f * x;
         return x;
-    default: return x;
+    default:
+        return x;
     }
 }
 
@@ -219,15 +232,16 @@ static int upload_halves(struct instance *in, void *to, uint32_t tensor, size_t 
     return status;
 }
 
-static int make_halves(struct instance *in, void **to, uint32_t tensor, int set, long rows, long cols)
+static int make_halves(struct instance *in, void **to, uint32_t tensor, int set, long rows,
+                       long cols)
 {
     const size_t count = (size_t)rows * (size_t)cols;
     if (cb_alloc(in->device, 2 * count, to))
         return -1;
     if (in->exact || tensor == TENSOR_GAIN)
         return upload_halves(in, *to, tensor, count);
-    return cb_random(in->device, *to, CB_F16, CB_NORMAL, in->seed, tensor, (uint32_t)set, rows, cols,
-                     false);
+    return cb_random(in->device, *to, CB_F16, CB_NORMAL, in->seed, tensor, (uint32_t)set, rows,
+                     cols, false);
 }
 
 static int make_rotation(struct instance *in, void **to)
@@ -237,8 +251,8 @@ static int make_rotation(struct instance *in, void **to)
     if (!host)
         return cb_error("no memory for angles");
     for (size_t i = 0; i < count / 2; i++) {
-        const double angle = (double)(i / half) /
-                             pow((double)QUANT_ROPE_BASE, (double)(i % half) / (double)half);
+        const double angle =
+            (double)(i / half) / pow((double)QUANT_ROPE_BASE, (double)(i % half) / (double)half);
         host[2 * i] = (float)cos(angle);
         host[2 * i + 1] = (float)sin(angle);
     }
@@ -294,7 +308,8 @@ static int make_set(struct instance *in, int set)
     if (rotates)
         return make_rotation(in, &in->rotation.set[set]) || make_pages(in, set) ? -1 : 0;
     return !adds && (cb_alloc(d, m * n, &in->code.set[set]) ||
-                     cb_alloc(d, 2 * m, &in->scale.set[set]) || cb_alloc(d, 2 * m, &in->sum.set[set]) ||
+                     cb_alloc(d, 2 * m, &in->scale.set[set]) ||
+                     cb_alloc(d, 2 * m, &in->sum.set[set]) ||
                      cb_alloc(d, 4 * m, &in->code_sum.set[set]))
                ? -1
                : 0;
@@ -303,8 +318,9 @@ static int make_set(struct instance *in, int set)
 static int prepare(struct cb_context *c, void *instance, int weight_sets, int input_sets)
 {
     struct instance *in = instance;
-    struct op_sets *all[] = { &in->x,     &in->residual, &in->gain,     &in->y,     &in->code, &in->scale,
-                              &in->sum,   &in->code_sum, &in->rotation, &in->table, &in->pool };
+    struct op_sets *all[] = { &in->x,        &in->residual, &in->gain, &in->y,
+                              &in->code,     &in->scale,    &in->sum,  &in->code_sum,
+                              &in->rotation, &in->table,    &in->pool };
     (void)weight_sets;
     if (quant_expectation_open(&in->expectation, c->device, &in->p, c->seed))
         return -1;
@@ -358,9 +374,9 @@ static int bind(struct cb_context *c, void *instance, const struct op_impl *i, v
         const struct quant_args a = args_at(in, s);
         struct op_memory memory = op_pool_memory(&b->states.pool);
         b->states.state[s] = b->states.state[0];
-        status = op_result(b->impl->setup(&in->p, &a, &memory, cb_device_stream(c->device),
-                                          &b->states.state[s]),
-                           i->name, "set-up");
+        status = op_result(
+            b->impl->setup(&in->p, &a, &memory, cb_device_stream(c->device), &b->states.state[s]),
+            i->name, "set-up");
     }
     if (status) {
         unbind(b);
@@ -375,9 +391,9 @@ static int run(void *bound, int weights, int ins)
     const struct bound *b = bound;
     const struct quant_args a = args_at(b->in, ins);
     (void)weights;
-    return op_result(b->impl->run(&b->in->p, &a, b->states.state[ins],
-                                  cb_device_stream(b->in->device)),
-                     b->impl->base.name, "launch");
+    return op_result(
+        b->impl->run(&b->in->p, &a, b->states.state[ins], cb_device_stream(b->in->device)),
+        b->impl->base.name, "launch");
 }
 
 /* Pages are poisoned and compared by the expectation: not every byte of them is written. */
@@ -387,7 +403,8 @@ static int outputs(void *bound, int weights, int ins, struct cb_region *out, int
     const struct quant_problem *p = &b->in->p;
     const struct quant_args a = args_at(b->in, ins);
     const size_t m = (size_t)p->m, n = (size_t)p->n;
-    const size_t y = p->kernel == QUANT_ROPE_KV ? (size_t)((p->heads + p->kv_heads) * p->head_dim) : n;
+    const size_t y =
+        p->kernel == QUANT_ROPE_KV ? (size_t)((p->heads + p->kv_heads) * p->head_dim) : n;
     int count = 0;
     (void)weights, (void)max;
     if (a.y)
@@ -421,9 +438,22 @@ static int check(struct cb_context *c, void *bound, int weights, int ins, struct
 }
 
 const struct cb_op op_quant = {
-    .name = "quant", .title = "between the products: normalise, activate, rotate, quantise",
-    .params = params, .params_size = sizeof(struct quant_params),
-    .impl = impl_at, .open = open_problem, .inputs = inputs, .ready = ready, .work = work,
-    .set_bytes = set_bytes, .prepare = prepare, .bind = bind, .run = run, .outputs = outputs,
-    .expect = expect, .check = check, .unbind = unbind, .close = close_instance,
+    .name = "quant",
+    .title = "between the products: normalise, activate, rotate, quantise",
+    .params = params,
+    .params_size = sizeof(struct quant_params),
+    .impl = impl_at,
+    .open = open_problem,
+    .inputs = inputs,
+    .ready = ready,
+    .work = work,
+    .set_bytes = set_bytes,
+    .prepare = prepare,
+    .bind = bind,
+    .run = run,
+    .outputs = outputs,
+    .expect = expect,
+    .check = check,
+    .unbind = unbind,
+    .close = close_instance,
 };

@@ -34,13 +34,14 @@ int quant_expectation_open(struct quant_expectation *e, struct cb_device *d,
     e->up = e->v + count;
     e->sum = e->x + count;
     for (int r = 0; r < e->rows; r++)
-        e->row[r] = whole ? r
-                          : (int)(((long)r * p->m + (long)(cb_splitmix(&state) % (uint64_t)p->m)) /
-                                  e->rows);
+        e->row[r] =
+            whole
+                ? r
+                : (int)(((long)r * p->m + (long)(cb_splitmix(&state) % (uint64_t)p->m)) / e->rows);
     if (p->kernel != QUANT_ROPE_KV)
         return 0;
-    e->page_bytes = attn_page_bytes(p->bits == 4 ? ATTN_KV4 : ATTN_KV8, p->kv_heads, p->head_dim,
-                                    p->page);
+    e->page_bytes =
+        attn_page_bytes(p->bits == 4 ? ATTN_KV4 : ATTN_KV8, p->kv_heads, p->head_dim, p->page);
     e->set_pages = 2 * (size_t)(p->m / p->length) * (size_t)quant_pages(p);
     e->pool_bytes = e->set_pages * e->page_bytes;
     e->pages = malloc(2 * e->pool_bytes);
@@ -105,7 +106,8 @@ int quant_expectation_compute(struct quant_expectation *e, const struct quant_ar
             if (p->kernel == QUANT_SILU)
                 e->up[first + j] = (double)half_to_float(x[n + j]);
             if (keeps(p))
-                e->sum[first + j] = half_from_float(half_to_float(x[j]) + half_to_float(residual[j]));
+                e->sum[first + j] =
+                    half_from_float(half_to_float(x[j]) + half_to_float(residual[j]));
         }
         memcpy(e->x + first, x, n * sizeof *x);
     }
@@ -213,8 +215,8 @@ static void check_row(const struct quant_expectation *e, const struct quant_impl
         codes += got->code[j];
     }
     const bool in_half = norms(p) && i->arithmetic & QUANT_SUMS_HALF;
-    const double off = in_half ? ceil((double)n / 1024) * 0x1p-11 * size
-                               : 4 * 0x1p-24 * sqrt((double)n) * size;
+    const double off =
+        in_half ? ceil((double)n / 1024) * 0x1p-11 * size : 4 * 0x1p-24 * sqrt((double)n) * size;
     within(r1, behind, got->scale, (double)half_near((double)(a.low / W8_TOP)),
            (double)half_near((double)(a.high / W8_TOP)));
     within(r1, behind + 1, got->sum, (double)half_near(sum_low - off),
@@ -271,8 +273,8 @@ static struct range turned_range(const struct quant_expectation *e, unsigned ari
 {
     const int dim = e->p.head_dim, token = e->row[r] % e->p.length;
     const size_t at = (size_t)r * (size_t)e->p.n + j;
-    const size_t pair = j % (size_t)dim < (size_t)dim / 2 ? at + (size_t)dim / 2
-                                                          : at - (size_t)dim / 2;
+    const size_t pair =
+        j % (size_t)dim < (size_t)dim / 2 ? at + (size_t)dim / 2 : at - (size_t)dim / 2;
     const double angle = arithmetic & QUANT_ANGLES ? token * 0x1p-22 + 0x1p-20 : 0;
     const struct range f = around(e->v[at], (0x1p-22 + angle) * hypot(e->v[at], e->v[pair]));
     return (struct range){ half_near((double)f.low), half_near((double)f.high) };
@@ -310,8 +312,8 @@ static void want_pages(const struct quant_expectation *e, const struct quant_imp
         float x[QUANT_HEAD_MAX];
         for (size_t d = 0; d < dim; d++)
             x[d] = half_to_float(from[(size_t)(p->heads + h) * dim + d]);
-        quant_cache_head(p, (i->arithmetic & QUANT_CACHE_AS_STORED) != 0, x, head,
-                         token % p->page, pages + page * e->page_bytes);
+        quant_cache_head(p, (i->arithmetic & QUANT_CACHE_AS_STORED) != 0, x, head, token % p->page,
+                         pages + page * e->page_bytes);
     }
 }
 
@@ -325,14 +327,16 @@ static void spare(const struct quant_expectation *e, const unsigned char *got, u
         for (int h = 0; h < 2 * p->kv_heads; h++) {
             const int which = h >= p->kv_heads, head = h - which * p->kv_heads;
             const int token = i % p->length, local = token % p->page;
-            const size_t page = ((size_t)(i / p->length) * 2 + (size_t)which) *
-                                    (size_t)quant_pages(p) + (size_t)(token / p->page);
+            const size_t page =
+                ((size_t)(i / p->length) * 2 + (size_t)which) * (size_t)quant_pages(p) +
+                (size_t)(token / p->page);
             const size_t at[3] = { attn_data_at(s, p->head_dim, p->page, head, local),
                                    attn_scale_at(s, p->kv_heads, p->head_dim, p->page, head, local),
-                                   attn_zero_at(s, p->kv_heads, p->head_dim, p->page, head, local) };
+                                   attn_zero_at(s, p->kv_heads, p->head_dim, p->page, head,
+                                                local) };
             for (int part = 0; part < 3; part++)
-                memcpy(want + page * e->page_bytes + at[part], got + page * e->page_bytes + at[part],
-                       part ? 2 : bytes);
+                memcpy(want + page * e->page_bytes + at[part],
+                       got + page * e->page_bytes + at[part], part ? 2 : bytes);
         }
 }
 

@@ -16,13 +16,13 @@ struct quant_expectation {
     struct cb_device *device;
     struct quant_problem p;
     int rows;
-    int *row;      /* [rows], ascending */
-    double *v;     /* [rows][n] values before they are rounded; ADD: the sum */
-    double *up;    /* [rows][n] SILU: by what the activation is multiplied */
-    uint16_t *x;   /* [rows][n] ROPE_KV: q, k and v as they come */
-    uint16_t *sum; /* [rows][n] ADD, ADD_NORM: x + residual */
-    unsigned char *pages;                      /* [pool_bytes] ROPE_KV: downloaded */
-    size_t pool_bytes, set_pages, page_bytes;  /* pages of keys and values follow one another */
+    int *row;             /* [rows], ascending */
+    double *v;            /* [rows][n] values before they are rounded; ADD: the sum */
+    double *up;           /* [rows][n] SILU: by what the activation is multiplied */
+    uint16_t *x;          /* [rows][n] ROPE_KV: q, k and v as they come */
+    uint16_t *sum;        /* [rows][n] ADD, ADD_NORM: x + residual */
+    unsigned char *pages; /* [pool_bytes] ROPE_KV: downloaded */
+    size_t pool_bytes, set_pages, page_bytes; /* pages of keys and values follow one another */
 };
 
 /* seed chooses rows.  0 or -1; freed by quant_expectation_close either way. */
