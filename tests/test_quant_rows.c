@@ -223,7 +223,7 @@ static void test_faults(void)
 static bool is_built(const struct quant_shape *s)
 {
     static const int built[][2] = { { 1, 1 }, { 2, 1 }, { 4, 1 }, { 1, 2 }, { 2, 2 },
-                                    { 1, 4 }, { 2, 4 }, { 1, 8 }, { 2, 8 } };
+                                    { 4, 2 }, { 1, 4 }, { 2, 4 }, { 1, 8 }, { 2, 8 } };
     for (size_t i = 0; i < sizeof built / sizeof *built; i++)
         if (built[i][0] == s->vectors && built[i][1] == s->blocks)
             return true;

@@ -34,6 +34,7 @@ static enum op_status with_shape(const quant_problem *p, const quant_args *a,
     SHAPE(4, 1);
     SHAPE(1, 2);
     SHAPE(2, 2);
+    SHAPE(4, 2);
     SHAPE(1, 4);
     SHAPE(2, 4);
     SHAPE(1, 8);

@@ -30,23 +30,20 @@ HD struct quant_shape quant_shape_with(int n, int vectors, int blocks)
     return s;
 }
 
-/* Few rows: the latency of one counts, and as many loads as can be are in flight at once on
- * as many multiprocessors.  Many: 2 vectors a thread, blocks of 128 to 512 threads, so that
- * several rows of a multiprocessor are in different phases; clusters only for rows that a block
- * cannot hold. */
+/*
+ * Few rows: one latency counts, so a thread has little to do; what a multiprocessor can fetch
+ * at a time shares rows of more than 64 KB among a cluster.  Many: as many bytes on their way
+ * as registers hold, which 4 vectors a thread make more of than more threads would, and blocks
+ * small enough that several rows of a multiprocessor are in different phases.
+ */
 HD struct quant_shape quant_shape_of(const struct quant_problem *p)
 {
     const int few = (double)p->m * p->n <= 132.0 * 2048 * QUANT_VECTOR;
-    struct quant_shape s;
-    s = quant_shape_with(p->n, few ? 1 : 2, 1);
+    struct quant_shape s = quant_shape_with(p->n, few ? 1 : 4, 1);
     if (!s.threads)
-        s = quant_shape_with(p->n, few ? 1 : 4, few ? 2 : 1);
-    if (!s.threads)
-        s = quant_shape_with(p->n, few ? 1 : 2, 4);
-    if (!s.threads)
-        s = quant_shape_with(p->n, few ? 1 : 2, 8);
-    for (int v = 2; !s.threads && v <= 4; v *= 2)
-        s = quant_shape_with(p->n, v, 8);
+        s = quant_shape_with(p->n, few ? 2 : 4, few ? 1 : 2);
+    for (int blocks = 2; !s.threads && blocks <= QUANT_BLOCKS_MAX; blocks *= 2)
+        s = quant_shape_with(p->n, 2, blocks);
     return s;
 }
 
