@@ -12,12 +12,17 @@
 #include "rope.cuh"
 #include "rows.cuh"
 
+/* Rows without a rest are worth a kernel of their own where many follow one another. */
 template <template <int> class Kind, int V, int Blocks, bool Between>
 static enum op_status launch_rows(const quant_problem *p, const quant_args *a,
                                   const quant_shape &shape, void *between, op_stream s)
 {
-    return launch_early(quant_rows<Kind, V, Blocks, Between>, dim3((unsigned)p->m * Blocks),
-                        shape.threads, Blocks, s, p->n, 1.0f / (float)p->n, *a, (uint4 *)between);
+    constexpr bool MANY = V == 4;
+    const bool full = shape.threads * V * Blocks * V8 == p->n;
+    return launch_early(MANY && full ? quant_rows<Kind, V, Blocks, Between, MANY>
+                                     : quant_rows<Kind, V, Blocks, Between, false>,
+                        dim3((unsigned)p->m * Blocks), shape.threads, Blocks, s, p->n,
+                        1.0f / (float)p->n, *a, (uint4 *)between);
 }
 
 template <template <int> class Kind, bool Between>

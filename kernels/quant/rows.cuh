@@ -352,7 +352,7 @@ template <int V> using AddNorm = Norm<V, true>;
 /* ---- the kernels ---- */
 
 /* The codes of a row whose values are known up to their scale, and its sums. */
-template <class Source, int V, int Blocks>
+template <class Source, int V, int Blocks, bool Full>
 static __device__ __forceinline__ void
 quantise_row(const Source &source, const int (&at)[V], RowSums<Blocks> &room, const quant_args &a,
              size_t row, int vectors, int block, float largest, float values)
@@ -363,7 +363,7 @@ quantise_row(const Source &source, const int (&at)[V], RowSums<Blocks> &room, co
         values = 0;
 #pragma unroll
     for (int i = 0; i < V; i++)
-        if (at[i] < vectors) {
+        if (Full || at[i] < vectors) {
             float v[V8];
             source.value(i, v);
             const uint2 c = codes_of(v, inverse);
@@ -383,8 +383,9 @@ quantise_row(const Source &source, const int (&at)[V], RowSums<Blocks> &room, co
     a.code_sum[row] = codes;
 }
 
-/* Between: values as halves to `between` in place of codes, scale and sums. */
-template <template <int> class Kind, int V, int Blocks, bool Between>
+/* Between: values as halves to `between` in place of codes, scale and sums.  Full: every thread
+ * has V vectors of the row. */
+template <template <int> class Kind, int V, int Blocks, bool Between, bool Full>
 static __global__ void __launch_bounds__(QUANT_THREADS_MAX)
     quant_rows(int n, float one_of_n, const quant_args a, uint4 *between)
 {
@@ -400,19 +401,19 @@ static __global__ void __launch_bounds__(QUANT_THREADS_MAX)
 #pragma unroll
     for (int i = 0; i < V; i++) {
         at[i] = (i * Blocks + block) * blockDim.x + threadIdx.x;
-        if (at[i] < vectors)
+        if (Full || at[i] < vectors)
             source.constants(a, at[i], i);
     }
     let_next_start();
     wait_for_previous();
 #pragma unroll
     for (int i = 0; i < V; i++)
-        if (at[i] < vectors)
+        if (Full || at[i] < vectors)
             source.load(a, row, vectors, at[i], i);
     float sum = 0, most = 0;
 #pragma unroll
     for (int i = 0; i < V; i++)
-        if (at[i] < vectors) {
+        if (Full || at[i] < vectors) {
             source.ready(i);
             if constexpr (Source::KEEPS)
                 ((uint4 *)a.y)[row * vectors + at[i]] = source.x[i];
@@ -428,13 +429,14 @@ static __global__ void __launch_bounds__(QUANT_THREADS_MAX)
     if constexpr (Between) {
 #pragma unroll
         for (int i = 0; i < V; i++)
-            if (at[i] < vectors) {
+            if (Full || at[i] < vectors) {
                 float v[V8];
                 source.value(i, v);
                 between[row * vectors + at[i]] = to_halves(v);
             }
     } else {
-        quantise_row<Source, V, Blocks>(source, at, room, a, row, vectors, block, largest, sum);
+        quantise_row<Source, V, Blocks, Full>(source, at, room, a, row, vectors, block, largest,
+                                              sum);
     }
 }
 
