@@ -90,11 +90,15 @@ static int poison_a5(struct job *j, struct cb_region r, size_t at)
 static int keep(struct job *j, struct cb_region r, size_t at)
 {
     if (at + r.bytes > j->scratch_bytes) {
-        cb_free(j->c->device, j->scratch);
-        j->scratch = NULL;
-        j->scratch_bytes = 0;
-        if (cb_alloc(j->c->device, at + r.bytes, &j->scratch))
+        void *more; /* with the regions before this one */
+        if (cb_alloc(j->c->device, at + r.bytes, &more))
             return -1;
+        if (at && cb_copy(j->c->device, more, j->scratch, at)) {
+            cb_free(j->c->device, more);
+            return -1;
+        }
+        cb_free(j->c->device, j->scratch);
+        j->scratch = more;
         j->scratch_bytes = at + r.bytes;
     }
     return cb_copy(j->c->device, (char *)j->scratch + at, r.data, r.bytes);

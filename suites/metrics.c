@@ -16,6 +16,7 @@ const struct metric metrics[] = {
     { "tflops", "TFLOP/s", "rate", "operations of the definition / time", 1 },
     { "gbps", "GB/s", "bandwidth", "bytes of every operand once / time", 1 },
     { "sol", "fraction", "fraction of the speed of light", "shortest possible time / time", 1 },
+    { "over_sol", "us", "time above the speed of light", "time - shortest possible time", -1 },
     { "oracle_fraction", "fraction", "fraction of the oracle",
       "time of the fastest of the group / time, paired per round", 1 },
     { "loss", "fraction", "loss against the oracle", "1 - fraction of the oracle", -1 },
@@ -205,6 +206,12 @@ struct result_value metric_value(const struct result *r, const struct result_exp
     if (!strcmp(name, "sol"))
         return from_time(row, result_number(json_object_get(row->json, "sol"), "t_sol_us", 0),
                          true);
+    if (!strcmp(name, "over_sol")) {
+        struct result_value v = from_time(row, 1, false);
+        shift(&v, -result_number(json_object_get(row->json, "sol"), "t_sol_us", NAN));
+        v.ok = v.ok && isfinite(v.value);
+        return v;
+    }
     if (!strcmp(name, "oracle_fraction") || !strcmp(name, "loss")) {
         struct result_value v = result_ratio(result_best(e, c, metric_oracle(e)), self, 0.05);
         return v.ok && *name == 'l' ? complement(v) : v;

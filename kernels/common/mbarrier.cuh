@@ -77,6 +77,30 @@ static __device__ __forceinline__ void cluster_wait()
     asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
 }
 
+/* Says only that the block has started and what mbarrier_init_done covers: nothing else that it
+ * wrote need be seen.  Followed by cluster_wait. */
+static __device__ __forceinline__ void cluster_arrive_started()
+{
+    asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory");
+}
+
+/* Two floats to this address of block `rank`, on their way when this returns: 8 bytes for the
+ * barrier there, whose phase ends when they are seen by who waits as for arrivals from others. */
+static __device__ __forceinline__ void cluster_send(uint32_t address, uint32_t barrier,
+                                                    unsigned rank, float x, float y)
+{
+    asm volatile(
+        "{\n\t"
+        ".reg .b32 there, at;\n\t"
+        "mapa.shared::cluster.u32 there, %0, %2;\n\t"
+        "mapa.shared::cluster.u32 at, %1, %2;\n\t"
+        "st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.v2.f32 [there], {%3, %4}, "
+        "[at];\n\t"
+        "}" ::"r"(address),
+        "r"(barrier), "r"(rank), "f"(x), "f"(y)
+        : "memory");
+}
+
 /* Arrives at the barrier at this address of block `rank`: what the caller wrote,
  * or saw written after a barrier of its block, is seen by who waits there. */
 static __device__ __forceinline__ void mbarrier_arrive_at(uint32_t barrier, unsigned rank)
