@@ -29,7 +29,7 @@ struct attn_problem {
 
 /* Pages of a sequence in the table: one more than the longest one has, as published
  * kernels look up to a page ahead. */
-static inline int attn_table_pages(const struct attn_problem *p)
+HD int attn_table_pages(const struct attn_problem *p)
 {
     return (p->length + p->page - 1) / p->page + 1;
 }
