@@ -94,17 +94,22 @@ enum op_status attn_quantise_cuda(const struct attn_problem *p, enum attn_scheme
                                   const void *halves, int count, const float *scale, int which,
                                   void *pages, op_stream stream);
 
-/*
- * The reference in double precision of the cache as stored: want and spread
- * [batch][heads][head_dim], spread the root of the sum of squares of the terms of Out.
- * attn_ref takes host pointers, attn_ref_cuda device pointers and enqueues; score is room
- * for [batch][heads][length] doubles.
- */
+/* What the reference writes; doubles. */
+struct attn_wanted {
+    double *want;   /* [batch][heads][head_dim] */
+    double *spread; /* [batch][heads][head_dim] root of the sum of squares of Out's terms */
+    double *offset; /* [batch][heads] the same of their parts weight * scale * zero, which
+                     * kernels that round keys and values to half round once more */
+    double *score;  /* [batch][heads][length] room */
+};
+
+/* The reference in double precision of the cache as stored.  attn_ref takes host pointers,
+ * attn_ref_cuda device pointers and enqueues. */
 enum op_status attn_ref(const struct attn_problem *p, enum attn_scheme s,
-                        const struct attn_args *a, double *score, double *want, double *spread);
+                        const struct attn_args *a, const struct attn_wanted *w);
 enum op_status attn_ref_cuda(const struct attn_problem *p, enum attn_scheme s,
-                             const struct attn_args *a, double *score, double *want,
-                             double *spread, op_stream stream);
+                             const struct attn_args *a, const struct attn_wanted *w,
+                             op_stream stream);
 
 OP_END
 #endif

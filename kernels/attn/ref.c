@@ -67,13 +67,17 @@ enum op_status attn_quantise(const struct attn_problem *p, enum attn_scheme s, c
 
 /* ---- attention ---- */
 
-/* Of one query head; score is room for its scores. */
+/* Of one query head. */
 static void attend(const struct attn_problem *p, enum attn_scheme s, const struct attn_args *a,
-                   int b, int h, double *score, double *want, double *spread)
+                   int b, int h, const struct attn_wanted *w)
 {
+    const size_t row = (size_t)b * (size_t)p->heads + (size_t)h;
+    double *const score = w->score + row * (size_t)p->length;
+    double *const want = w->want + row * (size_t)p->head_dim;
+    double *const spread = w->spread + row * (size_t)p->head_dim;
     const int length = a->length[b], dims = p->head_dim, head = h / (p->heads / p->kv_heads);
-    const half_bits *const q = (const half_bits *)a->q + ((size_t)b * (size_t)p->heads + (size_t)h) * (size_t)dims;
-    double most = -INFINITY, sum = 0;
+    const half_bits *const q = (const half_bits *)a->q + row * (size_t)dims;
+    double most = -INFINITY, sum = 0, offset = 0;
     for (int t = 0; t < length; t++) {
         const struct attn_vector k =
             attn_vector_at(p, s, attn_page_of(p, a, b, 0, t), head, t % p->page,
@@ -92,41 +96,37 @@ static void attend(const struct attn_problem *p, enum attn_scheme s, const struc
         const struct attn_vector v =
             attn_vector_at(p, s, attn_page_of(p, a, b, 1, t), head, t % p->page,
                            a->scale ? a->scale[1] : 1);
+        const double weight = score[t] / sum;
+        offset += pow(weight * attn_shift(&v, s), 2);
         for (int d = 0; d < dims; d++) {
-            const double term = score[t] / sum * attn_element(&v, s, d);
+            const double term = weight * attn_element(&v, s, d);
             want[d] += term;
             spread[d] += term * term;
         }
     }
     for (int d = 0; d < dims; d++)
         spread[d] = sqrt(spread[d]);
+    w->offset[row] = sqrt(offset);
 }
 
 enum op_status attn_ref(const struct attn_problem *p, enum attn_scheme s,
-                        const struct attn_args *a, double *score, double *want, double *spread)
+                        const struct attn_args *a, const struct attn_wanted *w)
 {
     if (attn_meaningless(p))
         return OP_EINVAL;
 #pragma omp parallel for schedule(dynamic)
-    for (int i = 0; i < p->batch * p->heads; i++) {
-        const size_t at = (size_t)i * (size_t)p->head_dim;
-        attend(p, s, a, i / p->heads, i % p->heads, score + (size_t)i * (size_t)p->length,
-               want + at, spread + at);
-    }
+    for (int i = 0; i < p->batch * p->heads; i++)
+        attend(p, s, a, i / p->heads, i % p->heads, w);
     return OP_OK;
 }
 
 /* ---- the reference as an implementation ---- */
 
-struct room {
-    double *score, *want, *spread;
-};
-
 static enum op_status setup(const struct attn_problem *p, const struct attn_args *args,
                             const struct op_memory *memory, op_stream s, void **state)
 {
     const size_t rows = (size_t)p->batch * (size_t)p->heads, out = rows * (size_t)p->head_dim;
-    struct room *v = calloc(1, sizeof *v);
+    struct attn_wanted *v = calloc(1, sizeof *v);
     (void)args, (void)s;
     *state = NULL;
     if (!v)
@@ -134,7 +134,8 @@ static enum op_status setup(const struct attn_problem *p, const struct attn_args
     v->score = memory->take(memory->context, rows * (size_t)p->length * sizeof *v->score);
     v->want = memory->take(memory->context, out * sizeof *v->want);
     v->spread = memory->take(memory->context, out * sizeof *v->spread);
-    if (!v->score || !v->want || !v->spread) {
+    v->offset = memory->take(memory->context, rows * sizeof *v->offset);
+    if (!v->score || !v->want || !v->spread || !v->offset) {
         free(v);
         return OP_ENOMEM;
     }
@@ -143,9 +144,9 @@ static enum op_status setup(const struct attn_problem *p, const struct attn_args
 }
 
 static enum op_status run(const struct attn_problem *p, enum attn_scheme s,
-                          const struct attn_args *a, const struct room *v)
+                          const struct attn_args *a, const struct attn_wanted *v)
 {
-    const enum op_status status = attn_ref(p, s, a, v->score, v->want, v->spread);
+    const enum op_status status = attn_ref(p, s, a, v);
     const size_t out = (size_t)p->batch * (size_t)p->heads * (size_t)p->head_dim;
     for (size_t i = 0; !status && i < out; i++)
         ((half_bits *)a->out)[i] = half_from_float((float)v->want[i]);

@@ -75,13 +75,12 @@ template <class Join> static __device__ double block_join(double v, Join join)
 }
 
 static __global__ void __launch_bounds__(THREADS)
-    attend(struct attn_problem p, enum attn_scheme s, struct attn_args a, double *scores,
-           double *want, double *spread)
+    attend(struct attn_problem p, enum attn_scheme s, struct attn_args a, struct attn_wanted w)
 {
     const int b = blockIdx.x / p.heads, h = blockIdx.x % p.heads;
     const int length = a.length[b], dims = p.head_dim, head = h / (p.heads / p.kv_heads);
     const half_bits *const q = (const half_bits *)a.q + (size_t)blockIdx.x * dims;
-    double *const score = scores + (size_t)blockIdx.x * p.length;
+    double *const score = w.score + (size_t)blockIdx.x * p.length;
     double most = -INFINITY, sum = 0;
     for (int t = threadIdx.x; t < length; t += THREADS) {
         const struct attn_vector k = attn_vector_at(&p, s, attn_page_of(&p, &a, b, 0, t), head,
@@ -97,16 +96,20 @@ static __global__ void __launch_bounds__(THREADS)
         sum += score[t] = exp(score[t] - most);
     sum = block_join(sum, [](double x, double y) { return x + y; });
     for (int d = threadIdx.x; d < dims; d += THREADS) {
-        double out = 0, squares = 0;
+        double out = 0, squares = 0, offset = 0;
         for (int t = 0; t < length; t++) {
             const struct attn_vector v = attn_vector_at(&p, s, attn_page_of(&p, &a, b, 1, t), head,
                                                         t % p.page, a.scale ? a.scale[1] : 1);
-            const double term = score[t] / sum * attn_element(&v, s, d);
+            const double weight = score[t] / sum, term = weight * attn_element(&v, s, d);
+            const double shift = weight * attn_shift(&v, s);
             out += term;
             squares += term * term;
+            offset += shift * shift;
         }
-        want[(size_t)blockIdx.x * dims + d] = out;
-        spread[(size_t)blockIdx.x * dims + d] = sqrt(squares);
+        w.want[(size_t)blockIdx.x * dims + d] = out;
+        w.spread[(size_t)blockIdx.x * dims + d] = sqrt(squares);
+        if (d == 0)
+            w.offset[blockIdx.x] = sqrt(offset);
     }
 }
 
@@ -134,12 +137,12 @@ enum op_status attn_quantise_cuda(const struct attn_problem *p, enum attn_scheme
 }
 
 enum op_status attn_ref_cuda(const struct attn_problem *p, enum attn_scheme s,
-                             const struct attn_args *a, double *score, double *want,
-                             double *spread, op_stream stream)
+                             const struct attn_args *a, const struct attn_wanted *w,
+                             op_stream stream)
 {
     if (attn_meaningless(p))
         return OP_EINVAL;
-    attend<<<p->batch * p->heads, THREADS, 0, stream>>>(*p, s, *a, score, want, spread);
+    attend<<<p->batch * p->heads, THREADS, 0, stream>>>(*p, s, *a, *w);
     return launched();
 }
 

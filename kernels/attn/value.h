@@ -37,6 +37,12 @@ HD double attn_element(const struct attn_vector *v, enum attn_scheme s, int d)
     }
 }
 
+/* What the zero point makes of an element. */
+HD double attn_shift(const struct attn_vector *v, enum attn_scheme s)
+{
+    return attn_has_scales(s) ? v->zero * v->scale : 0;
+}
+
 /* The page of token t of sequence b; which: 0 keys, 1 values. */
 HD const void *attn_page_of(const struct attn_problem *p, const struct attn_args *a, int b,
                             int which, int t)

@@ -44,8 +44,8 @@ size_t attn_out_count(const struct attn_problem *p);
 struct attn_expectation {
     struct cb_device *device;
     unsigned schemes;
-    double *want[ATTN_SCHEMES], *spread[ATTN_SCHEMES]; /* [batch][heads][head_dim], host */
-    void *score, *want_device, *spread_device;
+    struct attn_wanted wanted[ATTN_SCHEMES]; /* host, without score */
+    struct attn_wanted on_device;
 };
 
 /* Memory for these schemes, and the halves, which r2 is the distance to.  0 or -1. */
