@@ -18,7 +18,7 @@ enum op_status split_room(const struct attn_problem *p, const SplitState *first,
         return OP_EUNSUPPORTED;
     SplitWork &w = v->work;
     w.p = *p;
-    w.plan = split_plan(p, sms * blocks, v->step);
+    w.plan = split_plan_of(p, sms * blocks, v->step);
     if (first) {
         w.part = first->work.part;
         w.count = first->work.count;
@@ -57,7 +57,7 @@ void attn_split_teardown(void *state)
 /* As on a GPU with 132 multiprocessors: the plan depends on the device, the sum hardly does. */
 double attn_split_extra_bytes(const struct attn_problem *p)
 {
-    const struct split_plan plan = split_plan(p, 264, 256);
+    const struct split_plan plan = split_plan_of(p, 264, 256);
     return 2.0 * (double)split_work_bytes(p, &plan);
 }
 

@@ -23,7 +23,7 @@ struct split_plan {
 enum { SPLIT_START = 128, SPLIT_MERGE = 96 };
 
 /* slots: blocks that run at once; step: tokens that the warps of a block take at a time. */
-HD struct split_plan split_plan(const struct attn_problem *p, int slots, int step)
+HD struct split_plan split_plan_of(const struct attn_problem *p, int slots, int step)
 {
     const int ratio = p->heads / p->kv_heads;
     struct split_plan best = { ratio > 8 ? 16 : 8, 0, 0, 0 };
