@@ -202,6 +202,17 @@ int main(int argc, char **argv)
                            "kv_heads", s[2], "head_dim", s[3], "length", s[4], "page", s[5],
                            "spread", s[6]));
     }
+    /* batch, heads, kv_heads, head_dim, length, page */
+    static const int prompts[][6] = { { 1, 1, 1, 128, 64, 64 },   { 2, 4, 2, 64, 80, 16 },
+                                      { 1, 6, 2, 96, 192, 64 },   { 3, 4, 4, 128, 144, 48 },
+                                      { 2, 8, 1, 128, 704, 64 },  { 1, 2, 1, 128, 2048, 64 } };
+    for (size_t t = 0; t < sizeof prompts / sizeof *prompts; t += step > 3 ? 3 : 1) {
+        const int *s = prompts[t];
+        if (gpu || s[4] < 200)
+            try_case(&c, suite_op("attn_prefill"),
+                     json_pack("{s:i,s:i,s:i,s:i,s:i,s:i}", "batch", s[0], "heads", s[1],
+                               "kv_heads", s[2], "head_dim", s[3], "length", s[4], "page", s[5]));
+    }
     static const char *const on_host[] = { "ref_kv16", "ref_kv8", "ref_kv8_static", "ref_kv4" };
     static const char *const on_gpu[] = { "kv4_own",    "kv8_own",       "kv8_static_own",
                                           "kv16_split", "kv4_published", "kv8_published" };
