@@ -24,10 +24,14 @@ struct state {
 static enum op_status status_of(cublasStatus_t s)
 {
     switch (s) {
-    case CUBLAS_STATUS_SUCCESS: return OP_OK;
-    case CUBLAS_STATUS_NOT_SUPPORTED: return OP_EUNSUPPORTED;
-    case CUBLAS_STATUS_ALLOC_FAILED: return OP_ENOMEM;
-    default: return OP_EDEVICE;
+    case CUBLAS_STATUS_SUCCESS:
+        return OP_OK;
+    case CUBLAS_STATUS_NOT_SUPPORTED:
+        return OP_EUNSUPPORTED;
+    case CUBLAS_STATUS_ALLOC_FAILED:
+        return OP_ENOMEM;
+    default:
+        return OP_EDEVICE;
     }
 }
 
@@ -80,7 +84,8 @@ enum op_status attn_cublas_setup(const struct attn_problem *p, const struct attn
     if (!v)
         return OP_ENOMEM;
     if (first)
-        *v = (struct state){ .handle = first->handle, .score = first->score,
+        *v = (struct state){ .handle = first->handle,
+                             .score = first->score,
                              .weight = first->weight };
     else
         status = open_first(v, p, memory, s);

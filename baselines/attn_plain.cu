@@ -38,7 +38,8 @@ template <bool Max> static __device__ float join(float v)
 }
 
 static __global__ void __launch_bounds__(THREADS)
-    softmax(int heads, int stride, float unit, const int *lengths, const float *scores, half *weights)
+    softmax(int heads, int stride, float unit, const int *lengths, const float *scores,
+            half *weights)
 {
     const int length = lengths[blockIdx.x / heads];
     const float *const score = scores + (size_t)blockIdx.x * stride;

@@ -66,7 +66,7 @@ struct attn_impl {
     enum attn_scheme scheme;
     enum attn_rounding rounding;
     enum op_status (*supports)(const struct attn_problem *, const char **why); /* NULL: all */
-    attn_setup_fn *setup;          /* NULL: none */
+    attn_setup_fn *setup;                                                      /* NULL: none */
     void (*teardown)(void *state); /* accepts NULL; NULL: none */
     attn_run_fn *run;              /* NULL where the build has no CUDA */
     /* Bytes that the algorithm moves beside its operands once: partial results, scores in
@@ -105,8 +105,8 @@ struct attn_wanted {
 
 /* The reference in double precision of the cache as stored.  attn_ref takes host pointers,
  * attn_ref_cuda device pointers and enqueues. */
-enum op_status attn_ref(const struct attn_problem *p, enum attn_scheme s,
-                        const struct attn_args *a, const struct attn_wanted *w);
+enum op_status attn_ref(const struct attn_problem *p, enum attn_scheme s, const struct attn_args *a,
+                        const struct attn_wanted *w);
 enum op_status attn_ref_cuda(const struct attn_problem *p, enum attn_scheme s,
                              const struct attn_args *a, const struct attn_wanted *w,
                              op_stream stream);

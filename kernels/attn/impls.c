@@ -19,7 +19,8 @@ static enum op_status published_shape(const struct attn_problem *p, const char *
 {
     if (p->head_dim != 128)
         return no(why, "head_dim is not 128, the only one published");
-    return p->length <= 32768 ? OP_OK : no(why, "more than 32768 tokens: scores exceed shared memory");
+    return p->length <= 32768 ? OP_OK
+                              : no(why, "more than 32768 tokens: scores exceed shared memory");
 }
 
 /* The cache again for each further query head of a KV head. */

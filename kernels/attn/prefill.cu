@@ -96,7 +96,8 @@ static __global__ void __launch_bounds__(THREADS) write_cache(const __grid_const
     const int b = token / g.p.length, t = token % g.p.length, which = blockIdx.y;
     const uint32_t *const from =
         (const uint32_t *)((const half *)(which ? g.a.v : g.a.k) + (size_t)at * D) + side * (D / 4);
-    write_row<S, D>(g, page_of(g, b, which, t), head, t, side, [&](int i) { return __ldg(from + i); });
+    write_row<S, D>(g, page_of(g, b, which, t), head, t, side,
+                    [&](int i) { return __ldg(from + i); });
 }
 
 /* ---- attention ---- */
@@ -132,8 +133,7 @@ template <int D> struct Softmax {
 #pragma unroll
         for (int i = 0; i < STEPS * 4; i++) {
             const int step = i / 4, row = r + i % 2 * 8, column = 16 * step + i / 2 % 2 * 8 + 2 * q;
-            query[step][i % 4] =
-                row < rows ? *(const uint32_t *)(from + row * stride + column) : 0;
+            query[step][i % 4] = row < rows ? *(const uint32_t *)(from + row * stride + column) : 0;
         }
 #pragma unroll
         for (int i = 0; i < D / 8 * 4; i++)
@@ -238,7 +238,8 @@ static __device__ __forceinline__ void write_tile(const Prompt &g, int b, int he
                                                   uint32_t keys, uint32_t values)
 {
     using T = Tile<D>;
-    const int which = threadIdx.x / (2 * KEYS), row = threadIdx.x / 2 % KEYS, side = threadIdx.x % 2;
+    const int which = threadIdx.x / (2 * KEYS), row = threadIdx.x / 2 % KEYS,
+              side = threadIdx.x % 2;
     const int t = min(first + row, g.p.length - 1);
     const uint32_t from = (which ? values : keys) + (t - first) * T::ROW;
     write_row<S, D>(g, page_of(g, b, which, t), head, t, side, [&](int i) {
@@ -319,21 +320,25 @@ static enum op_status run(const struct attn_problem *p, const struct prefill_arg
     if (attn_meaningless(p) || p->length % p->page)
         return OP_EINVAL;
     switch (p->head_dim) {
-    case 64: return launch<S, Write, 64>(g, s);
-    case 96: return launch<S, Write, 96>(g, s);
-    case 128: return launch<S, Write, 128>(g, s);
-    default: return OP_EUNSUPPORTED;
+    case 64:
+        return launch<S, Write, 64>(g, s);
+    case 96:
+        return launch<S, Write, 96>(g, s);
+    case 128:
+        return launch<S, Write, 128>(g, s);
+    default:
+        return OP_EUNSUPPORTED;
     }
 }
 
 OP_BEGIN
 
-#define LAUNCHER(name, scheme, fused)                                                             \
-    enum op_status name(const struct attn_problem *p, const struct prefill_args *a, void *state, \
-                        op_stream s)                                                             \
-    {                                                                                             \
-        (void)state;                                                                              \
-        return run<scheme, fused>(p, a, s);                                                       \
+#define LAUNCHER(name, scheme, fused)                                                              \
+    enum op_status name(const struct attn_problem *p, const struct prefill_args *a, void *state,   \
+                        op_stream s)                                                               \
+    {                                                                                              \
+        (void)state;                                                                               \
+        return run<scheme, fused>(p, a, s);                                                        \
     }
 LAUNCHER(prefill_kv4, ATTN_KV4, true)
 LAUNCHER(prefill_kv8, ATTN_KV8, true)

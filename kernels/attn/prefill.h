@@ -19,10 +19,10 @@ OP_BEGIN
 
 /* Device pointers, 256-byte aligned; pages 16-byte aligned. */
 struct prefill_args {
-    const void *q;           /* half [batch][length][heads][head_dim], rotated (RoPE) */
-    const void *k, *v;       /* half [batch][length][kv_heads][head_dim], k rotated */
-    void *out;               /* half [batch][length][heads][head_dim] */
-    void *const *page;       /* [batch][2][attn_table_pages]: addresses of pages to write */
+    const void *q;     /* half [batch][length][heads][head_dim], rotated (RoPE) */
+    const void *k, *v; /* half [batch][length][kv_heads][head_dim], k rotated */
+    void *out;         /* half [batch][length][heads][head_dim] */
+    void *const *page; /* [batch][2][attn_table_pages]: addresses of pages to write */
 };
 
 typedef enum op_status prefill_run_fn(const struct attn_problem *, const struct prefill_args *,
@@ -31,12 +31,12 @@ typedef enum op_status prefill_setup_fn(const struct attn_problem *, const struc
                                         const struct op_memory *, op_stream, void **state);
 
 struct prefill_impl {
-    struct op_impl base; /* first */
+    struct op_impl base;     /* first */
     enum attn_scheme scheme; /* of the cache: KV16, KV8, KV4 */
     enum op_status (*supports)(const struct attn_problem *, const char **why); /* NULL: all */
-    prefill_setup_fn *setup;       /* NULL: none */
-    void (*teardown)(void *state); /* accepts NULL; NULL: none */
-    prefill_run_fn *run;           /* NULL where the build has no CUDA */
+    prefill_setup_fn *setup;                                                   /* NULL: none */
+    void (*teardown)(void *state);                      /* accepts NULL; NULL: none */
+    prefill_run_fn *run;                                /* NULL where the build has no CUDA */
     double (*extra_bytes)(const struct attn_problem *); /* as in struct attn_impl */
 };
 

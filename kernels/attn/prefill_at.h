@@ -5,10 +5,10 @@
 #include "prefill.h"
 
 struct prefill_rows {
-    const half_bits *q;    /* [head_dim] */
+    const half_bits *q;     /* [head_dim] */
     const half_bits *k, *v; /* of the KV head, token 0 */
-    size_t stride;         /* from token to token */
-    int keys;              /* tokens up to the query's own */
+    size_t stride;          /* from token to token */
+    int keys;               /* tokens up to the query's own */
 };
 
 HD struct prefill_rows prefill_rows_at(const struct attn_problem *p, const struct prefill_args *a,
@@ -29,7 +29,8 @@ HD double prefill_score(const struct prefill_rows *r, int head_dim, int t)
 {
     double sum = 0;
     for (int d = 0; d < head_dim; d++)
-        sum += (double)half_to_float(r->q[d]) * half_to_float(r->k[(size_t)t * r->stride + (size_t)d]);
+        sum +=
+            (double)half_to_float(r->q[d]) * half_to_float(r->k[(size_t)t * r->stride + (size_t)d]);
     return sum / sqrt((double)head_dim);
 }
 

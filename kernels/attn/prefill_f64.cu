@@ -11,8 +11,8 @@ static __global__ void __launch_bounds__(THREADS)
     attend(struct attn_problem p, struct prefill_args a, const int *token, struct attn_wanted w)
 {
     __shared__ double part[THREADS];
-    const struct prefill_rows r = prefill_rows_at(&p, &a, token[blockIdx.x / p.heads],
-                                                  blockIdx.x % p.heads);
+    const struct prefill_rows r =
+        prefill_rows_at(&p, &a, token[blockIdx.x / p.heads], blockIdx.x % p.heads);
     double *const score = w.score + (size_t)blockIdx.x * p.length;
     double most = -INFINITY, sum = 0;
     for (int t = threadIdx.x; t < r.keys; t += THREADS)

@@ -18,7 +18,7 @@ static double reread(const struct attn_problem *p)
 #define FUSED(what, text, kind)                                                                   \
     { .base = { .name = #what "_prefill", .title = "prefill, " text ", one kernel",               \
                 .role = OP_OWN, .sm_min = 80, .sm_max = 999,                                      \
-                .origin = "online softmax; the cache is written from the tiles in shared memory" }, \
+                .origin = "online softmax; the cache is written from tiles in shared memory" },   \
       .scheme = kind, .supports = shape, .run = OP_CUDA(prefill_##what) }
 #define APART(what, text, kind)                                                                   \
     { .base = { .name = #what "_prefill_apart", .title = "prefill, " text ", two kernels",        \

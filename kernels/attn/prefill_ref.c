@@ -85,7 +85,8 @@ static enum op_status fill_page(const struct attn_problem *p, enum attn_scheme s
     for (int t = 0; t < p->page; t++)
         for (int head = 0; head < p->kv_heads; head++)
             memcpy(halves + attn_data_at(ATTN_KV16, p->head_dim, p->page, head, t),
-                   (const char *)x + ((size_t)(first + t) * (size_t)p->kv_heads + (size_t)head) * row,
+                   (const char *)x +
+                       ((size_t)(first + t) * (size_t)p->kv_heads + (size_t)head) * row,
                    row);
     if (s != ATTN_KV16)
         return attn_quantise(p, s, halves, 1, NULL, 0, page);

@@ -32,10 +32,10 @@
 #include "value.h"
 
 constexpr int THREADS = 256, DIMS = 128;
-constexpr int LANES = 16;                 /* threads of a key */
-constexpr int KEYS = THREADS / LANES;     /* keys at a time */
-constexpr int ROWS = 4;                   /* unrolled */
-constexpr int AHEAD = 2048;               /* tokens whose scales fit shared memory */
+constexpr int LANES = 16;             /* threads of a key */
+constexpr int KEYS = THREADS / LANES; /* keys at a time */
+constexpr int ROWS = 4;               /* unrolled */
+constexpr int AHEAD = 2048;           /* tokens whose scales fit shared memory */
 
 template <enum attn_scheme S, bool Bits, bool Control, bool HalfScores, bool HalfValues,
           bool Prefetch>
@@ -49,7 +49,10 @@ struct Step {
 template <enum attn_scheme S> struct Word;
 template <> struct Word<ATTN_KV4> {
     typedef uint32_t type;
-    static __device__ __forceinline__ int code(uint32_t w, int i) { return w >> 4 * i & 15; }
+    static __device__ __forceinline__ int code(uint32_t w, int i)
+    {
+        return w >> 4 * i & 15;
+    }
 };
 template <> struct Word<ATTN_KV8> {
     typedef uint2 type;
@@ -64,11 +67,11 @@ struct Side {
     const void *const *page; /* of the sequence */
     const half *ahead;       /* scales in shared memory, zero points AHEAD behind; NULL: in pages */
     size_t data, scale, zero; /* of the head, within a page */
-    int size, shift;         /* tokens of a page; log2, or -1 */
+    int size, shift;          /* tokens of a page; log2, or -1 */
 };
 
-template <class P> static __device__ __forceinline__ void locate(const Side &side, int t, int *page,
-                                                                 int *rest)
+template <class P>
+static __device__ __forceinline__ void locate(const Side &side, int t, int *page, int *rest)
 {
     if (P::CONTROL && side.shift >= 0) {
         *page = t >> side.shift;
@@ -84,8 +87,7 @@ template <class P> struct Row {
     half scale, zero;
 };
 
-template <class P>
-static __device__ __forceinline__ Row<P> load(const Side &side, int t, int lane)
+template <class P> static __device__ __forceinline__ Row<P> load(const Side &side, int t, int lane)
 {
     typedef typename Word<P::SCHEME>::type word;
     Row<P> row;
@@ -151,7 +153,8 @@ struct Query {
     float plain[8];
 };
 
-template <class P> static __device__ __forceinline__ float product(const Query &q, const Row<P> &row)
+template <class P>
+static __device__ __forceinline__ float product(const Query &q, const Row<P> &row)
 {
     if constexpr (P::HALF_SCORES) {
         half2 k[4], sum = __floats2half2_rn(0, 0);
@@ -294,8 +297,9 @@ static __device__ void fetch_ahead(const Side &side, int length, half *to)
     }
 }
 
-template <class P> static __device__ Side side_of(const attn_problem &p, const attn_args &a, int b,
-                                                  int head, int which, int shift)
+template <class P>
+static __device__ Side side_of(const attn_problem &p, const attn_args &a, int b, int head,
+                               int which, int shift)
 {
     const int width = attn_table_pages(&p);
     return { a.page + ((size_t)b * 2 + which) * width,
@@ -349,7 +353,7 @@ static __global__ void __launch_bounds__(THREADS)
     float out[8];
     values<P>(vals, weight, length, out);
     __syncthreads(); /* all weights are read: their place takes the sums */
-    float (*const joined)[DIMS] = (float (*)[DIMS])memory;
+    float(*const joined)[DIMS] = (float(*)[DIMS])memory;
 #pragma unroll
     for (int i = 0; i < 8; i++)
         joined[threadIdx.x / LANES][8 * lane + i] = out[i];
@@ -364,8 +368,8 @@ static __global__ void __launch_bounds__(THREADS)
 
 /* ---- launchers ---- */
 
-template <class P> static enum op_status launch(const struct attn_problem *p,
-                                                const struct attn_args *a, op_stream s)
+template <class P>
+static enum op_status launch(const struct attn_problem *p, const struct attn_args *a, op_stream s)
 {
     const size_t need = ((size_t)p->length * 6 + 15) / 16 * 16, least = 4 * KEYS * DIMS;
     const size_t shared = need > least ? need : least;
@@ -388,12 +392,12 @@ template <class P> static enum op_status launch(const struct attn_problem *p,
 
 OP_BEGIN
 
-#define LAUNCHER(name, ...)                                                                       \
-    enum op_status name(const struct attn_problem *p, const struct attn_args *a, void *state,    \
-                        op_stream s)                                                             \
-    {                                                                                             \
-        (void)state;                                                                              \
-        return launch<Step<__VA_ARGS__>>(p, a, s);                                                \
+#define LAUNCHER(name, ...)                                                                        \
+    enum op_status name(const struct attn_problem *p, const struct attn_args *a, void *state,      \
+                        op_stream s)                                                               \
+    {                                                                                              \
+        (void)state;                                                                               \
+        return launch<Step<__VA_ARGS__>>(p, a, s);                                                 \
     }
 LAUNCHER(attn_kv4_naive, ATTN_KV4, false, false, false, false, false)
 LAUNCHER(attn_kv4_bits, ATTN_KV4, true, false, false, false, false)

@@ -30,8 +30,10 @@ static __global__ void __launch_bounds__(THREADS) quantise(Pages g)
     const half_bits *const x =
         (const half_bits *)(g.from + page * g.from_bytes +
                             attn_data_at(ATTN_KV16, dims, g.p.page, head, token));
-    unsigned char *const to = g.to + page * g.to_bytes,
-                         *const data = to + attn_data_at(g.scheme, dims, g.p.page, head, token);
+    unsigned char *const to = g.to + page * g.to_bytes, *const data =
+                                                            to + attn_data_at(g.scheme, dims,
+                                                                              g.p.page, head,
+                                                                              token);
     if (g.scheme == ATTN_KV8_STATIC) {
         for (int d = 0; d < dims; d++)
             data[d] = (unsigned char)attn_code_static(half_to_float(x[d]), *g.scale);
@@ -52,9 +54,8 @@ static __global__ void __launch_bounds__(THREADS) quantise(Pages g)
             data[d] = (unsigned char)attn_code(&made, half_to_float(x[d]), levels);
     else
         for (int d = 0; d < dims; d += 2)
-            data[d / 2] =
-                (unsigned char)(attn_code(&made, half_to_float(x[d]), levels) |
-                                attn_code(&made, half_to_float(x[d + 1]), levels) << 4);
+            data[d / 2] = (unsigned char)(attn_code(&made, half_to_float(x[d]), levels) |
+                                          attn_code(&made, half_to_float(x[d + 1]), levels) << 4);
 }
 
 /* ---- attention: a block makes a query head ---- */
@@ -127,8 +128,12 @@ enum op_status attn_quantise_cuda(const struct attn_problem *p, enum attn_scheme
     if (attn_meaningless(p) || s == ATTN_KV16)
         return OP_EINVAL;
     const size_t rows = (size_t)count * p->kv_heads * p->page;
-    const Pages g = { *p, s, (const unsigned char *)halves, (unsigned char *)pages,
-                      scale ? scale + which : NULL, rows,
+    const Pages g = { *p,
+                      s,
+                      (const unsigned char *)halves,
+                      (unsigned char *)pages,
+                      scale ? scale + which : NULL,
+                      rows,
                       attn_page_bytes(ATTN_KV16, p->kv_heads, p->head_dim, p->page),
                       attn_page_bytes(s, p->kv_heads, p->head_dim, p->page) };
     if (count)

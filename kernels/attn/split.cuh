@@ -33,8 +33,8 @@
 template <enum attn_scheme S, int D, int Tiles> struct Split {
     using C = Codes<S>;
     static constexpr int TILE = C::TILE, ROW = D * C::BITS / 8, COLUMNS = ROW / 16;
-    static constexpr int STEPS = D / 16;      /* of 16 elements */
-    static constexpr int OWN = TILE / 8;      /* neighbouring tokens of a lane's row */
+    static constexpr int STEPS = D / 16; /* of 16 elements */
+    static constexpr int OWN = TILE / 8; /* neighbouring tokens of a lane's row */
     static constexpr int DATA = TILE * ROW, STAGE = 2 * DATA + (C::SCALES ? 8 * TILE : 0);
     static constexpr int SHARE = 32 / (TILE / 16); /* lanes that copy 16 tokens */
     static constexpr int COPIES = 16 * COLUMNS / SHARE;
@@ -76,8 +76,8 @@ template <enum attn_scheme S, int D, int Tiles> struct Split {
             constexpr int LINE = COLUMNS * OWN; /* 16-byte columns of a row's tokens */
             const int r = sixteen * 16 / OWN +
                           (LINE % SHARE == 0 ? i * SHARE / LINE : (at + i * SHARE) / LINE);
-            const uint32_t to = (uint32_t)((16 * sixteen * ROW + 16 * at) ^ 16 * r) +
-                                16 * SHARE * i;
+            const uint32_t to =
+                (uint32_t)((16 * sixteen * ROW + 16 * at) ^ 16 * r) + 16 * SHARE * i;
             copy_to(stage + to, g.k + data + 16 * SHARE * i, g.valid);
             copy_to(stage + DATA + to, g.v + data + 16 * SHARE * i, g.valid);
         }
@@ -95,13 +95,15 @@ template <enum attn_scheme S, int D, int Tiles> struct Split {
     /* ---- what a lane keeps ---- */
 
     uint32_t query[STEPS][Tiles][2];
-    float ones[Tiles][2];          /* sums of the queries 2q, 2q+1, in units of expanded codes */
-    float most[Tiles][2], weight[Tiles][2], shift[Tiles][2]; /* maximum; sums of p; of p scale zero */
+    float ones[Tiles][2]; /* sums of the queries 2q, 2q+1, in units of expanded codes */
+    float most[Tiles][2], weight[Tiles][2],
+        shift[Tiles][2]; /* maximum; sums of p; of p scale zero */
     float sum[STEPS][Tiles][4];
-    float key_unit, value_unit;    /* of a score, in powers of 2; of a value */
+    float key_unit, value_unit; /* of a score, in powers of 2; of a value */
 
     /* first: half [count][D], queries of the block; lanes beyond count get zeros. */
-    __device__ __forceinline__ void start(const SplitWork &w, const half *first, int count, int lane)
+    __device__ __forceinline__ void start(const SplitWork &w, const half *first, int count,
+                                          int lane)
     {
         const float *const given = S == ATTN_KV8_STATIC ? w.a.scale : NULL;
         key_unit = C::UNIT * 1.4426950408889634f * rsqrtf((float)D) * (given ? given[0] : 1);
@@ -185,8 +187,7 @@ template <enum attn_scheme S, int D, int Tiles> struct Split {
         const int r = lane / 4;
         /* the row of the matrices that the lane points at */
         const uint32_t turn = 16 * (lane % 8);
-        const uint32_t rows =
-            stage + (lane % 8) * OWN * ROW + lane / 8 % 2 * ROW + lane / 16 * 16;
+        const uint32_t rows = stage + (lane % 8) * OWN * ROW + lane / 8 % 2 * ROW + lane / 16 * 16;
         float score[TILE / 16][Tiles][4];
         scores(stage, rows, turn, r, score);
         if (from + TILE > end) {
@@ -202,7 +203,7 @@ template <enum attn_scheme S, int D, int Tiles> struct Split {
         weights(stage, r, score, p);
 #pragma unroll
         for (int product = 0; product < TILE / 16; product++)
-            each_step<true>(rows + DATA, product, turn, [&](int step, const uint32_t (&e)[4]) {
+            each_step<true>(rows + DATA, product, turn, [&](int step, const uint32_t(&e)[4]) {
                 const uint32_t a[4] = { e[0], e[2], e[1], e[3] };
 #pragma unroll
                 for (int t = 0; t < Tiles; t++)
@@ -229,7 +230,7 @@ template <enum attn_scheme S, int D, int Tiles> struct Split {
 #pragma unroll
             for (int i = 0; i < Tiles * 4; i++)
                 score[product][i / 4][i % 4] = -zero[2 * product + i % 4 / 2] * ones[i / 4][i % 2];
-            each_step<false>(rows, product, turn, [&](int step, const uint32_t (&e)[4]) {
+            each_step<false>(rows, product, turn, [&](int step, const uint32_t(&e)[4]) {
 #pragma unroll
                 for (int t = 0; t < Tiles; t++)
                     mma(score[product][t], e, query[step][t][0], query[step][t][1]);
@@ -253,8 +254,8 @@ template <enum attn_scheme S, int D, int Tiles> struct Split {
             high[t][e] = most[t][e];
 #pragma unroll
             for (int product = 0; product < TILE / 16; product++)
-                high[t][e] = fmaxf(high[t][e],
-                                   fmaxf(score[product][t][e], score[product][t][e + 2]));
+                high[t][e] =
+                    fmaxf(high[t][e], fmaxf(score[product][t][e], score[product][t][e + 2]));
 #pragma unroll
             for (int d = 4; d < 32; d *= 2)
                 high[t][e] = fmaxf(high[t][e], __shfl_xor_sync(ALL_LANES, high[t][e], d));
@@ -343,8 +344,8 @@ template <enum attn_scheme S, int D, int Tiles> struct Split {
 /* Element d of `parts` results, one every `step` floats, joined in their order; *total: the
  * sum of weights, *high the maximum.  Not yet divided.  Other: other blocks have written. */
 template <bool Other>
-static __device__ __forceinline__ float split_join(const float *part, int parts, size_t step,
-                                                   int d, int dims, float *high, float *total)
+static __device__ __forceinline__ float split_join(const float *part, int parts, size_t step, int d,
+                                                   int dims, float *high, float *total)
 {
     const auto load = [&](int i, int at) {
         const float *const from = part + i * step + at;
@@ -418,8 +419,8 @@ static __global__ void __launch_bounds__(32 * Warps, Blocks)
     for (int i = threadIdx.x; i < count * D; i += 32 * Warps) {
         const int n = i / D, d = i % D;
         float high, total;
-        const float sum = split_join<false>(own + n * PART, Warps, T::QUERIES * PART, d, D, &high,
-                                            &total);
+        const float sum =
+            split_join<false>(own + n * PART, Warps, T::QUERIES * PART, d, D, &high, &total);
         if (parts == 1) {
             ((half *)w.a.out)[query + i] = __float2half(sum / total);
             continue;
@@ -447,8 +448,8 @@ static __global__ void __launch_bounds__(32 * Warps, Blocks)
         return;
     for (int i = threadIdx.x; i < count * D; i += 32 * Warps) {
         float high, total;
-        const float sum = split_join<true>(all + i / D * PART, parts, T::QUERIES * PART, i % D, D,
-                                           &high, &total);
+        const float sum =
+            split_join<true>(all + i / D * PART, parts, T::QUERIES * PART, i % D, D, &high, &total);
         ((half *)w.a.out)[query + i] = __float2half(sum / total);
     }
 }

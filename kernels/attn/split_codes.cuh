@@ -35,12 +35,12 @@ constexpr float SUBNORMAL = 16777216.0f;
 
 template <> struct Codes<ATTN_KV4> {
     static constexpr int BITS = 4;
-    static constexpr int TILE = 64;           /* tokens: 8 KB of keys and values at 128 elements */
-    static constexpr int STEPS_OF_TWO = 4;    /* steps of two 16-byte columns */
+    static constexpr int TILE = 64;        /* tokens: 8 KB of keys and values at 128 elements */
+    static constexpr int STEPS_OF_TWO = 4; /* steps of two 16-byte columns */
     static constexpr bool SCALES = true;
-    static constexpr float UNIT = SUBNORMAL;  /* times an expanded code is the code ... */
-    static constexpr float SECOND = 0.0625f;  /* ... and of the second elements with this as well */
-    static constexpr float BIAS = 2;          /* weights times 2^BIAS times a scale fit a half */
+    static constexpr float UNIT = SUBNORMAL; /* times an expanded code is the code ... */
+    static constexpr float SECOND = 0.0625f; /* ... and of the second elements with this as well */
+    static constexpr float BIAS = 2;         /* weights times 2^BIAS times a scale fit a half */
     static __device__ __forceinline__ int key(int step, int second, int q, int e)
     {
         return step / 2 * 32 + q * 8 + step % 2 * 2 + second + 4 * e;
@@ -97,8 +97,10 @@ template <bool Signed> struct Bytes {
         e[3] = __byte_perm(y, 0, 0x4341);
     }
 };
-template <> struct Codes<ATTN_KV8> : Bytes<false> {};
-template <> struct Codes<ATTN_KV8_STATIC> : Bytes<true> {};
+template <> struct Codes<ATTN_KV8> : Bytes<false> {
+};
+template <> struct Codes<ATTN_KV8_STATIC> : Bytes<true> {
+};
 
 template <> struct Codes<ATTN_KV16> {
     static constexpr int BITS = 16;

@@ -5,7 +5,7 @@
 OP_BEGIN
 
 enum op_status attn_kv8_setup(const struct attn_problem *p, const struct attn_args *a,
-                             const struct op_memory *memory, op_stream s, void **state)
+                              const struct op_memory *memory, op_stream s, void **state)
 {
     return split_setup<ATTN_KV8>(p, a, memory, s, state);
 }

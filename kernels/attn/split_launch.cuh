@@ -21,7 +21,8 @@ template <enum attn_scheme S, int D, int Tiles> static enum op_status choose(Spl
     v->shared = ring > ends ? ring : ends;
     v->threads = 32 * SPLIT_WARPS;
     v->step = SPLIT_WARPS * T::TILE;
-    return cudaFuncSetAttribute((const void *)v->kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+    return cudaFuncSetAttribute((const void *)v->kernel,
+                                cudaFuncAttributeMaxDynamicSharedMemorySize,
                                 v->shared) == cudaSuccess
                ? OP_OK
                : OP_EDEVICE;
@@ -41,10 +42,17 @@ static enum op_status split_setup(const struct attn_problem *p, const struct att
         return OP_ENOMEM;
     const bool wide = p->heads / p->kv_heads > 8;
     switch (p->head_dim) {
-    case 64: status = wide ? choose<S, 64, 2>(v) : choose<S, 64, 1>(v); break;
-    case 96: status = wide ? choose<S, 96, 2>(v) : choose<S, 96, 1>(v); break;
-    case 128: status = wide ? choose<S, 128, 2>(v) : choose<S, 128, 1>(v); break;
-    default: status = OP_EUNSUPPORTED;
+    case 64:
+        status = wide ? choose<S, 64, 2>(v) : choose<S, 64, 1>(v);
+        break;
+    case 96:
+        status = wide ? choose<S, 96, 2>(v) : choose<S, 96, 1>(v);
+        break;
+    case 128:
+        status = wide ? choose<S, 128, 2>(v) : choose<S, 128, 1>(v);
+        break;
+    default:
+        status = OP_EUNSUPPORTED;
     }
     if (!status)
         status = split_room(p, first, memory, s, v);

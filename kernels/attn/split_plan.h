@@ -35,8 +35,8 @@ HD struct split_plan split_plan_of(const struct attn_problem *p, int slots, int 
         const int chunk = (steps + splits - 1) / splits * step;
         const int blocks = (p->length + chunk - 1) / chunk;
         const long waves = (items * blocks + slots - 1) / slots;
-        const double cost = (double)waves * (chunk + SPLIT_START) +
-                            (blocks > 1 ? SPLIT_MERGE + blocks : 0);
+        const double cost =
+            (double)waves * (chunk + SPLIT_START) + (blocks > 1 ? SPLIT_MERGE + blocks : 0);
         if (splits > 1 && cost >= least)
             continue;
         least = cost;
@@ -55,10 +55,10 @@ HD size_t split_part_floats(int head_dim)
 
 HD size_t split_work_bytes(const struct attn_problem *p, const struct split_plan *plan)
 {
-    return plan->splits < 2 ? 0
-                            : sizeof(float) * (size_t)p->batch * (size_t)p->kv_heads *
-                                  (size_t)plan->groups * (size_t)plan->columns *
-                                  (size_t)plan->splits * split_part_floats(p->head_dim);
+    return plan->splits < 2
+               ? 0
+               : sizeof(float) * (size_t)p->batch * (size_t)p->kv_heads * (size_t)plan->groups *
+                     (size_t)plan->columns * (size_t)plan->splits * split_part_floats(p->head_dim);
 }
 
 #endif

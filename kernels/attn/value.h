@@ -17,8 +17,9 @@ HD struct attn_vector attn_vector_at(const struct attn_problem *p, enum attn_sch
     const unsigned char *const base = (const unsigned char *)page;
     struct attn_vector v = { base + attn_data_at(s, p->head_dim, p->page, head, token), 1, 0 };
     if (attn_has_scales(s)) {
-        v.scale = half_to_float(*(const half_bits *)(base + attn_scale_at(s, p->kv_heads, p->head_dim,
-                                                                          p->page, head, token)));
+        v.scale =
+            half_to_float(*(const half_bits *)(base + attn_scale_at(s, p->kv_heads, p->head_dim,
+                                                                    p->page, head, token)));
         v.zero = half_to_float(*(const half_bits *)(base + attn_zero_at(s, p->kv_heads, p->head_dim,
                                                                         p->page, head, token)));
     } else if (s == ATTN_KV8_STATIC) {
@@ -30,10 +31,14 @@ HD struct attn_vector attn_vector_at(const struct attn_problem *p, enum attn_sch
 HD double attn_element(const struct attn_vector *v, enum attn_scheme s, int d)
 {
     switch (s) {
-    case ATTN_KV16: return half_to_float(((const half_bits *)v->data)[d]);
-    case ATTN_KV8: return (v->data[d] - v->zero) * v->scale;
-    case ATTN_KV8_STATIC: return ((const signed char *)v->data)[d] * v->scale;
-    default: return ((v->data[d / 2] >> 4 * (d % 2) & 15) - v->zero) * v->scale;
+    case ATTN_KV16:
+        return half_to_float(((const half_bits *)v->data)[d]);
+    case ATTN_KV8:
+        return (v->data[d] - v->zero) * v->scale;
+    case ATTN_KV8_STATIC:
+        return ((const signed char *)v->data)[d] * v->scale;
+    default:
+        return ((v->data[d / 2] >> 4 * (d % 2) & 15) - v->zero) * v->scale;
     }
 }
 

@@ -49,7 +49,10 @@ static __device__ __forceinline__ void load_words(uint32_t from, uint32_t (&x)[W
                      : "r"(from)
                      : "memory");
     else if constexpr (Words == 2)
-        asm volatile("ld.shared.v2.u32 {%0,%1}, [%2];" : "=r"(x[0]), "=r"(x[1]) : "r"(from) : "memory");
+        asm volatile("ld.shared.v2.u32 {%0,%1}, [%2];"
+                     : "=r"(x[0]), "=r"(x[1])
+                     : "r"(from)
+                     : "memory");
     else
         asm volatile("ld.shared.u32 %0, [%1];" : "=r"(x[0]) : "r"(from) : "memory");
 }

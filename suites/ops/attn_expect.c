@@ -45,8 +45,8 @@ static enum op_status reference(const struct attn_expectation *e, const struct a
     return attn_ref(&o->p, s, a, &e->on_device);
 }
 
-int attn_expectation_compute(struct attn_expectation *e, const struct attn_operands *o,
-                             int weights, int inputs)
+int attn_expectation_compute(struct attn_expectation *e, const struct attn_operands *o, int weights,
+                             int inputs)
 {
     const size_t bytes = attn_out_count(&o->p) * sizeof(double);
     const struct attn_wanted *const d = &e->on_device;

@@ -97,7 +97,8 @@ static int write_behind(const struct attn_operands *o, void *pool)
     for (int b = 0; !status && b < o->p.batch; b++) {
         const int used = o->length[b] % o->p.page;
         first += pages_of(o, b);
-        char *const page = (char *)pool + (size_t)scattered(o, first - 1) * page_bytes(o, ATTN_KV16);
+        char *const page =
+            (char *)pool + (size_t)scattered(o, first - 1) * page_bytes(o, ATTN_KV16);
         for (int head = 0; used && !status && head < o->p.kv_heads; head++)
             status = cb_upload(o->device,
                                page + attn_data_at(ATTN_KV16, o->p.head_dim, o->p.page, head, used),
@@ -143,8 +144,9 @@ static int make_codes(struct attn_operands *o, enum attn_scheme scheme, int sets
         if (make(o, pool, sets, (size_t)o->pages * page_bytes(o, scheme)))
             return -1;
         for (int s = 0; s < sets; s++)
-            if (op_result(quantise(o, scheme, which, o->pool[ATTN_KV16][which].set[s], pool->set[s]),
-                          which ? "values" : "keys", "codes"))
+            if (op_result(
+                    quantise(o, scheme, which, o->pool[ATTN_KV16][which].set[s], pool->set[s]),
+                    which ? "values" : "keys", "codes"))
                 return -1;
     }
     return 0;

@@ -14,7 +14,7 @@ enum { ATTN_TENSOR_Q = 1, ATTN_TENSOR_K = 2, ATTN_TENSOR_V = 3 };
 
 /* What the cache is made of. */
 struct attn_made {
-    int spread;    /* percent: lengths lie between length (1 - spread / 100) and length */
+    int spread; /* percent: lengths lie between length (1 - spread / 100) and length */
     uint64_t seed;
 };
 
@@ -22,10 +22,10 @@ struct attn_operands {
     struct cb_device *device;
     struct attn_problem p;
     struct attn_made made;
-    int *length;               /* [batch], host */
-    int pages;                 /* of keys, as many of values */
+    int *length; /* [batch], host */
+    int pages;   /* of keys, as many of values */
     void *length_device, *scale_device;
-    struct op_sets q, out;     /* [input sets] */
+    struct op_sets q, out;                /* [input sets] */
     struct op_sets pool[ATTN_SCHEMES][2]; /* [weight sets] pages of keys, of values */
     struct op_sets table[ATTN_SCHEMES];   /* addresses of pages */
 };
@@ -51,8 +51,8 @@ struct attn_expectation {
 /* Memory for these schemes, and the halves, which r2 is the distance to.  0 or -1. */
 int attn_expectation_open(struct attn_expectation *e, const struct attn_operands *o,
                           unsigned schemes);
-int attn_expectation_compute(struct attn_expectation *e, const struct attn_operands *o,
-                             int weights, int inputs);
+int attn_expectation_compute(struct attn_expectation *e, const struct attn_operands *o, int weights,
+                             int inputs);
 /* Out of a row against them. */
 int attn_expectation_check(const struct attn_expectation *e, const struct attn_operands *o,
                            const struct attn_impl *i, int inputs, struct cb_accuracy *r1,

@@ -260,8 +260,9 @@ static void make_cache(const struct smooth_params *p, struct space *s)
         for (int i = 0; i < p->length * p->kv_heads; i++) {
             const int t = i / p->kv_heads, head = i % p->kv_heads;
             const float *const x = (which ? s->v : s->k) + (size_t)i * (size_t)dims;
-            half_bits *const to = (half_bits *)(s->halves[which] + (size_t)(t / PAGE) * bytes +
-                                                attn_data_at(ATTN_KV16, dims, PAGE, head, t % PAGE));
+            half_bits *const to =
+                (half_bits *)(s->halves[which] + (size_t)(t / PAGE) * bytes +
+                              attn_data_at(ATTN_KV16, dims, PAGE, head, t % PAGE));
             for (int d = 0; d < dims; d++)
                 to[d] = half_from_float(x[d]);
         }
