@@ -29,7 +29,7 @@ struct attn_problem {
 
 /* Pages of a sequence in the table: one more than the longest one has, as published
  * kernels look up to a page ahead. */
-static inline int attn_table_pages(const struct attn_problem *p)
+HD int attn_table_pages(const struct attn_problem *p)
 {
     return (p->length + p->page - 1) / p->page + 1;
 }
@@ -66,7 +66,7 @@ struct attn_impl {
     enum attn_scheme scheme;
     enum attn_rounding rounding;
     enum op_status (*supports)(const struct attn_problem *, const char **why); /* NULL: all */
-    attn_setup_fn *setup;          /* NULL: none */
+    attn_setup_fn *setup;                                                      /* NULL: none */
     void (*teardown)(void *state); /* accepts NULL; NULL: none */
     attn_run_fn *run;              /* NULL where the build has no CUDA */
     /* Bytes that the algorithm moves beside its operands once: partial results, scores in
@@ -94,17 +94,22 @@ enum op_status attn_quantise_cuda(const struct attn_problem *p, enum attn_scheme
                                   const void *halves, int count, const float *scale, int which,
                                   void *pages, op_stream stream);
 
-/*
- * The reference in double precision of the cache as stored: want and spread
- * [batch][heads][head_dim], spread the root of the sum of squares of the terms of Out.
- * attn_ref takes host pointers, attn_ref_cuda device pointers and enqueues; score is room
- * for [batch][heads][length] doubles.
- */
-enum op_status attn_ref(const struct attn_problem *p, enum attn_scheme s,
-                        const struct attn_args *a, double *score, double *want, double *spread);
+/* What the reference writes; doubles. */
+struct attn_wanted {
+    double *want;   /* [batch][heads][head_dim] */
+    double *spread; /* [batch][heads][head_dim] root of the sum of squares of Out's terms */
+    double *offset; /* [batch][heads] the same of their parts weight * scale * zero, which
+                     * kernels that round keys and values to half round once more */
+    double *score;  /* [batch][heads][length] room */
+};
+
+/* The reference in double precision of the cache as stored.  attn_ref takes host pointers,
+ * attn_ref_cuda device pointers and enqueues. */
+enum op_status attn_ref(const struct attn_problem *p, enum attn_scheme s, const struct attn_args *a,
+                        const struct attn_wanted *w);
 enum op_status attn_ref_cuda(const struct attn_problem *p, enum attn_scheme s,
-                             const struct attn_args *a, double *score, double *want,
-                             double *spread, op_stream stream);
+                             const struct attn_args *a, const struct attn_wanted *w,
+                             op_stream stream);
 
 OP_END
 #endif

@@ -106,7 +106,7 @@ HD struct attn_row attn_row_of(float low, float high, int levels)
     struct attn_row row;
     row.inverse = (float)levels / range;
     row.scale = half_from_float(range / (float)levels);
-    row.zero = half_from_float(-low * row.inverse);
+    row.zero = half_from_float(fmaf(-low, row.inverse, 0)); /* + 0 for 0 */
     row.shift = half_to_float(row.zero);
     return row;
 }

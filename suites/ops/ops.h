@@ -15,6 +15,9 @@ extern const struct cb_op op_perplexity;   /* perplexity.c */
 extern const struct cb_op op_training;     /* training.c */
 extern const struct cb_op op_quant;        /* quant.c */
 extern const struct cb_op op_quant_error;  /* quant_error.c */
+extern const struct cb_op op_attn;         /* attn.c */
+extern const struct cb_op op_attn_smooth;  /* attn_smooth.c */
+extern const struct cb_op op_attn_prefill; /* attn_prefill.c */
 
 /* Rows, columns, nnz and row lengths of a matrix; returns the number written. */
 int matrix_figures(const struct matrix *m, struct cb_figure *out);

@@ -1,0 +1,68 @@
+/* split_launch.cuh - set-up of split.cuh for one scheme; each scheme has a file of its own. */
+#ifndef KERNELS_ATTN_SPLIT_LAUNCH_CUH
+#define KERNELS_ATTN_SPLIT_LAUNCH_CUH
+
+#include <stdlib.h>
+
+#include "split.cuh"
+#include "split_state.h"
+#include "value.h"
+
+/* Warps of a block, tiles in the ring of a warp (at 128 elements 8.5 KB each), blocks that
+ * registers are shared among. */
+constexpr int SPLIT_WARPS = 4, SPLIT_STAGES = 3, SPLIT_BLOCKS = 2;
+
+template <enum attn_scheme S, int D, int Tiles> static enum op_status choose(SplitState *v)
+{
+    using T = Split<S, D, Tiles>;
+    constexpr int ring = SPLIT_WARPS * SPLIT_STAGES * T::STAGE;
+    constexpr int ends = SPLIT_WARPS * T::QUERIES * (D + 2) * (int)sizeof(float);
+    v->kernel = split_attention<S, D, Tiles, SPLIT_WARPS, SPLIT_STAGES, SPLIT_BLOCKS>;
+    v->shared = ring > ends ? ring : ends;
+    v->threads = 32 * SPLIT_WARPS;
+    v->step = SPLIT_WARPS * T::TILE;
+    return cudaFuncSetAttribute((const void *)v->kernel,
+                                cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                v->shared) == cudaSuccess
+               ? OP_OK
+               : OP_EDEVICE;
+}
+
+template <enum attn_scheme S>
+static enum op_status split_setup(const struct attn_problem *p, const struct attn_args *a,
+                                  const struct op_memory *memory, op_stream s, void **state)
+{
+    SplitState *const first = (SplitState *)*state, *v;
+    enum op_status status;
+    *state = NULL;
+    if (attn_meaningless(p))
+        return OP_EINVAL;
+    v = (SplitState *)calloc(1, sizeof *v);
+    if (!v)
+        return OP_ENOMEM;
+    const bool wide = p->heads / p->kv_heads > 8;
+    switch (p->head_dim) {
+    case 64:
+        status = wide ? choose<S, 64, 2>(v) : choose<S, 64, 1>(v);
+        break;
+    case 96:
+        status = wide ? choose<S, 96, 2>(v) : choose<S, 96, 1>(v);
+        break;
+    case 128:
+        status = wide ? choose<S, 128, 2>(v) : choose<S, 128, 1>(v);
+        break;
+    default:
+        status = OP_EUNSUPPORTED;
+    }
+    if (!status)
+        status = split_room(p, first, memory, s, v);
+    if (status) {
+        free(v);
+        return status;
+    }
+    v->work.a = *a;
+    *state = v;
+    return OP_OK;
+}
+
+#endif

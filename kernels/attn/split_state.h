@@ -1,0 +1,29 @@
+/* split_state.h - what set-up of split.cuh leaves for its launches (C++, split_*.cu only). */
+#ifndef KERNELS_ATTN_SPLIT_STATE_H
+#define KERNELS_ATTN_SPLIT_STATE_H
+
+#include "split_plan.h"
+
+struct SplitWork {
+    struct attn_problem p;
+    struct attn_args a;
+    struct split_plan plan;
+    float *part; /* [items][splits][columns][head_dim + 2]; NULL with one split */
+    int *count;  /* [items] blocks that are through, 0 between launches */
+};
+
+typedef void (*SplitKernel)(SplitWork);
+
+struct SplitState {
+    SplitWork work;
+    SplitKernel kernel;
+    int threads, shared; /* of a block; bytes */
+    int step;            /* tokens that a block takes at a time */
+};
+
+/* The plan, and the workspace, which sets share with the first: kernel, threads, shared and
+ * step are set. */
+enum op_status split_room(const struct attn_problem *p, const SplitState *first,
+                          const struct op_memory *memory, op_stream s, SplitState *v);
+
+#endif
