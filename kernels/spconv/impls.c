@@ -2,6 +2,7 @@
 #include "fetch.h"
 #include "implicit.h"
 #include "own.h"
+#include "wgrad.h"
 
 static enum op_status no(const char **why, const char *text)
 {
@@ -19,20 +20,25 @@ static enum op_status to_points(const struct spconv_problem *p, const char **why
     return p->pass == SPCONV_WGRAD ? no(why, "forward and dgrad only") : OP_OK;
 }
 
-static enum op_status splits_2(const struct spconv_problem *p, const char **why)
+static enum op_status weights(const struct spconv_problem *p, const char **why)
 {
-    return splittable(p, 2) ? to_points(p, why) : no(why, "fewer taps than ranges");
+    return p->pass != SPCONV_WGRAD ? no(why, "wgrad only") : OP_OK;
 }
 
-static enum op_status splits_3(const struct spconv_problem *p, const char **why)
-{
-    return splittable(p, 3) ? to_points(p, why) : no(why, "fewer taps than ranges");
-}
-
-static enum op_status splits_4(const struct spconv_problem *p, const char **why)
-{
-    return splittable(p, 4) ? to_points(p, why) : no(why, "fewer taps than ranges");
-}
+/* points_N and weights_N: to points, wgrad, with N ranges of taps. */
+#define RANGES(n)                                                                               \
+    static enum op_status points_##n(const struct spconv_problem *p, const char **why)          \
+    {                                                                                           \
+        return splittable(p, n) ? to_points(p, why) : no(why, "fewer taps than ranges");        \
+    }                                                                                           \
+    static enum op_status weights_##n(const struct spconv_problem *p, const char **why)         \
+    {                                                                                           \
+        return splittable(p, n) ? weights(p, why) : no(why, "fewer taps than ranges");          \
+    }
+RANGES(2)
+RANGES(3)
+RANGES(4)
+#undef RANGES
 
 static enum op_status half_to_points(const struct spconv_problem *p, const char **why)
 {
@@ -81,6 +87,12 @@ static enum op_status own_3(const struct spconv_problem *p, const char **why)
       .supports = supports_, .setup = OP_CUDA(setup_),                                          \
       .teardown = OP_CUDA(spconv_fetch_teardown), .run = OP_CUDA(spconv_fetch),                 \
       .counts = OP_CUDA(spconv_fetch_counts), .half_sums = half_ }
+#define WGRAD(name_, title_, origin_, supports_, setup_)                                        \
+    { .base = { .name = name_, .title = title_, .origin = PUBLISHED origin_, .role = OP_PAPER,  \
+                .sm_min = 80, .sm_max = 999, .symbol = "5wgrad" },                              \
+      .supports = supports_, .setup = OP_CUDA(setup_),                                          \
+      .teardown = OP_CUDA(spconv_wgrad_teardown), .run = OP_CUDA(spconv_wgrad),                 \
+      .counts = OP_CUDA(spconv_wgrad_counts) }
 #define OWN(name_, title_, origin_, supports_, setup_)                                          \
     { .base = { .name = name_, .title = title_, .origin = origin_, .role = OP_OWN,              \
                 .sm_min = 90, .sm_max = 90, .symbol = "own_spconv" },                           \
@@ -94,17 +106,27 @@ const struct spconv_impl spconv_kernels[] = {
     IMPLICIT("implicit_s1", "implicit GEMM S=1", "implicit GEMM, sorted, one range of taps",
              to_points, spconv_implicit_1_setup, 0),
     IMPLICIT("implicit_s2", "implicit GEMM S=2", "implicit GEMM, sorted, two ranges of taps",
-             splits_2, spconv_implicit_2_setup, 1),
+             points_2, spconv_implicit_2_setup, 1),
     IMPLICIT("implicit_s3", "implicit GEMM S=3", "implicit GEMM, sorted, three ranges of taps",
-             splits_3, spconv_implicit_3_setup, 1),
+             points_3, spconv_implicit_3_setup, 1),
     IMPLICIT("implicit_s4", "implicit GEMM S=4", "implicit GEMM, sorted, four ranges of taps",
-             splits_4, spconv_implicit_4_setup, 1),
+             points_4, spconv_implicit_4_setup, 1),
     FETCH("fetch", "fetch-on-demand", "fetch-on-demand, taps fused, sums in the dtype", forward,
           spconv_fetch_setup, 1),
     FETCH("fetch_f32", "fetch-on-demand FP32", "fetch-on-demand, taps fused, float sums",
           half_forward, spconv_fetch_f32_setup, 0),
     FETCH("fetch_offset", "fetch-on-demand by tap", "fetch-on-demand, a launch a tap", forward,
           spconv_fetch_offset_setup, 1),
+
+    WGRAD("wgrad_s0", "wgrad", "wgrad, unsorted", weights, spconv_wgrad_0_setup),
+    WGRAD("wgrad_s1", "wgrad S=1", "wgrad, sorted, one range of taps", weights,
+          spconv_wgrad_1_setup),
+    WGRAD("wgrad_s2", "wgrad S=2", "wgrad, sorted, two ranges of taps", weights_2,
+          spconv_wgrad_2_setup),
+    WGRAD("wgrad_s3", "wgrad S=3", "wgrad, sorted, three ranges of taps, the default", weights_3,
+          spconv_wgrad_3_setup),
+    WGRAD("wgrad_s4", "wgrad S=4", "wgrad, sorted, four ranges of taps", weights_4,
+          spconv_wgrad_4_setup),
 
     /* the generator's steps, at one range of taps */
     IMPLICIT("implicit_nohoist", "no hoisting", "S = 1, addresses computed in the loop",
@@ -127,6 +149,11 @@ const struct spconv_impl spconv_kernels[] = {
     OWN("own_s2", "own S=2", "the same, two ranges, sums passed on in float", own_2,
         spconv_own_2_setup),
     OWN("own_s3", "own S=3", "the same, three ranges", own_3, spconv_own_3_setup),
+    { .base = { .name = "own_wgrad", .title = "own wgrad", .role = OP_OWN,
+                .origin = "wgmma over gathered pairs, both operands transposed, atomic float sums",
+                .sm_min = 90, .sm_max = 90, .symbol = "own_wgrad" },
+      .supports = spconv_own_wgrad_supports, .setup = OP_CUDA(spconv_own_wgrad_setup),
+      .teardown = OP_CUDA(spconv_own_teardown), .run = OP_CUDA(spconv_own_wgrad) },
     { .base = { .name = "own_portable", .title = "own portable", .role = OP_OWN,
                 .origin = "implicit GEMM of mma, up to 128 columns a tile, ring of three stages, "
                           "rows in Gray order",

@@ -33,10 +33,9 @@
 
 #include <cuda_fp16.h>
 
-#include "../common/mbarrier.cuh"
 #include "../common/tma.cuh"
 #include "../common/wgmma_smem.cuh"
-#include "../gemm/mma.cuh"
+#include "own_ring.cuh"
 #include "plan.h"
 
 struct OwnWork {
@@ -65,7 +64,7 @@ constexpr int OWN_A_BYTES = SPCONV_TILE * 128;
 /* Columns of a tile: thread blocks on a multiprocessor, stages of a ring, and the warps that
  * gather.  A block of its own multiprocessor moves registers from four of them to consumers. */
 template <int Columns> struct OwnShape {
-    static constexpr int BLOCKS = Columns <= 128 ? 2 : 1;
+    static constexpr int BLOCKS = Columns <= 128 && Columns != 96 ? 2 : 1; /* 96 would spill */
     static constexpr int B_BYTES = (Columns + 63) / 64 * 64 * 128;
     static constexpr int STAGE = OWN_A_BYTES + B_BYTES;
     static constexpr int STAGES = (BLOCKS == 2 ? 100 : 200) * 1024 / STAGE;
@@ -83,43 +82,9 @@ struct OwnRoom {
     int *unit;            /* [2] handed from thread 0 to the producers */
 };
 
-struct OwnSlot {
-    int index;
-    unsigned parity;
-    __device__ __forceinline__ void next(int stages)
-    {
-        if (++index == stages)
-            index = 0, parity ^= 1;
-    }
-};
-
 enum { OWN_LAST = 4, OWN_NOTE_BITS = 3, OWN_PRODUCERS_BARRIER = 3 };
 
-template <int Threads> static __device__ __forceinline__ void own_sync(int barrier)
-{
-    asm volatile("bar.sync %0, %1;" ::"r"(barrier), "n"(Threads) : "memory");
-}
-
 /* ---- producers ---- */
-
-template <int Bytes>
-static __device__ __forceinline__ void gather(uint32_t shared, const void *global, bool valid)
-{
-    if constexpr (Bytes == 16)
-        asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared), "l"(global),
-                     "r"(valid ? 16 : 0)
-                     : "memory");
-    else
-        asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(shared), "l"(global),
-                     "n"(Bytes), "r"(valid ? Bytes : 0)
-                     : "memory");
-}
-
-/* Arrives when the copies that the thread has started so far have come. */
-static __device__ __forceinline__ void arrive_with_copies(uint32_t barrier)
-{
-    asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(barrier) : "memory");
-}
 
 /* The warp's rows of X for one slice; index and a begin with its first row.  Whole: a slice
  * lies within one tap, whose partners of rows lane, lane + 32 the caller has.  Else pieces of

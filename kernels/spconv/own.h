@@ -18,5 +18,10 @@ void spconv_own_counts(const struct spconv_problem *p, const void *state,
 enum op_status spconv_own_supports(const struct spconv_problem *p, const char **why);
 int spconv_own_splits(const struct spconv_problem *p);
 
+/* own_wgrad_sm90.cu: wgrad, half; torn down by spconv_own_teardown. */
+extern spconv_setup_fn spconv_own_wgrad_setup;
+extern spconv_run_fn spconv_own_wgrad;
+enum op_status spconv_own_wgrad_supports(const struct spconv_problem *p, const char **why);
+
 OP_END
 #endif

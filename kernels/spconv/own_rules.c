@@ -12,6 +12,15 @@ enum op_status spconv_own_supports(const struct spconv_problem *p, const char **
     return *why ? OP_EUNSUPPORTED : OP_OK;
 }
 
+enum op_status spconv_own_wgrad_supports(const struct spconv_problem *p, const char **why)
+{
+    *why = p->pass != SPCONV_WGRAD          ? "wgrad only"
+           : p->dtype != SPCONV_F16         ? "half only"
+           : p->cin % 8 != 0 || p->cout % 8 ? "rows are no multiples of 16 bytes"
+                                            : NULL;
+    return *why ? OP_EUNSUPPORTED : OP_OK;
+}
+
 /* A second range costs sums passed on in float, and saves a third of the products: worth it
  * where products and weights are most of the time. */
 int spconv_own_splits(const struct spconv_problem *p)
