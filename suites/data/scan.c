@@ -73,7 +73,7 @@ static int find_known(const struct known *k, struct found *f)
     f->sensor = k->sensor;
     f->format = sensors[k->sensor].format;
     if (try_path(f->path, data, "", k->file) || try_path(f->path, data, "pointcloud/", k->file) ||
-        try_path(f->path, shared, "pointcloud/", k->file) ||
+        try_path(f->path, shared, "data/pointcloud/", k->file) ||
         try_path(f->path, "../shared/data", "pointcloud/", k->file))
         return 0;
     return cb_error("%s: no file %s in $CLAIMBENCH_DATA", k->name, k->file);
