@@ -1,0 +1,27 @@
+/* own.h - launchers of this suite's own kernels, for the table in impls.c. */
+#ifndef KERNELS_SPCONV_OWN_H
+#define KERNELS_SPCONV_OWN_H
+
+#include "spconv.h"
+
+OP_BEGIN
+
+/* own_sm90.cu: forward and dgrad, half; `_N` with N ranges of taps, else as many as
+ * spconv_own_splits says. */
+extern spconv_setup_fn spconv_own_setup, spconv_own_1_setup, spconv_own_2_setup,
+    spconv_own_3_setup;
+extern spconv_run_fn spconv_own;
+void spconv_own_teardown(void *state);
+void spconv_own_counts(const struct spconv_problem *p, const void *state,
+                       struct spconv_counts *counts);
+/* OP_OK, or what it does not cover. */
+enum op_status spconv_own_supports(const struct spconv_problem *p, const char **why);
+int spconv_own_splits(const struct spconv_problem *p);
+
+/* own_wgrad_sm90.cu: wgrad, half; torn down by spconv_own_teardown. */
+extern spconv_setup_fn spconv_own_wgrad_setup;
+extern spconv_run_fn spconv_own_wgrad;
+enum op_status spconv_own_wgrad_supports(const struct spconv_problem *p, const char **why);
+
+OP_END
+#endif

@@ -1,0 +1,207 @@
+/* plan.c - see plan.h. */
+#include "plan.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct spconv_table spconv_table_of(const struct spconv_problem *p, const struct spconv_map *m)
+{
+    const int forward = p->pass == SPCONV_FORWARD;
+    return (struct spconv_table){ forward ? m->by_out : m->by_in, forward ? p->out : p->in,
+                                  p->taps };
+}
+
+/* ---- order ---- */
+
+static uint32_t row_mask(const struct spconv_table *t, int row, int first, int taps)
+{
+    uint32_t mask = 0;
+    for (int d = 0; d < taps && first + d < t->taps; d++)
+        if (t->partner[(size_t)row * t->taps + first + d] >= 0)
+            mask |= 1u << d;
+    return mask;
+}
+
+/* rank[d]: how many taps of the range are more frequent than d, so that the rarest
+ * gets the highest bit; ties by number. */
+static void rank_taps(const uint32_t *mask, int rows, int taps, int *rank)
+{
+    long count[SPCONV_TAPS_MAX] = { 0 };
+    for (int i = 0; i < rows; i++)
+        for (int d = 0; d < taps; d++)
+            count[d] += mask[i] >> d & 1;
+    for (int d = 0; d < taps; d++) {
+        rank[d] = 0;
+        for (int e = 0; e < taps; e++)
+            rank[d] += count[e] > count[d] || (count[e] == count[d] && e < d);
+    }
+}
+
+/* Place of a code word in the Gray sequence. */
+static uint32_t gray_rank(uint32_t word)
+{
+    for (int s = 1; s < 32; s *= 2)
+        word ^= word >> s;
+    return word;
+}
+
+static uint32_t key_of(uint32_t mask, enum spconv_key key, const int *rank, int taps)
+{
+    uint32_t word = 0;
+    if (key != SPCONV_BY_GRAY)
+        return mask;
+    for (int d = 0; d < taps; d++)
+        if (mask >> d & 1)
+            word |= 1u << rank[d];
+    return gray_rank(word);
+}
+
+static int ascending(const void *a, const void *b)
+{
+    const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* Rows of one range by key, descending, equal ones by number. */
+static void order_range(const struct spconv_table *t, int first, int taps, enum spconv_key key,
+                        uint64_t *work, uint32_t *masks, int32_t *row, uint32_t *mask)
+{
+    int rank[SPCONV_TAPS_MAX] = { 0 };
+    for (int i = 0; i < t->rows; i++)
+        masks[i] = row_mask(t, i, first, taps);
+    rank_taps(masks, t->rows, taps, rank);
+    for (int i = 0; i < t->rows; i++)
+        work[i] = (uint64_t)~key_of(masks[i], key, rank, taps) << 32 | (uint32_t)i;
+    if (key != SPCONV_AS_IS)
+        qsort(work, (size_t)t->rows, sizeof *work, ascending);
+    for (int i = 0; i < t->rows; i++) {
+        row[i] = (int32_t)(work[i] & 0xffffffff);
+        mask[i] = masks[row[i]];
+    }
+}
+
+enum op_status spconv_plan_make(const struct spconv_table *t, int splits, enum spconv_key key,
+                                struct spconv_plan *plan)
+{
+    const int tiles = (t->rows + SPCONV_TILE - 1) / SPCONV_TILE;
+    const size_t padded = (size_t)tiles * SPCONV_TILE;
+    memset(plan, 0, sizeof *plan);
+    if (t->rows < 1 || t->taps < 1 || t->taps > SPCONV_TAPS_MAX || splits < 1 || splits > t->taps ||
+        splits > SPCONV_SPLITS_MAX)
+        return OP_EINVAL;
+    uint64_t *work = malloc((size_t)t->rows * sizeof *work);
+    uint32_t *masks = malloc((size_t)t->rows * sizeof *masks);
+    plan->splits = splits;
+    plan->taps = (t->taps + splits - 1) / splits;
+    plan->tiles = tiles;
+    plan->row = malloc(splits * padded * sizeof *plan->row);
+    plan->mask = calloc(splits * padded, sizeof *plan->mask);
+    if (work && masks && plan->row && plan->mask) {
+        memset(plan->row, 0xff, splits * padded * sizeof *plan->row);
+        for (int s = 0; s < splits; s++)
+            order_range(t, s * plan->taps, plan->taps, key, work, masks, plan->row + s * padded,
+                        plan->mask + s * padded);
+    } else {
+        spconv_plan_free(plan);
+    }
+    free(work);
+    free(masks);
+    return plan->row ? OP_OK : OP_ENOMEM;
+}
+
+void spconv_plan_free(struct spconv_plan *plan)
+{
+    free(plan->row);
+    free(plan->mask);
+    memset(plan, 0, sizeof *plan);
+}
+
+/* ---- what it costs ---- */
+
+uint32_t spconv_plan_mask(const struct spconv_plan *plan, int split, int first, int height)
+{
+    const uint32_t *mask = plan->mask + (size_t)split * plan->tiles * SPCONV_TILE + first;
+    uint32_t all = 0;
+    for (int i = 0; i < height; i++)
+        all |= mask[i];
+    return all;
+}
+
+double spconv_plan_slots(const struct spconv_plan *plan, int height)
+{
+    double slots = 0;
+    for (int s = 0; s < plan->splits; s++)
+        for (int first = 0; first < plan->tiles * SPCONV_TILE; first += height)
+            slots += (double)height *
+                     __builtin_popcount(spconv_plan_mask(plan, s, first, height));
+    return slots;
+}
+
+/* ---- lists ---- */
+
+void spconv_plan_index(const struct spconv_plan *plan, const struct spconv_table *t,
+                       int32_t *by_row, int32_t *by_tile)
+{
+    const long rows = (long)plan->tiles * SPCONV_TILE;
+    for (long at = 0; at < plan->splits * rows; at++) {
+        const int first = (int)(at / rows) * plan->taps;
+        const int32_t row = plan->row[at];
+        for (int d = 0; d < plan->taps; d++) {
+            const int32_t j = row < 0 || first + d >= t->taps
+                                  ? -1
+                                  : t->partner[(size_t)row * t->taps + first + d];
+            if (by_row)
+                by_row[at * plan->taps + d] = j;
+            if (by_tile)
+                by_tile[(at / SPCONV_TILE * plan->taps + d) * SPCONV_TILE + at % SPCONV_TILE] = j;
+        }
+    }
+}
+
+int spconv_plan_steps(const struct spconv_plan *plan, int channels)
+{
+    return (plan->taps * channels + SPCONV_SLICE - 1) / SPCONV_SLICE;
+}
+
+/* Taps, as bits, whose channels a slice touches. */
+static uint32_t slice_taps(int slice, int channels, int taps)
+{
+    const int first = slice * SPCONV_SLICE / channels;
+    int last = (slice * SPCONV_SLICE + SPCONV_SLICE - 1) / channels;
+    if (last >= taps)
+        last = taps - 1;
+    return (uint32_t)((1ull << (last + 1)) - (1ull << first));
+}
+
+static int tile_list(const struct spconv_plan *plan, int tile, int channels, uint16_t *list)
+{
+    const int split = tile / plan->tiles, first = tile % plan->tiles * SPCONV_TILE;
+    const uint32_t lower = spconv_plan_mask(plan, split, first, SPCONV_TILE / 2);
+    const uint32_t upper =
+        spconv_plan_mask(plan, split, first + SPCONV_TILE / 2, SPCONV_TILE / 2);
+    int count = 0;
+    for (int slice = 0; slice < spconv_plan_steps(plan, channels); slice++) {
+        const uint32_t taps = slice_taps(slice, channels, plan->taps);
+        const int halves = (lower & taps ? SPCONV_LOWER : 0) | (upper & taps ? SPCONV_UPPER : 0);
+        if (halves)
+            list[count++] = (uint16_t)(slice | halves);
+    }
+    if (!count)
+        list[count++] = 0;
+    return count;
+}
+
+void spconv_plan_lists(const struct spconv_plan *plan, int channels, uint16_t *list,
+                       int32_t *count, int32_t *schedule)
+{
+    const int steps = spconv_plan_steps(plan, channels);
+    for (int split = 0, placed = 0; split < plan->splits; split++) {
+        const int begin = split * plan->tiles, end = begin + plan->tiles;
+        for (int t = begin; t < end; t++)
+            count[t] = tile_list(plan, t, channels, list + (size_t)t * steps);
+        for (int cost = steps; cost > 0; cost--)
+            for (int t = begin; t < end; t++)
+                if (count[t] == cost)
+                    schedule[placed++] = t;
+    }
+}

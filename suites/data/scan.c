@@ -1,0 +1,200 @@
+/* scan.c - point clouds by name. */
+#include "scan.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "../../harness/error.h"
+#include "alloc.h"
+#include "build.h"
+#include "lidar.h"
+
+/* What the sensor of a cloud decides. */
+static const struct sensor {
+    enum points_format format;
+    int channels;
+    double voxel_m;                /* of segmentation */
+    const struct voxel_grid *grid; /* of detection; NULL: none */
+} sensors[] = {
+    [LIDAR_KITTI] = { POINTS_KITTI, 4, .05, NULL },
+    [LIDAR_NUSCENES] = { POINTS_NUSCENES, 6, .1, &voxel_grid_nuscenes },
+    [LIDAR_WAYMO] = { POINTS_WAYMO, 6, .1, &voxel_grid_waymo },
+};
+
+static const struct generated {
+    const char *name;
+    enum lidar_sensor sensor;
+    int frames;
+} generated[] = {
+    { "semantickitti_1f", LIDAR_KITTI, 1 }, { "nuscenes_1f", LIDAR_NUSCENES, 1 },
+    { "nuscenes_3f", LIDAR_NUSCENES, 3 },   { "nuscenes_10f", LIDAR_NUSCENES, 10 },
+    { "waymo_1f", LIDAR_WAYMO, 1 },         { "waymo_3f", LIDAR_WAYMO, 3 },
+};
+
+static const struct known {
+    const char *name, *file;
+    enum lidar_sensor sensor;
+} known[] = {
+    { "semantickitti_000000", "semantickitti_000000.bin", LIDAR_KITTI },
+    { "kitti_object_000001", "kitti_object_000001.bin", LIDAR_KITTI },
+    { "nuscenes_keyframe", "nuscenes_keyframe.pcd.bin", LIDAR_NUSCENES },
+};
+
+enum { PATH_MAX_HERE = 600 };
+
+/* What a name stands for. */
+struct found {
+    const struct generated *made; /* NULL: a file */
+    enum lidar_sensor sensor;
+    enum points_format format;
+    char path[PATH_MAX_HERE];
+};
+
+const char *scan_name(int i)
+{
+    const int n = (int)(sizeof generated / sizeof *generated);
+    return i >= 0 && i < n ? generated[i].name : NULL;
+}
+
+static bool try_path(char *path, const char *folder, const char *below, const char *file)
+{
+    if (!folder)
+        return false;
+    const int n = snprintf(path, PATH_MAX_HERE, "%s/%s%s", folder, below, file);
+    return n < PATH_MAX_HERE && !access(path, R_OK);
+}
+
+static int find_known(const struct known *k, struct found *f)
+{
+    const char *data = getenv("CLAIMBENCH_DATA"), *shared = getenv("CLAIMBENCH_SHARED");
+    f->sensor = k->sensor;
+    f->format = sensors[k->sensor].format;
+    if (try_path(f->path, data, "", k->file) || try_path(f->path, data, "pointcloud/", k->file) ||
+        try_path(f->path, shared, "data/pointcloud/", k->file) ||
+        try_path(f->path, "../shared/data", "pointcloud/", k->file))
+        return 0;
+    return cb_error("%s: no file %s in $CLAIMBENCH_DATA", k->name, k->file);
+}
+
+/* format:PATH; other: 0 if name is not of that form. */
+static int find_path(const char *name, struct found *f)
+{
+    const char *colon = strchr(name, ':');
+    char word[16];
+    if (!colon || colon == name || (size_t)(colon - name) >= sizeof word)
+        return 0;
+    memcpy(word, name, (size_t)(colon - name));
+    word[colon - name] = 0;
+    const int format = points_format_of(word);
+    if (format < 0)
+        return 0;
+    f->format = (enum points_format)format;
+    f->sensor = format == POINTS_NUSCENES ? LIDAR_NUSCENES
+                : format == POINTS_WAYMO  ? LIDAR_WAYMO : LIDAR_KITTI;
+    if (strlen(colon + 1) >= sizeof f->path)
+        return cb_error("%s: too long a path", name);
+    strcpy(f->path, colon + 1);
+    return access(f->path, R_OK) ? cb_error("%s: cannot be read", f->path) : 1;
+}
+
+static int find(const char *name, struct found *f)
+{
+    *f = (struct found){ 0 };
+    for (size_t i = 0; i < sizeof generated / sizeof *generated; i++)
+        if (!strcmp(name, generated[i].name)) {
+            f->made = &generated[i];
+            f->sensor = generated[i].sensor;
+            return 0;
+        }
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (!strcmp(name, known[i].name))
+            return find_known(&known[i], f);
+    const int status = find_path(name, f);
+    if (status)
+        return status < 0 ? -1 : 0;
+    return cb_error("%s: no generated scan of that name, and as a file it would have to start with "
+                    "kitti:, nuscenes:, waymo: or pcd:", name);
+}
+
+bool scan_available(const char *name, char *why, size_t size)
+{
+    struct found f;
+    const bool good = !find(name, &f);
+    if (size)
+        snprintf(why, size, "%s", good ? "" : cb_error_text());
+    return good;
+}
+
+void scan_origin(const char *name, uint64_t seed, char source[16], char gen[96])
+{
+    struct found f;
+    if (find(name, &f) || !f.made) {
+        const char *slash = strrchr(f.path, '/');
+        data_text(source, 16, "user");
+        data_text(gen, 96, slash ? slash + 1 : f.path);
+        return;
+    }
+    data_text(source, 16, "generated");
+    snprintf(gen, 96, "lidar %d, %s, seed %llu", LIDAR_VERSION, name, (unsigned long long)seed);
+}
+
+/* The channels that the networks take: a lag of 0, and Waymo's intensity as trained on. */
+static int widen(const char *name, enum lidar_sensor sensor, struct points *p)
+{
+    const int to = sensors[sensor].channels;
+    struct points wide;
+    if (p->channels >= to)
+        return 0;
+    if (points_new(name, p->n, to, &wide))
+        return -1;
+    for (long i = 0; i < p->n; i++) {
+        float *v = wide.v + i * to;
+        memset(v, 0, (size_t)to * sizeof *v);
+        memcpy(v, p->v + i * p->channels, (size_t)p->channels * sizeof *v);
+        if (sensor == LIDAR_WAYMO)
+            v[3] = (float)tanh((double)v[3]);
+    }
+    points_free(p);
+    *p = wide;
+    return 0;
+}
+
+int scan_points(const char *name, uint64_t seed, struct points *out)
+{
+    struct found f;
+    *out = (struct points){ 0 };
+    if (find(name, &f))
+        return -1;
+    if (f.made) {
+        const struct lidar_spec s = { f.made->sensor, f.made->frames, seed };
+        return lidar_generate(&s, out);
+    }
+    if (points_load(f.path, f.format, out))
+        return -1;
+    if (widen(name, f.sensor, out)) {
+        points_free(out);
+        return -1;
+    }
+    return 0;
+}
+
+int scan_voxels(const char *name, enum scan_task task, uint64_t seed, struct voxels *out)
+{
+    struct found f;
+    struct points p;
+    *out = (struct voxels){ 0 };
+    if (find(name, &f))
+        return -1;
+    const struct sensor *s = &sensors[f.sensor];
+    if (task == SCAN_DETECTION && !s->grid)
+        return cb_error("%s: no detection grid for this sensor", name);
+    if (scan_points(name, seed, &p))
+        return -1;
+    const int status = task == SCAN_DETECTION ? voxels_detect(name, &p, s->grid, seed, out)
+                                              : voxels_segment(name, &p, s->voxel_m, out);
+    points_free(&p);
+    return status;
+}

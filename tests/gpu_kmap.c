@@ -1,0 +1,564 @@
+/*
+ * gpu_kmap.c - every builder of kernel maps on the GPU against the reference, entry by entry:
+ * random clouds of awkward sizes, the shapes and networks of TorchSparse++, generated scans; orders
+ * and pairs; capture into a graph; planted faults, which must be found.
+ *
+ * `gpu_kmap times` also prints how long the maps of scans take; with a folder of shared test data,
+ * of the real ones too.
+ */
+#include <stdlib.h>
+
+#include "../harness/device.h"
+#include "../harness/error.h"
+#include "../kernels/kmap/build.h"
+#include "../suites/data/build.h"
+#include "../suites/data/scan.h"
+#include "test.h"
+
+#ifdef WITH_CUDA
+#include "../kernels/kmap/device.h"
+#include "../kernels/kmap/forms.h"
+
+/* ---- clouds ---- */
+
+struct cloud {
+    int n, size[3], batch;
+    bool sorted;
+    struct kmap_coord *coord;
+};
+
+static int by_place(const void *a, const void *b)
+{
+    return memcmp(a, b, sizeof(struct kmap_coord)); /* only to bring equal ones together */
+}
+
+static int ascending(const void *a, const void *b)
+{
+    const struct kmap_coord *p = a, *q = b;
+    const int d[4] = { p->b - q->b, p->x - q->x, p->y - q->y, p->z - q->z };
+    return d[0] ? d[0] : d[1] ? d[1] : d[2] ? d[2] : d[3];
+}
+
+/* About n different voxels, in clumps, so that there are neighbours. */
+static struct cloud random_cloud(int n, const int size[3], int batch, bool sorted, uint64_t seed)
+{
+    struct cloud c = { .size = { size[0], size[1], size[2] }, .batch = batch, .sorted = sorted };
+    c.coord = malloc((size_t)n * sizeof *c.coord);
+    for (int i = 0; i < n; i++) {
+        const uint64_t clump = data_hash(seed, 1, (uint64_t)i / 9), own = data_hash(seed, 2, (uint64_t)i);
+        int at[3];
+        for (int a = 0; a < 3; a++) {
+            at[a] = (int)(clump >> 16 * a & 0xffff) % size[a] + (int)(own >> 8 * a & 3) - 1;
+            at[a] = at[a] < 0 ? 0 : at[a] >= size[a] ? size[a] - 1 : at[a];
+        }
+        c.coord[i] = (struct kmap_coord){ (int)(clump >> 48) % batch, at[0], at[1], at[2] };
+    }
+    qsort(c.coord, (size_t)n, sizeof *c.coord, by_place);
+    for (int i = 0; i < n; i++)
+        if (!i || by_place(&c.coord[i], &c.coord[c.n - 1]))
+            c.coord[c.n++] = c.coord[i];
+    if (sorted)
+        qsort(c.coord, (size_t)c.n, sizeof *c.coord, ascending);
+    else
+        for (int i = c.n - 1; i > 0; i--) { /* shuffled */
+            const int j = (int)(data_hash(seed, 3, (uint64_t)i) % (uint64_t)(i + 1));
+            const struct kmap_coord t = c.coord[i];
+            c.coord[i] = c.coord[j];
+            c.coord[j] = t;
+        }
+    return c;
+}
+
+/* ---- one run of a builder ---- */
+
+struct arena {
+    struct cb_device *d;
+    void *taken[256];
+    int count;
+};
+
+static void *take(void *context, size_t bytes)
+{
+    struct arena *a = context;
+    void *p = NULL;
+    if (a->count == 256 || cb_alloc(a->d, bytes ? bytes : 1, &p))
+        return NULL;
+    cb_fill(a->d, p, 0xab, bytes);
+    a->taken[a->count++] = p;
+    return p;
+}
+
+static void release(struct arena *a)
+{
+    while (a->count)
+        cb_free(a->d, a->taken[--a->count]);
+}
+
+struct run {
+    struct arena arena;
+    const struct kmap_plan *p;
+    const struct kmap_impl *impl;
+    struct kmap_args args;
+    struct kmap_result got; /* host copies */
+    void *host[64], *state;
+    int hosts;
+};
+
+static size_t table_bytes(const struct kmap_plan *p, int step)
+{
+    return (size_t)kmap_step_rows(p, step) * (size_t)kmap_taps(&p->step[step].shape) * 4;
+}
+
+static bool open_run(struct run *r, struct cb_device *d, const struct kmap_plan *p,
+                     const struct kmap_impl *impl, const struct kmap_coord *in)
+{
+    *r = (struct run){ .arena = { .d = d }, .p = p, .impl = impl };
+    const struct op_memory memory = { take, &r->arena };
+    struct kmap_coord *coord = take(&r->arena, (size_t)p->n_in * sizeof *coord);
+    r->args.in = coord;
+    r->args.source = take(&r->arena, (size_t)p->n_in * 4);
+    r->args.count = take(&r->arena, KMAP_LEVELS_MAX * 4);
+    for (int l = 0; l < p->levels; l++)
+        r->args.coord[l] = take(&r->arena, (size_t)p->cap[l] * sizeof *coord);
+    for (int i = 0; i < p->steps; i++) {
+        r->args.table[i] = take(&r->arena, table_bytes(p, i));
+        r->args.mask[i] = take(&r->arena, (size_t)kmap_step_rows(p, i) * 4);
+    }
+    return coord && !cb_upload(d, coord, in, (size_t)p->n_in * sizeof *coord) &&
+           impl->setup(p, &memory, &r->state) == OP_OK;
+}
+
+static void poison(struct run *r)
+{
+    struct cb_device *d = r->arena.d;
+    cb_fill(d, r->args.source, 0xab, (size_t)r->p->n_in * 4);
+    cb_fill(d, r->args.count, 0xab, KMAP_LEVELS_MAX * 4);
+    for (int l = 0; l < r->p->levels; l++)
+        cb_fill(d, r->args.coord[l], 0xab, (size_t)r->p->cap[l] * sizeof(struct kmap_coord));
+    for (int i = 0; i < r->p->steps; i++) {
+        cb_fill(d, r->args.table[i], 0xab, table_bytes(r->p, i));
+        cb_fill(d, r->args.mask[i], 0xab, (size_t)kmap_step_rows(r->p, i) * 4);
+    }
+}
+
+static void *fetch(struct run *r, const void *from, size_t bytes)
+{
+    void *p = malloc(bytes);
+    CHECK(!cb_download(r->arena.d, p, from, bytes));
+    r->host[r->hosts++] = p;
+    return p;
+}
+
+static void forget(struct run *r)
+{
+    while (r->hosts)
+        free(r->host[--r->hosts]);
+}
+
+static void fetch_all(struct run *r)
+{
+    const struct kmap_plan *p = r->p;
+    forget(r);
+    r->got.source = fetch(r, r->args.source, (size_t)p->n_in * 4);
+    r->got.count = fetch(r, r->args.count, KMAP_LEVELS_MAX * 4);
+    for (int l = 0; l < p->levels; l++)
+        r->got.coord[l] = fetch(r, r->args.coord[l], (size_t)p->cap[l] * sizeof(struct kmap_coord));
+    for (int i = 0; i < p->steps; i++) {
+        r->got.table[i] = fetch(r, r->args.table[i], table_bytes(p, i));
+        /* the published builder leaves masks to sorting */
+        r->got.mask[i] = r->impl->base.role == OP_PAPER
+                             ? NULL : fetch(r, r->args.mask[i], (size_t)kmap_step_rows(p, i) * 4);
+    }
+}
+
+static void close_run(struct run *r)
+{
+    forget(r);
+    if (r->impl->teardown)
+        r->impl->teardown(r->state);
+    release(&r->arena);
+}
+
+static int enqueue(void *arg, int step)
+{
+    struct run *r = arg;
+    (void)step;
+    const enum op_status s = r->impl->run(r->p, &r->args, r->state, cb_device_stream(r->arena.d));
+    return s == OP_OK ? 0 : cb_error("%s: %s", r->impl->base.name, op_status_name(s));
+}
+
+/* ---- against the reference ---- */
+
+static int tried;
+
+static void check_result(struct run *r, const struct kmap_host_net *want, const char *label)
+{
+    char text[128];
+    fetch_all(r);
+    const long wrong = kmap_compare(r->p, want, &r->got, text, sizeof text);
+    CHECK(wrong == 0);
+    if (wrong)
+        printf("  %s, %s: %ld wrong: %s\n", label, r->impl->base.name, wrong, text);
+    tried++;
+}
+
+/* Something changed in the result must be found. */
+static void check_faults(struct run *r, const struct kmap_host_net *want)
+{
+    char text[128];
+    const int last = r->p->steps - 1, rows = r->p->step[last].transpose ? want->n[r->p->step[last].from]
+                                                                        : want->n[r->p->step[last].to];
+    if (!rows || !want->n[r->p->levels - 1])
+        return; /* a tiny cloud without outputs */
+    int32_t *entry = (int32_t *)r->got.table[last];
+    struct kmap_coord *coord = (struct kmap_coord *)r->got.coord[r->p->levels - 1];
+    int32_t *changed[] = { entry, entry + (size_t)(rows - 1) * (size_t)kmap_taps(&r->p->step[last].shape),
+                           (int32_t *)r->got.source, (int32_t *)r->got.count, &coord[0].y };
+    for (size_t i = 0; i < sizeof changed / sizeof *changed; i++) {
+        *changed[i] += 1;
+        CHECK(kmap_compare(r->p, want, &r->got, text, sizeof text) > 0);
+        *changed[i] -= 1;
+    }
+    if (r->got.mask[last]) {
+        *(uint32_t *)r->got.mask[last] ^= 1;
+        CHECK(kmap_compare(r->p, want, &r->got, text, sizeof text) > 0);
+        *(uint32_t *)r->got.mask[last] ^= 1;
+    }
+}
+
+/* Runs that can be captured: once into a graph, replayed on poisoned outputs. */
+static void check_graph(struct run *r, const struct kmap_host_net *want)
+{
+    struct cb_graph *g = NULL;
+    if (r->impl->base.flags & OP_NO_CAPTURE)
+        return;
+    CHECK(!cb_graph_make(r->arena.d, enqueue, r, 1, &g));
+    CHECK(g != NULL);
+    poison(r);
+    CHECK(g && !cb_graph_launch(r->arena.d, g) && !cb_sync(r->arena.d));
+    check_result(r, want, "graph");
+    cb_graph_free(r->arena.d, g);
+}
+
+static void try_plan(struct cb_device *d, const char *label, const struct kmap_plan *p,
+                     const struct kmap_coord *in, bool thorough)
+{
+    struct kmap_host_net want;
+    CHECK(kmap_host_net(p, in, &want) == OP_OK);
+    for (const struct kmap_impl *i = kmap_builders; i->base.name; i++) {
+        const char *why;
+        struct run r;
+        if (i->supports(p, &why) != OP_OK)
+            continue;
+        const bool opened = open_run(&r, d, p, i, in);
+        CHECK(opened);
+        for (int again = 0; opened && again < 2; again++) {
+            poison(&r);
+            const bool ran = !enqueue(&r, 0) && !cb_sync(d);
+            CHECK(ran);
+            if (!ran) {
+                printf("  %s: %s\n", label, cb_error_text());
+                break;
+            }
+            check_result(&r, &want, label);
+        }
+        if (opened && thorough) {
+            check_faults(&r, &want);
+            check_graph(&r, &want);
+        }
+        CHECK(!cb_guards_check(d));
+        close_run(&r);
+    }
+    kmap_host_net_free(&want);
+}
+
+/* ---- plans ---- */
+
+/* Room for the outputs of any cloud. */
+static void widen(struct kmap_plan *p)
+{
+    for (int l = 1; l < p->levels; l++) {
+        const double cells = (double)p->batch * p->size[l][0] * p->size[l][1] * p->size[l][2];
+        const double most = 8.0 * p->cap[l - 1];
+        p->cap[l] = (int)(most < cells ? most : cells);
+    }
+}
+
+static struct kmap_shape strided(enum kmap_rule rule, const struct cloud *c, int kx, int ky, int kz,
+                                 int sx, int sy, int sz, int px, int py, int pz)
+{
+    struct kmap_shape s = { rule, { kx, ky, kz }, { sx, sy, sz }, { px, py, pz },
+                            { c->size[0], c->size[1], c->size[2] }, c->batch };
+    return s;
+}
+
+static void try_cloud(struct cb_device *d, const struct cloud *c)
+{
+    const struct kmap_shape shapes[] = {
+        kmap_same(3, c->size, c->batch), kmap_same(1, c->size, c->batch),
+        strided(KMAP_SAME, c, 1, 3, 1, 1, 1, 1, 0, 1, 0), strided(KMAP_SAME, c, 5, 1, 3, 1, 1, 1, 2, 0, 1),
+        kmap_half(c->size, c->batch), strided(KMAP_SPCONV, c, 3, 3, 3, 2, 2, 2, 1, 1, 1),
+        strided(KMAP_SPCONV, c, 3, 3, 3, 2, 2, 2, 1, 0, 1), strided(KMAP_FLOOR, c, 3, 3, 3, 2, 2, 2, 1, 1, 1),
+        strided(KMAP_SPCONV, c, 1, 3, 1, 1, 2, 1, 0, 0, 0), strided(KMAP_SPCONV, c, 2, 2, 2, 2, 2, 2, 0, 0, 0),
+        strided(KMAP_SPCONV, c, 1, 1, 1, 2, 2, 2, 0, 0, 0), strided(KMAP_FLOOR, c, 2, 3, 2, 3, 1, 2, 0, 0, 1),
+    };
+    struct kmap_plan p;
+    char label[96];
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        if (kmap_plan_single(&shapes[i], c->n, c->sorted, &p) != OP_OK)
+            continue; /* no outputs in so small a grid */
+        if (p.levels == 2 && i % 2) { /* with its transpose */
+            p.step[1] = p.step[0];
+            p.step[1].transpose = true;
+            p.steps = 2;
+        }
+        widen(&p);
+        snprintf(label, sizeof label, "%d of %d x %d x %d, shape %zu", c->n, c->size[0], c->size[1],
+                 c->size[2], i);
+        try_plan(d, label, &p, c->coord, i % 4 == 0);
+    }
+    if (kmap_plan_minkunet(c->size, c->batch, c->n, c->sorted, true, &p) == OP_OK)
+        try_plan(d, "minkunet", &p, c->coord, true);
+    if (kmap_plan_centerpoint(c->size, c->batch, c->n, &p) == OP_OK) {
+        widen(&p);
+        try_plan(d, "centerpoint", &p, c->coord, true);
+    }
+}
+
+static void try_clouds(struct cb_device *d)
+{
+    static const int sizes[][3] = { { 1, 1, 1 }, { 7, 5, 3 }, { 64, 40, 33 }, { 2, 300, 17 }, { 129, 41, 130 },
+                                    { 1200, 1100, 70 } };
+    static const int counts[] = { 1, 2, 9, 127, 128, 129, 513, 3000 };
+    for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++)
+        for (size_t k = 0; k < sizeof counts / sizeof *counts; k++) {
+            const bool sorted = (s + k) % 2;
+            struct cloud c = random_cloud(counts[k], sizes[s], (s + k) % 3 ? 1 : 3, sorted, s * 100 + k);
+            try_cloud(d, &c);
+            free(c.coord);
+        }
+}
+
+/* A level that does not fit: reported, nothing written behind the end. */
+static void try_overflow(struct cb_device *d)
+{
+    static const int size[3] = { 60, 60, 60 };
+    struct cloud c = random_cloud(500, size, 1, false, 7);
+    const struct kmap_shape s = strided(KMAP_SPCONV, &c, 3, 3, 3, 2, 2, 2, 1, 1, 1);
+    struct kmap_plan p;
+    CHECK(kmap_plan_single(&s, c.n, false, &p) == OP_OK);
+    p.cap[1] = 130;
+    for (const struct kmap_impl *i = kmap_builders; i->base.name; i++) {
+        const char *why;
+        struct run r;
+        int count[KMAP_LEVELS_MAX];
+        if (i->supports(&p, &why) != OP_OK || !open_run(&r, d, &p, i, c.coord))
+            continue;
+        const enum op_status status = i->run(&p, &r.args, r.state, cb_device_stream(d));
+        CHECK(!cb_sync(d) && !cb_download(d, count, r.args.count, sizeof count));
+        CHECK(status == OP_ENOMEM || (status == OP_OK && count[1] > p.cap[1]));
+        CHECK(!cb_guards_check(d));
+        close_run(&r);
+    }
+    free(c.coord);
+}
+
+/* ---- orders and pairs ---- */
+
+static void *on_device(struct arena *a, const void *from, size_t bytes)
+{
+    void *p = take(a, bytes);
+    CHECK(p && !cb_upload(a->d, p, from, bytes));
+    return p;
+}
+
+static void same_bytes(struct arena *a, const char *what, const void *got, const void *want, size_t bytes)
+{
+    void *p = malloc(bytes);
+    CHECK(!cb_download(a->d, p, got, bytes));
+    CHECK(!memcmp(p, want, bytes));
+    if (memcmp(p, want, bytes))
+        printf("  %s differ\n", what);
+    free(p);
+}
+
+/* extra: rows that there is room for behind the last one, the count then known to the device. */
+static void try_order(struct cb_device *d, struct kmap_host *h, int splits, int tile, int extra, bool masks)
+{
+    struct arena a = { .d = d };
+    const struct kmap *m = &h->map;
+    const size_t rows = (size_t)m->table.rows + (size_t)extra, taps = (size_t)m->taps;
+    CHECK(kmap_host_order(h, splits, tile) == OP_OK);
+    int32_t *table = take(&a, rows * taps * 4), n = m->n_out;
+    uint32_t *mask = take(&a, rows * 4), *plain = calloc(rows, 4);
+    CHECK(!cb_upload(d, table, m->table.index, (size_t)m->table.rows * taps * 4));
+    for (int k = 0; k < m->n_out; k++)
+        for (size_t t = 0; t < taps; t++)
+            plain[k] |= (uint32_t)(m->table.index[(size_t)k * taps + t] >= 0) << t;
+    CHECK(!cb_upload(d, mask, plain, rows * 4));
+    const struct kmap_source source = { table, masks ? mask : NULL, extra ? on_device(&a, &n, 4) : NULL,
+                                        extra ? (int)rows : n, (int)rows, m->taps };
+    const struct kmap_order *o = &m->order;
+    const size_t s = (size_t)splits, bytes = kmap_sort_bytes((int)rows), wide = (size_t)o->taps;
+    const struct kmap_order_memory to = { take(&a, s * rows * 4), take(&a, s * rows * 4),
+        take(&a, s * rows / (size_t)tile * 4), take(&a, s * rows * wide * 4), take(&a, rows * 4),
+        take(&a, rows * 4), take(&a, bytes), bytes };
+    CHECK(kmap_order_cuda(&source, splits, tile, &to, cb_device_stream(d)) == OP_OK);
+    CHECK(!cb_sync(d));
+    for (size_t k = 0; k < s; k++) {
+        const size_t host = k * (size_t)o->rows, dev = k * rows;
+        same_bytes(&a, "rows of an order", to.row + dev, o->row + host, (size_t)o->rows * 4);
+        same_bytes(&a, "masks of an order", to.mask + dev, o->mask + host, (size_t)o->rows * 4);
+        same_bytes(&a, "tile masks", to.tile_mask + dev / (size_t)tile, o->tile_mask + host / (size_t)tile,
+                   (size_t)(o->rows / tile) * 4);
+        same_bytes(&a, "table of an order", to.table + dev * wide, o->table.index + host * wide,
+                   (size_t)o->rows * wide * 4);
+    }
+    CHECK(!cb_guards_check(d));
+    free(plain);
+    release(&a);
+}
+
+static void try_pairs(struct cb_device *d, struct kmap_host *h)
+{
+    struct arena a = { .d = d };
+    const struct kmap *m = &h->map;
+    const size_t taps = (size_t)m->taps, most = taps * (size_t)m->n_out, pairs = (size_t)m->pairs_total;
+    CHECK(kmap_host_pairs(h) == OP_OK);
+    const struct kmap_source source = {
+        on_device(&a, m->table.index, (size_t)m->table.rows * taps * 4), NULL, NULL, m->n_out,
+        m->table.rows, m->taps };
+    int32_t *start = take(&a, (taps + 1) * 4), *padded = take(&a, (taps + 1) * 4);
+    int32_t *in = take(&a, most * 4), *out = take(&a, most * 4);
+    int32_t *scratch = take(&a, (taps * (size_t)m->table.rows / KMAP_PAD + 1) * 4);
+    CHECK(kmap_pairs_cuda(&source, start, padded, in, out, scratch, cb_device_stream(d)) == OP_OK);
+    CHECK(!cb_sync(d));
+    same_bytes(&a, "starts", start, m->pairs.start, (taps + 1) * 4);
+    same_bytes(&a, "padded starts", padded, m->pairs.padded, (taps + 1) * 4);
+    same_bytes(&a, "inputs of pairs", in, m->pairs.in, pairs * 4);
+    same_bytes(&a, "outputs of pairs", out, m->pairs.out, pairs * 4);
+    CHECK(!cb_guards_check(d));
+    release(&a);
+}
+
+static void try_forms(struct cb_device *d)
+{
+    static const int size[3] = { 80, 70, 20 }, counts[] = { 1, 128, 1000, 20000 };
+    for (size_t k = 0; k < sizeof counts / sizeof *counts; k++) {
+        struct cloud c = random_cloud(counts[k], size, 1, k % 2, k);
+        const struct kmap_shape shapes[] = { kmap_same(3, size, 1), kmap_half(size, 1),
+                                             strided(KMAP_SPCONV, &c, 3, 3, 3, 2, 2, 2, 1, 1, 1) };
+        for (size_t i = 0; i < 3; i++) {
+            struct kmap_host h;
+            CHECK(kmap_host_build(&shapes[i], c.coord, c.n, &h) == OP_OK);
+            try_pairs(d, &h);
+            for (int s = 1; s <= 4; s++)
+                try_order(d, &h, s, s == 2 ? 32 : s == 3 ? 64 : 128, s % 2 ? 0 : 256, s > 2);
+            kmap_host_free(&h);
+        }
+        free(c.coord);
+    }
+}
+
+/* ---- scans ---- */
+
+static double median_us(struct run *r)
+{
+    enum { TIMES = 21 };
+    double t[TIMES];
+    struct cb_graph *g = NULL;
+    const bool plain = r->impl->base.flags & OP_NO_CAPTURE;
+    if (!plain && (cb_graph_make(r->arena.d, enqueue, r, 1, &g) || !g))
+        return -1;
+    for (int i = 0; i < TIMES; i++) {
+        struct cb_window w = { 0 };
+        if (plain ? cb_window(r->arena.d, enqueue, r, 0, 1, false, &w) : cb_graph_window(r->arena.d, g, true, &w))
+            return -1;
+        t[i] = w.us;
+        for (int k = i; k > 0 && t[k] < t[k - 1]; k--) {
+            const double swap = t[k];
+            t[k] = t[k - 1];
+            t[k - 1] = swap;
+        }
+    }
+    cb_graph_free(r->arena.d, g);
+    return t[TIMES / 2];
+}
+
+static void print_times(struct cb_device *d, const char *label, const struct kmap_plan *p,
+                        const struct kmap_coord *in)
+{
+    for (const struct kmap_impl *i = kmap_builders; i->base.name; i++) {
+        const char *why;
+        struct run r;
+        if (i->supports(p, &why) != OP_OK || !open_run(&r, d, p, i, in))
+            continue;
+        printf("%-40s %-9s %8.1f us\n", label, i->base.name, median_us(&r));
+        close_run(&r);
+    }
+}
+
+static void try_scan(struct cb_device *d, const char *name, bool detection, bool times)
+{
+    struct voxels v;
+    struct kmap_plan p;
+    char label[128], why[256];
+    if (!scan_available(name, why, sizeof why)) {
+        printf("SKIP gpu_kmap %s: %s\n", name, why);
+        return;
+    }
+    CHECK(!scan_voxels(name, detection ? SCAN_DETECTION : SCAN_SEGMENTATION, 1, &v));
+    if (!detection) {
+        struct kmap_shape s = kmap_same(3, v.size, v.batch);
+        CHECK(kmap_plan_single(&s, v.n, v.sorted, &p) == OP_OK);
+        snprintf(label, sizeof label, "%s, kernel 3 stride 1", name);
+        try_plan(d, label, &p, v.coord, true);
+        if (times)
+            print_times(d, label, &p, v.coord);
+        s = kmap_half(v.size, v.batch);
+        CHECK(kmap_plan_single(&s, v.n, v.sorted, &p) == OP_OK);
+        snprintf(label, sizeof label, "%s, kernel 2 stride 2", name);
+        if (times)
+            print_times(d, label, &p, v.coord);
+        CHECK(kmap_plan_minkunet(v.size, v.batch, v.n, v.sorted, false, &p) == OP_OK);
+    } else {
+        CHECK(kmap_plan_centerpoint(v.size, v.batch, v.n, &p) == OP_OK);
+    }
+    snprintf(label, sizeof label, "%s, all maps", name);
+    try_plan(d, label, &p, v.coord, true);
+    if (times)
+        print_times(d, label, &p, v.coord);
+    voxels_free(&v);
+}
+#endif
+
+int main(int argc, char **argv)
+{
+#ifdef WITH_CUDA
+    struct cb_device *d = NULL;
+    const bool times = argc > 1 && !strcmp(argv[1], "times");
+    CHECK(!cb_device_open("auto", &d));
+    if (!d)
+        return TEST_END();
+    if (!cb_device_info(d)->sm) {
+        SKIP("gpu_kmap: no GPU");
+        cb_device_close(d);
+        return TEST_END();
+    }
+    try_clouds(d);
+    try_overflow(d);
+    try_forms(d);
+    try_scan(d, "nuscenes_1f", false, times);
+    try_scan(d, "semantickitti_1f", false, times);
+    try_scan(d, "nuscenes_10f", true, times);
+    try_scan(d, "waymo_1f", true, times);
+    try_scan(d, "semantickitti_000000", false, times);
+    try_scan(d, "nuscenes_keyframe", false, times);
+    cb_device_close(d);
+    printf("%d results compared\n", tried);
+#else
+    (void)argc, (void)argv;
+    SKIP("gpu_kmap: built without CUDA");
+#endif
+    return TEST_END();
+}

@@ -1,0 +1,387 @@
+/*
+ * gpu_spconv.c - every implementation of spconv on inputs that no correct one rounds,
+ * compared to the bit, on maps and channels that tiles do not fit.
+ *
+ * `gpu_spconv time [SCAN]` prints microseconds, hot, and the error on uniform inputs for the
+ * layers of MinkUNet on a SemanticKITTI scan; without SCAN on one below CLAIMBENCH_SHARED or
+ * ../shared.  `gpu_spconv time SCAN NAME` takes only rows whose name begins so.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "../harness/device.h"
+#include "../harness/error.h"
+#include "../kernels/common/half.h"
+#include "spconv_scene.h"
+#include "test.h"
+
+#ifdef WITH_CUDA
+
+/* ---- operands ---- */
+
+struct operands {
+    struct cb_device *d;
+    struct spconv_problem p;
+    struct spconv_map host;
+    struct spconv_args a;
+    double *want;
+    float *bound, *loose;
+    size_t bytes; /* of y */
+};
+
+struct pool {
+    struct cb_device *d;
+    void *taken[64];
+    int count;
+};
+
+static void *take(void *context, size_t bytes)
+{
+    struct pool *pool = context;
+    void *p;
+    if (pool->count == 64 || cb_alloc(pool->d, bytes, &p))
+        return NULL;
+    return pool->taken[pool->count++] = p;
+}
+
+static const void *upload(struct cb_device *d, const void *from, size_t bytes)
+{
+    void *to = NULL;
+    CHECK(!cb_alloc(d, bytes + 16, &to) && !cb_upload(d, to, from, bytes));
+    return to;
+}
+
+static void *random_tensor(struct operands *o, uint32_t id, long rows, long columns, bool exact)
+{
+    const bool half = o->p.dtype == SPCONV_F16;
+    void *p = NULL;
+    CHECK(!cb_alloc(o->d, (size_t)rows * (size_t)columns * (half ? 2 : 4), &p));
+    CHECK(!cb_random(o->d, p, half ? CB_F16 : CB_F32, exact ? CB_EXACT : CB_UNIFORM, 3, id, 0, rows,
+                     columns, false));
+    return p;
+}
+
+static void operands_open(struct operands *o, const struct scene_map *m, bool exact)
+{
+    struct spconv_map *to = &o->a.map;
+    const struct spconv_problem *p = &o->p;
+    o->host = (struct spconv_map){ m->by_out, m->by_in, m->start, m->pair_in, m->pair_out };
+    to->by_out = upload(o->d, m->by_out, (size_t)m->out * m->taps * 4);
+    to->by_in = upload(o->d, m->by_in, (size_t)m->in * m->taps * 4);
+    to->start = upload(o->d, m->start, ((size_t)m->taps + 1) * 4);
+    to->pair_in = upload(o->d, m->pair_in, (size_t)m->pairs * 4);
+    to->pair_out = upload(o->d, m->pair_out, (size_t)m->pairs * 4);
+    o->a.x = random_tensor(o, 1, p->in, p->cin, exact);
+    o->a.w = random_tensor(o, 2, (long)p->taps * p->cin, p->cout, exact);
+    o->a.g = random_tensor(o, 3, p->out, p->cout, exact);
+    const struct spconv_size size = spconv_result(p);
+    const size_t count = (size_t)(size.rows * size.columns);
+    o->bytes = count * (p->dtype == SPCONV_F16 && p->pass != SPCONV_WGRAD ? 2 : 4);
+    CHECK(!cb_alloc(o->d, o->bytes, (void **)&o->a.y));
+    CHECK(!cb_alloc(o->d, count * 8, (void **)&o->want));
+    CHECK(!cb_alloc(o->d, count * 4, (void **)&o->bound));
+    CHECK(!cb_alloc(o->d, count * 4, (void **)&o->loose));
+    CHECK(spconv_ref_cuda(p, &o->a, o->want, o->bound, o->loose, cb_device_stream(o->d)) == OP_OK);
+    CHECK(!cb_sync(o->d));
+}
+
+static void operands_close(struct operands *o)
+{
+    void *all[] = { (void *)o->a.map.by_out, (void *)o->a.map.by_in,    (void *)o->a.map.start,
+                    (void *)o->a.map.pair_in, (void *)o->a.map.pair_out, (void *)o->a.x,
+                    (void *)o->a.w,           (void *)o->a.g,            o->a.y,
+                    o->want,                  o->bound,                  o->loose };
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        cb_free(o->d, all[i]);
+}
+
+static struct cb_accuracy compare(struct operands *o, const float *bound)
+{
+    const struct spconv_size size = spconv_result(&o->p);
+    const bool half = o->p.dtype == SPCONV_F16 && o->p.pass != SPCONV_WGRAD;
+    const struct cb_view got = { o->a.y, half ? CB_F16 : CB_F32, size.rows, size.columns, false };
+    struct cb_accuracy a = { 0 };
+    CHECK(!cb_compare(o->d, &got, o->want, bound, &a));
+    return a;
+}
+
+/* The k-th row of all tables. */
+static const struct spconv_impl *impl_at(int k)
+{
+    const struct spconv_impl *const table[] = { spconv_kernels, spconv_baselines };
+    for (int t = 0; t < 2; t++)
+        for (int i = 0; table[t][i].base.name; i++)
+            if (k-- == 0)
+                return &table[t][i];
+    return NULL;
+}
+
+/* Sets up and calls `use`; what it took is given back. */
+static void with_impl(struct operands *o, const struct spconv_impl *i,
+                      void (*use)(struct operands *, const struct spconv_impl *, void *state))
+{
+    struct pool pool = { .d = o->d };
+    const struct op_memory memory = { take, &pool };
+    const char *why;
+    void *state = NULL;
+    const int sm = cb_device_info(o->d)->sm;
+    if (!i->run || sm < i->base.sm_min || sm > i->base.sm_max || i->supports(&o->p, &why) != OP_OK)
+        return;
+    const enum op_status s = i->setup ? i->setup(&o->p, &o->host, &o->a, &memory,
+                                                 cb_device_stream(o->d), &state)
+                                      : OP_OK;
+    CHECK(s == OP_OK);
+    if (s == OP_OK)
+        use(o, i, state);
+    else
+        printf("%s: set-up: %s\n", i->base.name, op_status_name(s));
+    if (i->teardown)
+        i->teardown(state);
+    for (int k = 0; k < pool.count; k++)
+        cb_free(o->d, pool.taken[k]);
+}
+
+/* ---- exactness ---- */
+
+static int tried, wrong;
+
+static void describe(const struct operands *o, const struct spconv_impl *i)
+{
+    static const char *const pass[] = { "forward", "dgrad", "wgrad" };
+    static const char *const dtype[] = { "f16", "tf32", "f32" };
+    printf("%-20s %s %s in %d out %d taps %d channels %d > %d", i->base.name, pass[o->p.pass],
+           dtype[o->p.dtype], o->p.in, o->p.out, o->p.taps, o->p.cin, o->p.cout);
+}
+
+static void try_exact(struct operands *o, const struct spconv_impl *i, void *state)
+{
+    bool ok = true;
+    if (i->base.role == OP_ABLATION)
+        return;
+    for (int turn = 0; turn < 2 && ok; turn++) {
+        CHECK(!cb_fill(o->d, o->a.y, 0xff, o->bytes));
+        ok = i->run(&o->p, &o->a, state, cb_device_stream(o->d)) == OP_OK;
+        const bool lost = cb_sync(o->d);
+        if (lost) {
+            describe(o, i);
+            printf(": %s\n", cb_error_text());
+            exit(1);
+        }
+        const struct cb_accuracy a = compare(o, NULL);
+        ok = ok && !a.bad && !a.nonfinite;
+        if (!ok) {
+            describe(o, i);
+            printf(": turn %d: %ld of %ld wrong, worst at %ld by %g\n", turn, a.bad, a.compared,
+                   a.worst, a.max_abs);
+        }
+    }
+    CHECK(ok && !cb_guards_check(o->d));
+    tried++;
+    wrong += !ok;
+}
+
+/* The reference of the GPU is the definition: the same as that of the host. */
+static void try_reference(struct operands *o)
+{
+    const struct spconv_size size = spconv_result(&o->p);
+    const size_t count = (size_t)(size.rows * size.columns), element = o->p.dtype ? 4 : 2;
+    const size_t bytes[] = { (size_t)o->p.in * o->p.cin * element,
+                             (size_t)o->p.taps * o->p.cin * o->p.cout * element,
+                             (size_t)o->p.out * o->p.cout * element };
+    const void *const from[] = { o->a.x, o->a.w, o->a.g };
+    void *to[3];
+    for (int t = 0; t < 3; t++) {
+        to[t] = malloc(bytes[t]);
+        CHECK(!cb_download(o->d, to[t], from[t], bytes[t]));
+    }
+    const struct spconv_args host = { o->host, to[0], to[1], to[2], NULL };
+    double *want = malloc(count * 8), *got = malloc(count * 8);
+    float *bound = malloc(count * 4), *loose = malloc(count * 4);
+    long bad = 0;
+    CHECK(spconv_ref(&o->p, &host, want, bound, loose) == OP_OK);
+    CHECK(!cb_download(o->d, got, o->want, count * 8));
+    for (size_t i = 0; i < count; i++)
+        bad += !(want[i] == got[i]);
+    CHECK(bad == 0);
+    for (int t = 0; t < 3; t++)
+        free(to[t]);
+    free(want);
+    free(got);
+    free(bound);
+    free(loose);
+}
+
+/* One weight of the middle tap changed behind the reference: the comparison must notice. */
+static void try_planted(struct operands *o, const struct spconv_impl *i, void *state)
+{
+    const size_t at = (size_t)(o->p.taps / 2) * o->p.cin * o->p.cout * (o->p.dtype ? 4 : 2);
+    unsigned char *w = (unsigned char *)o->a.w + at;
+    unsigned char first[4], other[4] = { 0, 0x7b, 0, 0x7b };
+    CHECK(!cb_download(o->d, first, w, sizeof first));
+    CHECK(!cb_upload(o->d, w, other, sizeof other));
+    CHECK(i->run(&o->p, &o->a, state, cb_device_stream(o->d)) == OP_OK && !cb_sync(o->d));
+    CHECK(compare(o, NULL).bad > 0);
+    CHECK(!cb_upload(o->d, w, first, sizeof first));
+}
+
+static void try_map(struct cb_device *d, const struct scene_map *m, int cin, int cout)
+{
+    for (int pass = 0; pass < 3; pass++)
+        for (int dtype = 0; dtype < 3; dtype++) {
+            struct operands o = { .d = d,
+                                  .p = { m->in, m->out, cin, cout, m->taps, m->pairs, m->same,
+                                         (enum spconv_pass)pass, (enum spconv_dtype)dtype } };
+            operands_open(&o, m, true);
+            if ((long)m->in * cin < 1 << 16)
+                try_reference(&o);
+            for (int k = 0; impl_at(k); k++)
+                with_impl(&o, impl_at(k), try_exact);
+            if (pass == SPCONV_FORWARD && m->same && cin == 64)
+                with_impl(&o, spconv_find("implicit_s1"), try_planted);
+            operands_close(&o);
+        }
+}
+
+static void try_all(struct cb_device *d)
+{
+    static const struct {
+        int n, kernel, cin, cout;
+    } shapes[] = { { 1, 3, 64, 64 },      { 5, 3, 16, 16 },      { 128, 3, 64, 64 },
+                   { 129, 2, 32, 64 },    { 700, 3, 4, 64 },     { 700, 3, 6, 16 },
+                   { 900, 3, 7, 5 },      { 3000, 3, 64, 64 },   { 3000, 2, 64, 64 },
+                   { 3000, 3, 16, 32 },   { 2000, 3, 32, 32 },   { 2500, 3, 96, 96 },
+                   { 2500, 3, 64, 128 },  { 4000, 3, 128, 128 }, { 2500, 2, 128, 256 },
+                   { 3000, 3, 256, 256 }, { 1500, 3, 192, 128 }, { 1500, 3, 384, 256 },
+                   { 1500, 3, 48, 80 },   { 20000, 3, 64, 64 } };
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        int n = shapes[i].n;
+        struct scene_voxel *v = scene_surface(&n);
+        struct scene_map m = scene_map_make(v, n, shapes[i].kernel);
+        try_map(d, &m, shapes[i].cin, shapes[i].cout);
+        scene_map_free(&m);
+        free(v);
+    }
+    printf("%d implementations on problems, %d wrong\n", tried, wrong);
+}
+
+/* ---- times ---- */
+
+struct timed {
+    struct operands *o;
+    const struct spconv_impl *i;
+    void *state;
+};
+
+static int enqueue(void *arg, int step)
+{
+    const struct timed *t = arg;
+    (void)step;
+    return t->i->run(&t->o->p, &t->o->a, t->state, cb_device_stream(t->o->d)) == OP_OK ? 0 : -1;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static void time_one(struct operands *o, const struct spconv_impl *i, void *state)
+{
+    enum { WINDOWS = 9, LAUNCHES = 20 };
+    struct timed t = { o, i, state };
+    struct spconv_counts counts = { (double)o->p.pairs, 0 };
+    struct cb_graph *graph = NULL;
+    double us[WINDOWS];
+    struct cb_window w;
+    if (cb_graph_make(o->d, enqueue, &t, LAUNCHES, &graph))
+        graph = NULL;
+    for (int k = -2; k < WINDOWS; k++) {
+        const int status = graph ? cb_graph_window(o->d, graph, true, &w)
+                                 : cb_window(o->d, enqueue, &t, 0, LAUNCHES, true, &w);
+        if (status) {
+            describe(o, i);
+            printf(": %s\n", cb_error_text());
+            exit(1);
+        }
+        if (k >= 0)
+            us[k] = w.us / LAUNCHES;
+    }
+    cb_graph_free(o->d, graph);
+    qsort(us, WINDOWS, sizeof *us, by_value);
+    if (i->counts)
+        i->counts(&o->p, state, &counts);
+    const struct cb_accuracy a = compare(o, i->half_sums ? o->loose : o->bound);
+    describe(o, i);
+    printf(": %9.2f us  %6.1f TFLOP/s  executed/useful %.2f  error %.2e  bad %ld\n",
+           us[WINDOWS / 2],
+           2e-6 * (double)o->p.pairs * o->p.cin * o->p.cout / us[WINDOWS / 2],
+           counts.slots / (double)o->p.pairs, a.rel_fro, a.bad);
+    fflush(stdout);
+}
+
+static void time_layer(struct cb_device *d, const struct scene_map *m, int cin, int cout,
+                       enum spconv_pass pass, enum spconv_dtype dtype, const char *name)
+{
+    struct operands o = { .d = d, .p = { m->in, m->out, cin, cout, m->taps, m->pairs, m->same, pass,
+                                         dtype } };
+    operands_open(&o, m, false);
+    for (int k = 0; impl_at(k); k++)
+        if (!strncmp(impl_at(k)->base.name, name, strlen(name)))
+            with_impl(&o, impl_at(k), time_one);
+    operands_close(&o);
+}
+
+static void time_scan(struct cb_device *d, const char *path, const char *name)
+{
+    static const int width[] = { 64, 64, 128, 256, 256 }; /* at strides 1, 2, 4, 8, 16 */
+    int n;
+    struct scene_voxel *v = scene_scan(path, 4, .05f, &n);
+    if (!v) {
+        SKIP("gpu_spconv time: no scan");
+        return;
+    }
+    for (int level = 0; level < 5; level++) {
+        const int c = width[level];
+        struct scene_map m = scene_map_make(v, n, 3);
+        printf("stride %d: %d voxels, %ld pairs\n", 1 << level, n, m.pairs);
+        for (int pass = 0; pass < 3; pass++)
+            time_layer(d, &m, c, c, (enum spconv_pass)pass, SPCONV_F16, name);
+        if (level == 0)
+            time_layer(d, &m, 4, 64, SPCONV_FORWARD, SPCONV_F16, name);
+        if (level == 2) {
+            time_layer(d, &m, c, c, SPCONV_FORWARD, SPCONV_TF32, name);
+            time_layer(d, &m, c, c, SPCONV_FORWARD, SPCONV_F32, name);
+        }
+        scene_map_free(&m);
+        m = scene_map_make(v, n, 2);
+        time_layer(d, &m, c, c, SPCONV_FORWARD, SPCONV_F16, name);
+        scene_map_free(&m);
+        scene_halve(v, &n);
+    }
+    free(v);
+}
+#endif
+
+int main(int argc, char **argv)
+{
+#ifdef WITH_CUDA
+    struct cb_device *d;
+    const char *shared = getenv("CLAIMBENCH_SHARED");
+    char path[512];
+    if (cb_device_open("cuda:0", &d)) {
+        SKIP("gpu_spconv: no GPU");
+        return TEST_END();
+    }
+    snprintf(path, sizeof path, "%s/data/pointcloud/semantickitti_000000.bin",
+             shared ? shared : "../shared");
+    if (argc > 1 && !strcmp(argv[1], "time"))
+        time_scan(d, argc > 2 ? argv[2] : path, argc > 3 ? argv[3] : "");
+    else
+        try_all(d);
+    cb_device_close(d);
+#else
+    (void)argc, (void)argv;
+    SKIP("gpu_spconv: built without CUDA");
+#endif
+    return TEST_END();
+}
