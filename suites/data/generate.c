@@ -577,6 +577,7 @@ static const struct preset {
     { "citeseer_size", "social,m=3327,mean=2,sigma=1.1,cap=99" },
     { "pubmed_size", "social,m=19717,mean=3.93,sigma=1.22,cap=171" },
     { "reddit_size", "social,m=232965,mean=499,sigma=1.17,cap=24000" },
+    { "reddit_hundredth", "social,m=232965,mean=499,sigma=1.17,cap=24000,scale=0.01" },
     { "products_size", "social,m=2449029,mean=50.49,sigma=1.24,cap=20000" },
 };
 enum { PRESETS = sizeof presets / sizeof *presets };
