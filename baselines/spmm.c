@@ -1,5 +1,7 @@
-/* spmm.c - the table of baselines of spmm: cusparse_NAME for every NAME of spmm_cusparse.h. */
+/* spmm.c - the table of baselines of spmm: cusparse_NAME for every NAME of spmm_cusparse.h,
+ * and products edge by edge. */
 #include "spmm_cusparse.h"
+#include "spmm_edges.h"
 
 static enum op_status any_problem(const struct spmm_problem *p, const char **why)
 {
@@ -13,6 +15,36 @@ static enum op_status one_column(const struct spmm_problem *p, const char **why)
         return OP_OK;
     *why = "a product with a vector: n is not 1";
     return OP_EUNSUPPORTED;
+}
+
+static enum op_status edges(const struct spmm_problem *p, const char **why)
+{
+    if (p->dtype == SPMM_F32)
+        return OP_OK;
+    *why = "float only";
+    return OP_EUNSUPPORTED;
+}
+
+/* All messages at once, as a library that has no other way would need them. */
+static enum op_status messages(const struct spmm_problem *p, const char **why)
+{
+    if (edges(p, why))
+        return OP_EUNSUPPORTED;
+    if (4.0 * (double)p->nnz * p->n <= 16e9)
+        return OP_OK;
+    *why = "the messages of all edges take more than 16 GB";
+    return OP_EUNSUPPORTED;
+}
+
+static double clearing_and_rows(const struct spmm_problem *p)
+{
+    return 4.0 * (double)p->m * p->n + 4.0 * (double)p->nnz;
+}
+
+/* C is read and written once an entry, at best in the cache: not counted. */
+static double clearing_and_messages(const struct spmm_problem *p)
+{
+    return clearing_and_rows(p) + 8.0 * (double)p->nnz * p->n;
 }
 
 #define ROW(name_, title_, layout_, origin_, supports_, run_, preprocess_)                       \
@@ -31,5 +63,14 @@ static enum op_status one_column(const struct spmm_problem *p, const char **why)
 const struct spmm_impl spmm_baselines[] = {
     SPMM_CUSPARSE_MATRIX(MATRIX)
     SPMM_CUSPARSE_VECTOR(VECTOR)
+    { .base = { .name = "edges_scatter", .title = "edges, atomic",
+                .origin = "an entry at a time, added into its row by atomics",
+                .role = OP_BASELINE, .sm_min = 75, .sm_max = 999, .layout = "row" },
+      .supports = edges, .run = OP_CUDA(spmm_edges), .extra_bytes = clearing_and_rows },
+    { .base = { .name = "edges_messages", .title = "edges, messages",
+                .origin = "a product per entry into memory, then added into rows by atomics",
+                .role = OP_BASELINE, .sm_min = 75, .sm_max = 999, .layout = "row" },
+      .supports = messages, .setup = OP_CUDA(spmm_edges_messages_setup),
+      .run = OP_CUDA(spmm_edges), .extra_bytes = clearing_and_messages },
     { .base = { .name = NULL } },
 };

@@ -59,6 +59,16 @@ int data_csr(const char *name, int rows, int cols, const long *start, const int 
 int data_csr_triples(const char *name, int rows, int cols, long n, const int *row, const int *col,
                      const float *val, bool merge, struct data_twice *twice, struct matrix *out);
 
+/* An undirected graph with log-normal degrees (social.c): pattern without loops, each edge in both
+ * rows, the same for any number of threads.  A pair drawn twice counts once. */
+struct data_social {
+    uint64_t key; /* of all hashes */
+    int nodes;
+    double mean, sigma; /* of the degree; of its logarithm, a standard deviation */
+    double cap;         /* degree that no node wants more than */
+};
+int data_social(const char *name, const struct data_social *p, struct matrix *out);
+
 /* Replaces the values by data_value(seed, row, col). */
 void data_hash_values(struct matrix *m, uint64_t seed);
 

@@ -3,8 +3,8 @@
  *
  * A family is a function that says how many columns a row may get and one that
  * draws them, from hashes of (seed, row, draw) only.  Rows are drawn in
- * parallel, then sorted, and columns drawn twice are dropped.  R-MAT draws
- * edges instead of rows.
+ * parallel, then sorted, and columns drawn twice are dropped.  R-MAT and
+ * social graphs (social.c) draw edges instead of rows.
  */
 #include "generate.h"
 
@@ -22,7 +22,7 @@
 
 struct parameters {
     double seed, m, k, mean, width, window, empty, alpha, cap, skew, hubs, share, spill, a, b, c,
-        scramble, dims, points, side, block, size, inside, spread, chain, link, dof;
+        scramble, dims, points, side, block, size, inside, spread, chain, link, dof, sigma, scale;
     /* derived */
     uint64_t key;    /* of all hashes */
     int rows, cols;
@@ -45,6 +45,7 @@ static const struct parameter {
     P(points, true, 5, 27),       P(side, true, 1, 14142),      P(block, true, 1, 4096),
     P(size, true, 1, 1e7),        P(inside, false, 0, 1),       P(spread, false, 0, 20),
     P(chain, false, 0, 1),        P(link, false, 0, 1),         P(dof, true, 1, 64),
+    P(sigma, false, 0, 4),        P(scale, false, 1e-6, 1),
 #undef P
 };
 enum { PARAMETERS = sizeof parameters / sizeof *parameters };
@@ -58,6 +59,8 @@ struct family {
     int (*draws)(const struct parameters *, int row);
     /* Draws them; returns how many of them there are. */
     int (*row)(const struct parameters *, int row, int n, uint64_t *key);
+    /* Families that draw edges instead of rows: everything but the values. */
+    int (*edges)(const char *name, const struct parameters *, struct matrix *out);
 };
 
 /* ---- random numbers ---- */
@@ -482,28 +485,51 @@ done:
     return status;
 }
 
+/* ---- social ---- */
+
+static int social_check(const char *spec, struct parameters *p)
+{
+    p->rows = p->cols = (int)lround(p->m * p->scale);
+    if (p->rows < 2)
+        return cb_error("%s: fewer than 2 nodes", spec);
+    if (p->cap <= 0)
+        p->cap = p->rows;
+    if (p->mean > p->cap || p->mean >= p->rows)
+        return cb_error("%s: mean exceeds cap or the number of nodes", spec);
+    return 0;
+}
+
+static int social(const char *name, const struct parameters *p, struct matrix *out)
+{
+    const struct data_social s = { p->key, p->rows, p->mean, p->sigma, p->cap };
+    return data_social(name, &s, out);
+}
+
 /* ---- the families ---- */
 
 static const struct family families[] = {
     { "uniform", "seed=1,m=65536,k=0,mean=16,width=0,window=0,empty=0", uniform_check,
-      uniform_draws, uniform_row },
+      uniform_draws, uniform_row, NULL },
     { "bipartite", "seed=1,m=65536,k=4096,mean=16,width=0,window=0,empty=0", uniform_check,
-      uniform_draws, uniform_row },
+      uniform_draws, uniform_row, NULL },
     { "longrow", "seed=1,m=4096,k=262144,mean=500,width=0,window=0,empty=0", uniform_check,
-      uniform_draws, uniform_row },
+      uniform_draws, uniform_row, NULL },
     { "powerlaw", "seed=1,m=65536,k=0,mean=16,alpha=2.1,cap=0,skew=0,window=0,empty=0",
-      powerlaw_check, powerlaw_draws, powerlaw_row },
+      powerlaw_check, powerlaw_draws, powerlaw_row, NULL },
     { "hub", "seed=1,m=65536,k=0,mean=8,width=0,window=0,empty=0,hubs=16,share=0.25,spill=0",
-      hub_check, hub_draws, hub_row },
-    { "rmat", "seed=1,m=65536,mean=16,a=0.57,b=0.19,c=0.19,scramble=1", rmat_check, NULL, NULL },
-    { "stencil", "seed=1,dims=2,points=5,side=256", stencil_check, stencil_draws, stencil_row },
-    { "band", "seed=1,m=65536,mean=16,window=256", band_check, band_draws, band_row },
-    { "blockdiag", "seed=1,m=65536,block=16", block_check, blockdiag_draws, blockdiag_row },
+      hub_check, hub_draws, hub_row, NULL },
+    { "rmat", "seed=1,m=65536,mean=16,a=0.57,b=0.19,c=0.19,scramble=1", rmat_check, NULL, NULL,
+      rmat },
+    { "stencil", "seed=1,dims=2,points=5,side=256", stencil_check, stencil_draws, stencil_row, NULL },
+    { "band", "seed=1,m=65536,mean=16,window=256", band_check, band_draws, band_row, NULL },
+    { "blockdiag", "seed=1,m=65536,block=16", block_check, blockdiag_draws, blockdiag_row, NULL },
     { "blockrand", "seed=1,m=65536,k=0,mean=128,block=16", block_check, blockrand_draws,
-      blockrand_row },
-    { "sbm", "seed=1,m=65536,mean=64,size=512,inside=0.7,spread=1", NULL, sbm_draws, sbm_row },
-    { "road", "seed=1,m=65536,chain=0.75,link=0.33", NULL, road_draws, road_row },
-    { "fem", "seed=1,m=65536,mean=48,dof=4,window=128", fem_check, fem_draws, fem_row },
+      blockrand_row, NULL },
+    { "sbm", "seed=1,m=65536,mean=64,size=512,inside=0.7,spread=1", NULL, sbm_draws, sbm_row, NULL },
+    { "road", "seed=1,m=65536,chain=0.75,link=0.33", NULL, road_draws, road_row, NULL },
+    { "fem", "seed=1,m=65536,mean=48,dof=4,window=128", fem_check, fem_draws, fem_row, NULL },
+    { "social", "seed=1,m=65536,mean=16,sigma=1.2,cap=0,scale=1", social_check, NULL, NULL,
+      social },
 };
 enum { FAMILIES = sizeof families / sizeof *families };
 
@@ -544,6 +570,15 @@ static const struct preset {
     { "sbm_233k_d100", "sbm,m=232960,mean=97,size=512,inside=0.7,spread=1.35" },
     { "bip_500kx20k_d3", "bipartite,m=500000,k=20000,mean=3,width=2" },
     { "longrow_10kx1M_d500", "longrow,m=10240,k=1000000,mean=500,width=250" },
+    /* Nodes, edges and the deviation of the degrees of graphs that papers on graph networks
+     * train on; mean and sigma were found by matching them (a pair drawn twice counts once).
+     * A log-normal law has no hub as far out as Cora's with 169 edges. */
+    { "cora_size", "social,m=2708,mean=4.53,sigma=0.88,cap=169" },
+    { "citeseer_size", "social,m=3327,mean=1.8,sigma=1.15,cap=99" },
+    { "pubmed_size", "social,m=19717,mean=3.93,sigma=1.22,cap=171" },
+    { "reddit_size", "social,m=232965,mean=499,sigma=1.17,cap=24000" },
+    { "reddit_hundredth", "social,m=232965,mean=499,sigma=1.17,cap=24000,scale=0.01" },
+    { "products_size", "social,m=2449029,mean=50.49,sigma=1.24,cap=20000" },
 };
 enum { PRESETS = sizeof presets / sizeof *presets };
 
@@ -700,7 +735,7 @@ int generate(const char *name, const char *spec, struct matrix *out)
     data_text(out->name, sizeof out->name, name);
     data_text(out->source, sizeof out->source, "generated");
     data_text(out->gen, sizeof out->gen, spec);
-    if (f->row ? by_rows(name, f, &p, out) : rmat(name, &p, out)) {
+    if (f->edges ? f->edges(name, &p, out) : by_rows(name, f, &p, out)) {
         *out = (struct matrix){ 0 };
         return -1;
     }

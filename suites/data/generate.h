@@ -18,6 +18,8 @@
  *   blockrand   mean / block dense blocks a block row       anywhere
  *   sbm         communities of `size`, uneven degrees       share `inside` in the own community
  *   road        chain with gaps, short links, symmetric     within 64 of the diagonal
+ *   social      undirected, log-normal degrees of deviation   by degree, each edge both ways
+ *               `sigma` in the logarithm, at most cap; m * scale nodes
  *   fem         nodes of `dof` unknowns, mean / dof drawn   nodes within window
  *
  * k = 0 is square; cap, the longest row of powerlaw, is a quarter of the columns

@@ -18,8 +18,13 @@ extern const struct cb_op op_quant_error;  /* quant_error.c */
 extern const struct cb_op op_attn;         /* attn.c */
 extern const struct cb_op op_attn_smooth;  /* attn_smooth.c */
 extern const struct cb_op op_attn_prefill; /* attn_prefill.c */
+extern const struct cb_op op_gnn;          /* gnn.c */
 
 /* Rows, columns, nnz and row lengths of a matrix; returns the number written. */
 int matrix_figures(const struct matrix *m, struct cb_figure *out);
+
+/* Makes the shipped models those of the rows that select (spmm.c).  A generated matrix is judged by
+ * the published model that has not seen its family.  0 or -1. */
+int spmm_use_models(const struct matrix *m);
 
 #endif

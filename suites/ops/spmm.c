@@ -132,8 +132,7 @@ static void close_instance(void *instance)
     free(in);
 }
 
-/* A generated matrix is judged by the model that has not seen its family. */
-static int use_selector(const struct matrix *m)
+int spmm_use_models(const struct matrix *m)
 {
     const struct selector *s;
     const struct selector_model *model;
@@ -150,7 +149,7 @@ static int open_problem(struct cb_context *c, const void *given, void **out)
 {
     const struct spmm_params *q = given;
     *out = NULL;
-    if (matrix_keep(q->matrix) || use_selector(&kept))
+    if (matrix_keep(q->matrix) || spmm_use_models(&kept))
         return -1;
     struct instance *in = calloc(1, sizeof *in);
     if (!in)
