@@ -690,19 +690,21 @@ static char *read_all(int fd)
     return text;
 }
 
-int sass_dump(const char *tool, const char *binary, char **text)
+/* What the tool prints, ended by 0. */
+static int run_tool(char *const *argv, char **text)
 {
     extern char **environ;
-    char *argv[] = { (char *)(size_t)tool, (char *)(size_t) "-sass", (char *)(size_t)binary, NULL };
     posix_spawn_file_actions_t actions;
     int ends[2], code = -1;
     pid_t child;
     *text = NULL;
     if (pipe2(ends, O_CLOEXEC))
-        return cb_error("%s: no pipe", tool);
+        return cb_error("%s: no pipe", argv[0]);
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
-    const int failed = posix_spawn(&child, tool, &actions, NULL, argv, environ);
+    /* a warning for each part of the program that lacks a function */
+    posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
+    const int failed = posix_spawn(&child, argv[0], &actions, NULL, argv, environ);
     posix_spawn_file_actions_destroy(&actions);
     close(ends[1]);
     if (!failed) {
@@ -714,7 +716,69 @@ int sass_dump(const char *tool, const char *binary, char **text)
     if (failed || code || !*text) {
         free(*text);
         *text = NULL;
-        return cb_error("%s: gives no listing of %s", tool, binary);
+        return cb_error("%s: gives no listing of %s", argv[0], argv[2]);
     }
     return 0;
+}
+
+/* Does the word [name, name + length) contain one of the texts? */
+static bool contains_one(const char *name, size_t length, const char *const *part, int count)
+{
+    char word[2048];
+    if (length >= sizeof word)
+        return false;
+    memcpy(word, name, length);
+    word[length] = 0;
+    for (int i = 0; i < count; i++)
+        if (strstr(word, part[i]))
+            return true;
+    return false;
+}
+
+/* The functions among the symbols that contain one of the texts, with commas between; malloc. */
+static char *select_functions(const char *symbols, const char *const *part, int count)
+{
+    char *list = malloc(strlen(symbols) + 1);
+    size_t used = 0;
+    if (!list)
+        return NULL;
+    list[0] = 0;
+    for (const char *line = symbols; *line;) {
+        const size_t length = strcspn(line, "\n");
+        const bool function = !strncmp(line, "STT_FUNC", 8) || !strncmp(line, "FUNC", 4);
+        size_t from = length;
+        while (from && line[from - 1] != ' ' && line[from - 1] != '\t')
+            from--;
+        const char *name = line + from;
+        const size_t size = length - from;
+        if (function && size && contains_one(name, size, part, count)) {
+            if (used)
+                list[used++] = ',';
+            memcpy(list + used, name, size);
+            list[used += size] = 0;
+        }
+        line += length + (line[length] == '\n');
+    }
+    return list;
+}
+
+int sass_dump(const char *tool, const char *binary, const char *const *part, int count, char **text)
+{
+    char *const path = (char *)(size_t)tool, *const of = (char *)(size_t)binary;
+    char *symbols, *functions;
+    int status;
+    *text = NULL;
+    if (!part)
+        return run_tool((char *[]){ path, (char *)(size_t) "-sass", of, NULL }, text);
+    if (run_tool((char *[]){ path, (char *)(size_t) "-symbols", of, NULL }, &symbols))
+        return -1;
+    functions = select_functions(symbols, part, count);
+    free(symbols);
+    if (!functions)
+        return cb_error("%s: out of memory", binary);
+    status = *functions ? run_tool((char *[]){ path, (char *)(size_t) "-sass", of,
+                                               (char *)(size_t) "-fun", functions, NULL }, text)
+                        : cb_error("%s: holds none of the functions", binary);
+    free(functions);
+    return status;
 }

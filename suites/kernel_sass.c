@@ -13,16 +13,16 @@ struct kernel_sass {
     struct sass_listing listing;
 };
 
-struct kernel_sass *kernel_sass_open(void)
+struct kernel_sass *kernel_sass_open(const char *const *symbol, int count)
 {
     char tool[4096], path[4200], self[4096], *text = NULL;
     struct kernel_sass *k = calloc(1, sizeof *k);
     /* the link means another program to the tool that opens it */
     ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
     self[n > 0 ? n : 0] = 0;
-    if (!k || sass_tool(tool, sizeof tool) ||
+    if (!k || !count || sass_tool(tool, sizeof tool) ||
         sass_table_load(home_path("configs/sass.json", path, sizeof path), &k->table) ||
-        sass_dump(tool, self, &text) || sass_parse(text, &k->listing)) {
+        sass_dump(tool, self, symbol, count, &text) || sass_parse(text, &k->listing)) {
         cb_error_clear(); /* a run without counts is a run all the same */
         kernel_sass_close(k);
         k = NULL;

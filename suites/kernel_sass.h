@@ -13,9 +13,9 @@
 
 struct kernel_sass;
 
-/* Listing of the running program.  NULL without a tool, or where nothing can be
- * read; the functions below accept it. */
-struct kernel_sass *kernel_sass_open(void);
+/* Listing of the running program's functions whose symbol contains one of count texts.  NULL
+ * without a tool, or where nothing can be read; the functions below accept it. */
+struct kernel_sass *kernel_sass_open(const char *const *symbol, int count);
 void kernel_sass_close(struct kernel_sass *k);
 
 /* Adds "sass" (counts, or null) to an object of kernels[] for compute capability sm,

@@ -300,18 +300,30 @@ static json_t *experiments_json(const struct plan *p)
     return list;
 }
 
+static bool takes_part(const struct plan *p, const struct op_impl *impl)
+{
+    for (int e = 0; e < p->suite.experiment_count; e++)
+        for (int k = 0; p->suite.experiments[e].impl[k]; k++)
+            if (p->suite.experiments[e].impl[k] == impl)
+                return true;
+    return false;
+}
+
 static json_t *kernels_json(const struct plan *p, int sm)
 {
+    enum { MOST = 1024 };
     json_t *list = json_array();
-    struct kernel_sass *sass = sm ? kernel_sass_open() : NULL;
     const struct op_impl *impl;
+    const char *symbol[MOST];
+    int count = 0;
+    for (int o = 0; suite_ops[o]; o++)
+        for (int i = 0; (impl = suite_ops[o]->impl(i)) && count < MOST; i++)
+            if (impl->symbol && takes_part(p, impl))
+                symbol[count++] = impl->symbol;
+    struct kernel_sass *sass = sm ? kernel_sass_open(symbol, count) : NULL;
     for (int o = 0; suite_ops[o]; o++)
         for (int i = 0; (impl = suite_ops[o]->impl(i)); i++) {
-            bool used = false;
-            for (int e = 0; e < p->suite.experiment_count; e++)
-                for (int k = 0; p->suite.experiments[e].impl[k]; k++)
-                    used = used || p->suite.experiments[e].impl[k] == impl;
-            if (!used)
+            if (!takes_part(p, impl))
                 continue;
             json_t *kernel = cb_kernel_json(suite_ops[o], impl);
             kernel_sass_add(sass, impl, sm, kernel);

@@ -4,6 +4,7 @@
  * Finds tests/data and configs from the top of the checkout or from tests/.
  */
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "../harness/error.h"
@@ -255,11 +256,24 @@ static void test_tool(void)
     CHECK(sass_tool(path, sizeof path) == 0);
     CHECK_STR(path, "/bin/echo");
     /* any program that prints can stand in */
-    CHECK(sass_dump("/bin/echo", "name", &text) == 0);
+    CHECK(sass_dump("/bin/echo", "name", NULL, 0, &text) == 0);
     CHECK_STR(text, "-sass name\n");
     free(text);
-    CHECK(sass_dump("/bin/false", "name", &text) == -1 && !text);
-    CHECK(sass_dump("/nonexistent/tool", "name", &text) == -1 && !text);
+    CHECK(sass_dump("/bin/false", "name", NULL, 0, &text) == -1 && !text);
+    CHECK(sass_dump("/nonexistent/tool", "name", NULL, 0, &text) == -1 && !text);
+    /* with parts: those functions of -symbols alone */
+    static const char *const part[] = { "own_stream", "gone" };
+    snprintf(path, sizeof path, "/tmp/test_sass_%ld", (long)getpid());
+    FILE *f = fopen(path, "w");
+    fputs("#!/bin/sh\ncase $1 in -symbols) printf 'FUNC X _Z10own_streamILi1E\\nOBJECT own_stream_x\\n"
+          "FUNC X other\\nFUNC X _Z10own_streamILi2E\\n';; *) echo \"$@\";; esac\n", f);
+    fclose(f);
+    CHECK(!chmod(path, 0700));
+    CHECK(sass_dump(path, "name", part, 2, &text) == 0);
+    CHECK_STR(text ? text : "", "-sass name -fun _Z10own_streamILi1E,_Z10own_streamILi2E\n");
+    free(text);
+    CHECK(sass_dump(path, "name", part + 1, 1, &text) == -1 && !text);
+    remove(path);
     unsetenv("CUOBJDUMP");
     if (sass_tool(path, sizeof path))
         SKIP("test_sass: cuobjdump is not installed");
