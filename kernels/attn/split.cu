@@ -21,16 +21,18 @@ enum op_status split_room(const struct attn_problem *p, const SplitState *first,
     w.plan = split_plan_of(p, sms * blocks, v->step);
     if (first) {
         w.part = first->work.part;
+        w.stat = first->work.stat;
         w.count = first->work.count;
         return OP_OK;
     }
     const size_t items = (size_t)p->batch * p->kv_heads * w.plan.groups;
-    const size_t bytes = split_work_bytes(p, &w.plan);
-    if (!bytes)
+    const size_t parts = split_parts(p, &w.plan);
+    if (!parts)
         return OP_OK;
-    w.part = (float *)memory->take(memory->context, bytes);
+    w.part = (float *)memory->take(memory->context, parts * p->head_dim * sizeof *w.part);
+    w.stat = (float2 *)memory->take(memory->context, parts * sizeof *w.stat);
     w.count = (int *)memory->take(memory->context, items * sizeof *w.count);
-    if (!w.part || !w.count)
+    if (!w.part || !w.stat || !w.count)
         return OP_ENOMEM;
     return cudaMemsetAsync(w.count, 0, items * sizeof *w.count, s) == cudaSuccess ? OP_OK
                                                                                   : OP_EDEVICE;
@@ -58,7 +60,7 @@ void attn_split_teardown(void *state)
 double attn_split_extra_bytes(const struct attn_problem *p)
 {
     const struct split_plan plan = split_plan_of(p, 264, 256);
-    return 2.0 * (double)split_work_bytes(p, &plan);
+    return 2.0 * (double)split_parts(p, &plan) * 4 * (p->head_dim + 2);
 }
 
 OP_END

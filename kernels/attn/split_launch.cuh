@@ -16,7 +16,9 @@ template <enum attn_scheme S, int D, int Tiles> static enum op_status choose(Spl
 {
     using T = Split<S, D, Tiles>;
     constexpr int ring = SPLIT_WARPS * SPLIT_STAGES * T::STAGE;
-    constexpr int ends = SPLIT_WARPS * T::QUERIES * (D + 2) * (int)sizeof(float);
+    constexpr int ends =
+        4 * (SPLIT_WARPS * T::QUERIES * T::PITCH + split_merge_floats(T::QUERIES, SPLIT_WARPS));
+    static_assert(ring >= 4 * split_merge_floats(T::QUERIES, SPLIT_MOST), "parts fit the ring");
     v->kernel = split_attention<S, D, Tiles, SPLIT_WARPS, SPLIT_STAGES, SPLIT_BLOCKS>;
     v->shared = ring > ends ? ring : ends;
     v->threads = 32 * SPLIT_WARPS;

@@ -21,6 +21,7 @@ struct split_plan {
 /* Tokens that a block could read while it starts, fills its pipeline and merges its warps;
  * and while blocks that share a sequence write and merge their parts. */
 enum { SPLIT_START = 128, SPLIT_MERGE = 96 };
+enum { SPLIT_MOST = 256 }; /* splits */
 
 /* slots: blocks that run at once; step: tokens that the warps of a block take at a time. */
 HD struct split_plan split_plan_of(const struct attn_problem *p, int slots, int step)
@@ -31,7 +32,7 @@ HD struct split_plan split_plan_of(const struct attn_problem *p, int slots, int 
     const long items = (long)p->batch * p->kv_heads * best.groups;
     const int steps = (p->length + step - 1) / step;
     double least = 0;
-    for (int splits = 1; splits <= steps && splits <= 256; splits++) {
+    for (int splits = 1; splits <= steps && splits <= SPLIT_MOST; splits++) {
         const int chunk = (steps + splits - 1) / splits * step;
         const int blocks = (p->length + chunk - 1) / chunk;
         const long waves = (items * blocks + slots - 1) / slots;
@@ -46,19 +47,12 @@ HD struct split_plan split_plan_of(const struct attn_problem *p, int slots, int 
     return best;
 }
 
-/* Floats of the partial results of one query head: sums of head_dim values, the largest
- * score and the sum of weights. */
-HD size_t split_part_floats(int head_dim)
+/* Query heads times parts: each has a partial result of head_dim + 2 floats.  0 with one split. */
+HD size_t split_parts(const struct attn_problem *p, const struct split_plan *plan)
 {
-    return (size_t)head_dim + 2;
-}
-
-HD size_t split_work_bytes(const struct attn_problem *p, const struct split_plan *plan)
-{
-    return plan->splits < 2
-               ? 0
-               : sizeof(float) * (size_t)p->batch * (size_t)p->kv_heads * (size_t)plan->groups *
-                     (size_t)plan->columns * (size_t)plan->splits * split_part_floats(p->head_dim);
+    return plan->splits < 2 ? 0
+                            : (size_t)p->batch * (size_t)p->kv_heads * (size_t)plan->groups *
+                                  (size_t)plan->columns * (size_t)plan->splits;
 }
 
 #endif

@@ -2,14 +2,17 @@
 #ifndef KERNELS_ATTN_SPLIT_STATE_H
 #define KERNELS_ATTN_SPLIT_STATE_H
 
+#include <cuda_runtime.h>
+
 #include "split_plan.h"
 
 struct SplitWork {
     struct attn_problem p;
     struct attn_args a;
     struct split_plan plan;
-    float *part; /* [items][splits][columns][head_dim + 2]; NULL with one split */
-    int *count;  /* [items] blocks that are through, 0 between launches */
+    float *part;  /* sums [items][splits][columns][head_dim]; NULL with one split */
+    float2 *stat; /* maximum, sum of weights [items][splits][columns] */
+    int *count;   /* [items] blocks that are through, 0 between launches */
 };
 
 typedef void (*SplitKernel)(SplitWork);
