@@ -36,12 +36,15 @@ template <enum attn_scheme S, int D, int Tiles> struct Split {
     static constexpr int TILE = C::TILE, ROW = D * C::BITS / 8, COLUMNS = ROW / 16;
     static constexpr int STEPS = D / 16; /* of 16 elements */
     static constexpr int OWN = TILE / 8; /* neighbouring tokens of a lane's row */
-    static constexpr int DATA = TILE * ROW, STAGE = 2 * DATA + (C::SCALES ? 8 * TILE : 0);
-    static constexpr int SHARE = 32 / (TILE / 16); /* lanes that copy 16 tokens */
-    static constexpr int COPIES = 16 * COLUMNS / SHARE;
     static constexpr int QUERIES = 8 * Tiles;
     static constexpr int PITCH = D + 4; /* floats of a result of a warp */
+    static constexpr int DATA = TILE * ROW, LOADED = 2 * DATA + (C::SCALES ? 8 * TILE : 0);
+    /* of the ring; also takes the result of a warp */
+    static constexpr int RESULT = 4 * QUERIES * PITCH, STAGE = LOADED > RESULT ? LOADED : RESULT;
+    static constexpr int SHARE = 32 / (TILE / 16); /* lanes that copy 16 tokens */
+    static constexpr int COPIES = 16 * COLUMNS / SHARE;
     static_assert(COLUMNS * 16 == ROW && COPIES * SHARE == 16 * COLUMNS && DATA % 128 == 0, "");
+    static_assert(STAGE % 128 == 0, "");
     static_assert(OWN * ROW % 128 == 0 && SHARE % 8 == 0, "r is turned within whole lines");
 
     /* ---- copies of a tile ---- */

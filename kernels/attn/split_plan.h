@@ -16,6 +16,7 @@ struct split_plan {
     int groups;  /* of so many query heads, for one KV head */
     int chunk;   /* tokens of a block, a multiple of the tile */
     int splits;  /* blocks along the longest sequence */
+    int least;   /* stream.cuh: tiles that a block takes at least */
 };
 
 /* Tokens that a block could read while it starts, fills its pipeline and merges its warps;
@@ -27,7 +28,7 @@ enum { SPLIT_MOST = 256 }; /* splits */
 HD struct split_plan split_plan_of(const struct attn_problem *p, int slots, int step)
 {
     const int ratio = p->heads / p->kv_heads;
-    struct split_plan best = { ratio > 8 ? 16 : 8, 0, 0, 0 };
+    struct split_plan best = { ratio > 8 ? 16 : 8, 0, 0, 0, 0 };
     best.groups = (ratio + best.columns - 1) / best.columns;
     const long items = (long)p->batch * p->kv_heads * best.groups;
     const int steps = (p->length + step - 1) / step;
@@ -45,6 +46,18 @@ HD struct split_plan split_plan_of(const struct attn_problem *p, int slots, int 
         best.splits = blocks;
     }
     return best;
+}
+
+/* For stream.cuh; tile: tokens. */
+HD struct split_plan stream_plan_of(const struct attn_problem *p, int tile)
+{
+    const int ratio = p->heads / p->kv_heads, columns = ratio > 8 ? 16 : 8;
+    const int most = 1024 / columns, tiles = (p->length + tile - 1) / tile;
+    struct split_plan plan = { columns, (ratio + columns - 1) / columns, 0, 0, 0 };
+    plan.least = (tiles + most - 1) / most;
+    if (plan.least < 2)
+        plan.least = 2;
+    return plan;
 }
 
 /* Query heads times parts: each has a partial result of head_dim + 2 floats.  0 with one split. */

@@ -21,7 +21,9 @@ struct SplitState {
     SplitWork work;
     SplitKernel kernel;
     int threads, shared; /* of a block; bytes */
-    int step;            /* tokens that a block takes at a time */
+    int step;            /* tokens that a block takes at a time; stream.cuh: of a tile */
+    int stream;          /* kernel is that of stream.cuh */
+    dim3 grid;
 };
 
 /* The plan, and the workspace, which sets share with the first: kernel, threads, shared and
