@@ -27,6 +27,12 @@ const struct attn_impl attn_baselines[] = {
       .scheme = ATTN_KV16, .rounding = ATTN_ROUNDS_P, .supports = split_shape,
       .setup = OP_CUDA(attn_kv16_setup), .teardown = OP_CUDA(attn_split_teardown),
       .extra_bytes = OP_CUDA(attn_split_extra_bytes), .run = OP_CUDA(attn_split) },
+    { .base = { .name = "kv16_stream", .title = "KV16, equal shares, tensor cores",
+                .role = OP_BASELINE, .sm_min = 80, .sm_max = 999, .symbol = "stream_attention",
+                .origin = "kv16_split with blocks that take equal shares of all tiles" },
+      .scheme = ATTN_KV16, .rounding = ATTN_ROUNDS_P, .supports = split_shape,
+      .setup = OP_CUDA(attn_kv16_stream_setup), .teardown = OP_CUDA(attn_split_teardown),
+      .extra_bytes = OP_CUDA(attn_stream_extra_bytes), .run = OP_CUDA(attn_split) },
     { .base = { .name = "kv16_cublas", .title = "KV16, cuBLAS and a softmax kernel",
                 .role = OP_BASELINE, .sm_min = 75, .sm_max = 999,
                 .origin = "two cublasGemmStridedBatchedEx, half operands, float sums, and a "

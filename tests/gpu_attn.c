@@ -215,7 +215,9 @@ int main(int argc, char **argv)
     }
     static const char *const on_host[] = { "ref_kv16", "ref_kv8", "ref_kv8_static", "ref_kv4" };
     static const char *const on_gpu[] = { "kv4_own",    "kv8_own",       "kv8_static_own",
-                                          "kv16_split", "kv4_published", "kv8_published" };
+                                          "kv16_split", "kv4_published", "kv8_published",
+                                          "kv4_stream", "kv8_stream",    "kv8_static_stream",
+                                          "kv16_stream" };
     if (gpu)
         for (size_t i = 0; i < sizeof on_gpu / sizeof *on_gpu; i++)
             try_faults(c.device, on_gpu[i]);

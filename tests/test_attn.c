@@ -221,7 +221,7 @@ static void try_plan(void)
                     CHECK(plan.chunk % step == 0 && plan.splits >= 1);
                     CHECK((long)plan.chunk * plan.splits >= p.length &&
                           (long)plan.chunk * (plan.splits - 1) < p.length);
-                    CHECK(!split_work_bytes(&p, &plan) == (plan.splits == 1));
+                    CHECK(!split_parts(&p, &plan) == (plan.splits == 1) && plan.splits <= SPLIT_MOST);
                 }
     /* a lone sequence fills the GPU, many sequences are left whole */
     const struct attn_problem lone = { 1, 32, 8, 128, 8000, 64, 8000 },

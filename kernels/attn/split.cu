@@ -18,22 +18,28 @@ enum op_status split_room(const struct attn_problem *p, const SplitState *first,
         return OP_EUNSUPPORTED;
     SplitWork &w = v->work;
     w.p = *p;
-    w.plan = split_plan_of(p, sms * blocks, v->step);
+    const int slots = sms * blocks;
+    w.plan = v->stream ? stream_plan_of(p, v->step) : split_plan_of(p, slots, v->step);
+    const int items = p->kv_heads * w.plan.groups;
+    v->grid = v->stream ? dim3(slots) : dim3(w.plan.splits, items, p->batch);
     if (first) {
         w.part = first->work.part;
+        w.stat = first->work.stat;
         w.count = first->work.count;
         return OP_OK;
     }
-    const size_t items = (size_t)p->batch * p->kv_heads * w.plan.groups;
-    const size_t bytes = split_work_bytes(p, &w.plan);
-    if (!bytes)
+    /* stream.cuh: the two ends of each block's share */
+    const size_t parts = v->stream ? (size_t)slots * 2 * w.plan.columns : split_parts(p, &w.plan);
+    const size_t counts = v->stream ? (size_t)slots : (size_t)p->batch * items;
+    if (!parts)
         return OP_OK;
-    w.part = (float *)memory->take(memory->context, bytes);
-    w.count = (int *)memory->take(memory->context, items * sizeof *w.count);
-    if (!w.part || !w.count)
+    w.part = (float *)memory->take(memory->context, parts * p->head_dim * sizeof *w.part);
+    w.stat = (float2 *)memory->take(memory->context, parts * sizeof *w.stat);
+    w.count = (int *)memory->take(memory->context, counts * sizeof *w.count);
+    if (!w.part || !w.stat || !w.count)
         return OP_ENOMEM;
-    return cudaMemsetAsync(w.count, 0, items * sizeof *w.count, s) == cudaSuccess ? OP_OK
-                                                                                  : OP_EDEVICE;
+    return cudaMemsetAsync(w.count, 0, counts * sizeof *w.count, s) == cudaSuccess ? OP_OK
+                                                                                   : OP_EDEVICE;
 }
 
 OP_BEGIN
@@ -41,11 +47,11 @@ OP_BEGIN
 enum op_status attn_split(const struct attn_problem *p, const struct attn_args *a, void *state,
                           op_stream s)
 {
+    (void)p;
     const SplitState *const v = (const SplitState *)state;
-    const dim3 grid(v->work.plan.splits, p->kv_heads * v->work.plan.groups, p->batch);
     SplitWork w = v->work;
     w.a = *a;
-    v->kernel<<<grid, v->threads, v->shared, s>>>(w);
+    v->kernel<<<v->grid, v->threads, v->shared, s>>>(w);
     return cudaGetLastError() == cudaSuccess ? OP_OK : OP_EDEVICE;
 }
 
@@ -55,10 +61,15 @@ void attn_split_teardown(void *state)
 }
 
 /* As on a GPU with 132 multiprocessors: the plan depends on the device, the sum hardly does. */
+double attn_stream_extra_bytes(const struct attn_problem *p)
+{
+    return 2.0 * 264 * 2 * (p->heads / p->kv_heads) * 4 * (p->head_dim + 2);
+}
+
 double attn_split_extra_bytes(const struct attn_problem *p)
 {
     const struct split_plan plan = split_plan_of(p, 264, 256);
-    return 2.0 * (double)split_work_bytes(p, &plan);
+    return 2.0 * (double)split_parts(p, &plan) * 4 * (p->head_dim + 2);
 }
 
 OP_END

@@ -27,6 +27,7 @@
 
 #include "../common/warp.cuh"
 #include "split_codes.cuh"
+#include "split_merge.cuh"
 #include "split_state.h"
 #include "warp_mma.cuh"
 
@@ -35,39 +36,44 @@ template <enum attn_scheme S, int D, int Tiles> struct Split {
     static constexpr int TILE = C::TILE, ROW = D * C::BITS / 8, COLUMNS = ROW / 16;
     static constexpr int STEPS = D / 16; /* of 16 elements */
     static constexpr int OWN = TILE / 8; /* neighbouring tokens of a lane's row */
-    static constexpr int DATA = TILE * ROW, STAGE = 2 * DATA + (C::SCALES ? 8 * TILE : 0);
+    static constexpr int QUERIES = 8 * Tiles;
+    static constexpr int PITCH = D + 4; /* floats of a result of a warp */
+    static constexpr int DATA = TILE * ROW, LOADED = 2 * DATA + (C::SCALES ? 8 * TILE : 0);
+    /* of the ring; also takes the result of a warp */
+    static constexpr int RESULT = 4 * QUERIES * PITCH, STAGE = LOADED > RESULT ? LOADED : RESULT;
     static constexpr int SHARE = 32 / (TILE / 16); /* lanes that copy 16 tokens */
     static constexpr int COPIES = 16 * COLUMNS / SHARE;
-    static constexpr int QUERIES = 8 * Tiles;
     static_assert(COLUMNS * 16 == ROW && COPIES * SHARE == 16 * COLUMNS && DATA % 128 == 0, "");
+    static_assert(STAGE % 128 == 0, "");
     static_assert(OWN * ROW % 128 == 0 && SHARE % 8 == 0, "r is turned within whole lines");
 
     /* ---- copies of a tile ---- */
 
     struct Pages {
         const unsigned char *k, *v;
-        int rest; /* token within the page */
-        bool valid;
+        int token, rest; /* the first of 16; within its page */
     };
 
-    /* Of the lane's 16 tokens from `token` on; end: that of the block's tokens. */
-    static __device__ __forceinline__ Pages find(const SplitWork &w, int b, int token, int end)
+    /* Does not wait for the sequence's length: the table has an entry for each token of the
+     * longest one. */
+    static __device__ __forceinline__ Pages find(const SplitWork &w, int b, int token)
     {
         Pages g;
-        const int width = attn_table_pages(&w.p);
+        const int width = attn_table_pages(&w.p), at = min(token, w.p.length - 1) / 16 * 16;
         const void *const *const table = w.a.page + (size_t)b * 2 * width;
-        g.valid = token < end;
-        token = g.valid ? token : 0;
-        const int page = (int)((unsigned)token / (unsigned)w.p.page);
-        g.rest = token - page * w.p.page;
+        const int page = (int)((unsigned)at / (unsigned)w.p.page);
+        g.token = token;
+        g.rest = at - page * w.p.page;
         g.k = (const unsigned char *)table[page];
         g.v = (const unsigned char *)table[width + page];
         return g;
     }
 
+    /* Tokens from end on arrive as zeros where none of their 16 is before it. */
     static __device__ __forceinline__ void copy(const SplitWork &w, const Pages &g, int head,
-                                                uint32_t stage, int lane)
+                                                int end, uint32_t stage, int lane)
     {
+        const bool valid = g.token < end;
         const int sixteen = lane / SHARE, at = lane % SHARE;
         const int row = head * w.p.page + g.rest;
         const size_t data = (size_t)row * ROW + 16 * at;
@@ -78,8 +84,8 @@ template <enum attn_scheme S, int D, int Tiles> struct Split {
                           (LINE % SHARE == 0 ? i * SHARE / LINE : (at + i * SHARE) / LINE);
             const uint32_t to =
                 (uint32_t)((16 * sixteen * ROW + 16 * at) ^ 16 * r) + 16 * SHARE * i;
-            copy_to(stage + to, g.k + data + 16 * SHARE * i, g.valid);
-            copy_to(stage + DATA + to, g.v + data + 16 * SHARE * i, g.valid);
+            copy_to(stage + to, g.k + data + 16 * SHARE * i, valid);
+            copy_to(stage + DATA + to, g.v + data + 16 * SHARE * i, valid);
         }
         if constexpr (C::SCALES) {
             const size_t all = (size_t)w.p.kv_heads * w.p.page;
@@ -88,7 +94,7 @@ template <enum attn_scheme S, int D, int Tiles> struct Split {
                 copy_to(stage + 2 * DATA + 2 * (which * TILE + 16 * sixteen + 8 * (at % 2)),
                         (which < 2 ? g.k : g.v) + all * (ROW + 2 * (which % 2)) +
                             2 * (row + 8 * (at % 2)),
-                        g.valid);
+                        valid);
         }
     }
 
@@ -314,7 +320,7 @@ template <enum attn_scheme S, int D, int Tiles> struct Split {
 
     /* ---- the end ---- */
 
-    /* Result of the warp: [QUERIES][D + 2] floats; maximum and sum of weights last. */
+    /* Result of the warp: [QUERIES][PITCH] floats, after D sums the maximum and the weights. */
     __device__ __forceinline__ void store(float *to, int lane)
     {
         const int r = lane / 4, q = lane % 4;
@@ -326,42 +332,24 @@ template <enum attn_scheme S, int D, int Tiles> struct Split {
                 weight[t][e] += __shfl_xor_sync(ALL_LANES, weight[t][e], d);
                 shift[t][e] += __shfl_xor_sync(ALL_LANES, shift[t][e], d);
             }
-            float *const row = to + (8 * t + 2 * q + e) * (D + 2);
+            float *const row = to + (8 * t + 2 * q + e) * PITCH;
             const float off = shift[t][e] * (value_unit / C::UNIT);
 #pragma unroll
             for (int step = 0; step < STEPS; step++) {
                 row[C::value(step, 0, r)] = sum[step][t][e] * value_unit - off;
                 row[C::value(step, 1, r)] = sum[step][t][e + 2] * (value_unit * C::SECOND) - off;
             }
-            if (r == 0) {
-                row[D] = most[t][e];
-                row[D + 1] = weight[t][e];
-            }
+            if (r == 0)
+                *(float2 *)(row + D) = make_float2(most[t][e], weight[t][e]);
         }
     }
 };
 
-/* Element d of `parts` results, one every `step` floats, joined in their order; *total: the
- * sum of weights, *high the maximum.  Not yet divided.  Other: other blocks have written. */
-template <bool Other>
-static __device__ __forceinline__ float split_join(const float *part, int parts, size_t step, int d,
-                                                   int dims, float *high, float *total)
+static __device__ __forceinline__ void store_halves(half *to, float4 x, float by)
 {
-    const auto load = [&](int i, int at) {
-        const float *const from = part + i * step + at;
-        return Other ? __ldcg(from) : *from;
-    };
-    float most = -INFINITY, sum = 0;
-    *total = 0;
-    for (int i = 0; i < parts; i++)
-        most = fmaxf(most, load(i, dims));
-    for (int i = 0; i < parts; i++) {
-        const float by = exp2_approx(load(i, dims) - most);
-        sum += by * load(i, d);
-        *total += by * load(i, dims + 1);
-    }
-    *high = most;
-    return sum;
+    half2 pair[2] = { __floats2half2_rn(x.x * by, x.y * by),
+                      __floats2half2_rn(x.z * by, x.w * by) };
+    *(uint2 *)to = *(const uint2 *)pair;
 }
 
 template <enum attn_scheme S, int D, int Tiles, int Warps, int Stages, int Blocks>
@@ -372,29 +360,34 @@ static __global__ void __launch_bounds__(32 * Warps, Blocks)
     extern __shared__ __align__(128) uint4 memory[];
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
     const int b = blockIdx.z, head = blockIdx.y / w.plan.groups, group = blockIdx.y % w.plan.groups;
-    const int length = w.a.length[b], begin = blockIdx.x * w.plan.chunk;
+    const int begin = blockIdx.x * w.plan.chunk, sixteen = 16 * (lane / T::SHARE);
+    const auto token_of = [&](int tile) { return begin + tile * T::TILE; };
+    typename T::Pages first[Stages - 1];
+#pragma unroll
+    for (int i = 0; i < Stages - 1; i++)
+        first[i] = T::find(w, b, token_of(warp + i * Warps) + sixteen);
+    const int length = w.a.length[b];
     if (begin >= length)
         return;
     const int end = min(begin + w.plan.chunk, length);
     const int tiles = (end - begin + T::TILE - 1) / T::TILE;
-    const int ratio = w.p.heads / w.p.kv_heads, count = min(ratio - group * T::QUERIES, T::QUERIES);
+    const int ratio = w.p.heads / w.p.kv_heads;
+    const int count = min(ratio - group * T::QUERIES, T::QUERIES);
     const size_t query = ((size_t)b * w.p.heads + head * ratio + group * T::QUERIES) * D;
     const uint32_t ring = shared_address(memory) + warp * Stages * T::STAGE;
-    const int sixteen = 16 * (lane / T::SHARE);
-    const auto token_of = [&](int tile) { return begin + tile * T::TILE; };
 
     int next = warp; /* tile to be copied, its pages looked up */
-    typename T::Pages pages = T::find(w, b, token_of(next) + sixteen, end);
-    const auto advance = [&](int slot) {
+    typename T::Pages pages;
+    const auto advance = [&](const typename T::Pages &from, int slot) {
         if (next < tiles)
-            T::copy(w, pages, head, ring + slot * T::STAGE, lane);
+            T::copy(w, from, head, end, ring + slot * T::STAGE, lane);
         copy_commit();
         next += Warps;
-        if (next < tiles)
-            pages = T::find(w, b, token_of(next) + sixteen, end);
     };
+#pragma unroll
     for (int i = 0; i < Stages - 1; i++)
-        advance(i);
+        advance(first[i], i);
+    pages = T::find(w, b, token_of(next) + sixteen);
 
     T t;
     t.start(w, (const half *)w.a.q + query, count, lane);
@@ -402,36 +395,39 @@ static __global__ void __launch_bounds__(32 * Warps, Blocks)
     for (int tile = warp; tile < tiles; tile += Warps) {
         copy_wait<Stages - 2>();
         __syncwarp(); /* all lanes' copies are there, and all have read the tile before */
-        advance(slot == 0 ? Stages - 1 : slot - 1);
+        advance(pages, slot == 0 ? Stages - 1 : slot - 1);
+        pages = T::find(w, b, token_of(next) + sixteen);
         t.tile(ring + slot * T::STAGE, token_of(tile), end, lane);
         slot = slot + 1 == Stages ? 0 : slot + 1;
     }
     copy_wait<0>();
     __syncthreads();
 
-    constexpr int PART = D + 2;
-    float *const own = (float *)memory;
-    t.store(own + warp * T::QUERIES * PART, lane);
+    float *const own = (float *)memory, *const rest = own + Warps * T::QUERIES * T::PITCH;
+    t.store(own + warp * T::QUERIES * T::PITCH, lane);
     __syncthreads();
     const int parts = (length + w.plan.chunk - 1) / w.plan.chunk;
     const size_t item = (size_t)b * gridDim.y + blockIdx.y;
-    float *const all = w.part + item * w.plan.splits * T::QUERIES * PART;
-    for (int i = threadIdx.x; i < count * D; i += 32 * Warps) {
-        const int n = i / D, d = i % D;
-        float high, total;
-        const float sum =
-            split_join<false>(own + n * PART, Warps, T::QUERIES * PART, d, D, &high, &total);
-        if (parts == 1) {
-            ((half *)w.a.out)[query + i] = __float2half(sum / total);
-            continue;
-        }
-        float *const to = all + ((size_t)blockIdx.x * T::QUERIES + n) * PART;
-        __stcg(to + d, sum);
-        if (d == 0) {
-            __stcg(to + D, high);
-            __stcg(to + D + 1, total);
-        }
-    }
+    half *const out = (half *)w.a.out + query;
+    /* of this item: sums [splits][QUERIES][D], statistics [splits][QUERIES] */
+    float *const sums = w.part + item * w.plan.splits * T::QUERIES * D;
+    float2 *const stats = w.stat + item * w.plan.splits * T::QUERIES;
+    split_merge<Warps, D>(
+        count, Warps, rest,
+        [&](int i, int n) { return *(const float2 *)(own + (i * T::QUERIES + n) * T::PITCH + D); },
+        [&](int i, int n, int d) {
+            return *(const float4 *)(own + (i * T::QUERIES + n) * T::PITCH + d);
+        },
+        [&](int n, int d, float4 x, SplitTotal total) {
+            const size_t at = (size_t)blockIdx.x * T::QUERIES + n;
+            if (parts == 1) {
+                store_halves(out + n * D + d, x, 1 / total.sum);
+                return;
+            }
+            __stcg((float4 *)(sums + at * D + d), x);
+            if (d == 0)
+                __stcg(stats + at, make_float2(total.most, total.sum));
+        });
     if (parts == 1)
         return;
     __threadfence();
@@ -446,12 +442,15 @@ static __global__ void __launch_bounds__(32 * Warps, Blocks)
     __syncthreads();
     if (*(const int *)memory != parts - 1)
         return;
-    for (int i = threadIdx.x; i < count * D; i += 32 * Warps) {
-        float high, total;
-        const float sum =
-            split_join<true>(all + i / D * PART, parts, T::QUERIES * PART, i % D, D, &high, &total);
-        ((half *)w.a.out)[query + i] = __float2half(sum / total);
-    }
+    __syncthreads(); /* before its place is used again */
+    split_merge<Warps, D>(
+        count, parts, own, [&](int i, int n) { return __ldcg(stats + (size_t)i * T::QUERIES + n); },
+        [&](int i, int n, int d) {
+            return __ldcg((const float4 *)(sums + ((size_t)i * T::QUERIES + n) * D + d));
+        },
+        [&](int n, int d, float4 x, SplitTotal total) {
+            store_halves(out + n * D + d, x, 1 / total.sum);
+        });
 }
 
 #endif

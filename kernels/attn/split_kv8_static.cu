@@ -7,7 +7,14 @@ OP_BEGIN
 enum op_status attn_kv8_static_setup(const struct attn_problem *p, const struct attn_args *a,
                                      const struct op_memory *memory, op_stream s, void **state)
 {
-    return split_setup<ATTN_KV8_STATIC>(p, a, memory, s, state);
+    return split_setup<ATTN_KV8_STATIC, false>(p, a, memory, s, state);
+}
+
+enum op_status attn_kv8_static_stream_setup(const struct attn_problem *p, const struct attn_args *a,
+                                            const struct op_memory *memory, op_stream s,
+                                            void **state)
+{
+    return split_setup<ATTN_KV8_STATIC, true>(p, a, memory, s, state);
 }
 
 OP_END

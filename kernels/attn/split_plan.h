@@ -16,22 +16,24 @@ struct split_plan {
     int groups;  /* of so many query heads, for one KV head */
     int chunk;   /* tokens of a block, a multiple of the tile */
     int splits;  /* blocks along the longest sequence */
+    int least;   /* stream.cuh: tiles that a block takes at least */
 };
 
 /* Tokens that a block could read while it starts, fills its pipeline and merges its warps;
  * and while blocks that share a sequence write and merge their parts. */
 enum { SPLIT_START = 128, SPLIT_MERGE = 96 };
+enum { SPLIT_MOST = 256 }; /* splits */
 
 /* slots: blocks that run at once; step: tokens that the warps of a block take at a time. */
 HD struct split_plan split_plan_of(const struct attn_problem *p, int slots, int step)
 {
     const int ratio = p->heads / p->kv_heads;
-    struct split_plan best = { ratio > 8 ? 16 : 8, 0, 0, 0 };
+    struct split_plan best = { ratio > 8 ? 16 : 8, 0, 0, 0, 0 };
     best.groups = (ratio + best.columns - 1) / best.columns;
     const long items = (long)p->batch * p->kv_heads * best.groups;
     const int steps = (p->length + step - 1) / step;
     double least = 0;
-    for (int splits = 1; splits <= steps && splits <= 256; splits++) {
+    for (int splits = 1; splits <= steps && splits <= SPLIT_MOST; splits++) {
         const int chunk = (steps + splits - 1) / splits * step;
         const int blocks = (p->length + chunk - 1) / chunk;
         const long waves = (items * blocks + slots - 1) / slots;
@@ -46,19 +48,24 @@ HD struct split_plan split_plan_of(const struct attn_problem *p, int slots, int 
     return best;
 }
 
-/* Floats of the partial results of one query head: sums of head_dim values, the largest
- * score and the sum of weights. */
-HD size_t split_part_floats(int head_dim)
+/* For stream.cuh; tile: tokens. */
+HD struct split_plan stream_plan_of(const struct attn_problem *p, int tile)
 {
-    return (size_t)head_dim + 2;
+    const int ratio = p->heads / p->kv_heads, columns = ratio > 8 ? 16 : 8;
+    const int most = 1024 / columns, tiles = (p->length + tile - 1) / tile;
+    struct split_plan plan = { columns, (ratio + columns - 1) / columns, 0, 0, 0 };
+    plan.least = (tiles + most - 1) / most;
+    if (plan.least < 2)
+        plan.least = 2;
+    return plan;
 }
 
-HD size_t split_work_bytes(const struct attn_problem *p, const struct split_plan *plan)
+/* Query heads times parts: each has a partial result of head_dim + 2 floats.  0 with one split. */
+HD size_t split_parts(const struct attn_problem *p, const struct split_plan *plan)
 {
-    return plan->splits < 2
-               ? 0
-               : sizeof(float) * (size_t)p->batch * (size_t)p->kv_heads * (size_t)plan->groups *
-                     (size_t)plan->columns * (size_t)plan->splits * split_part_floats(p->head_dim);
+    return plan->splits < 2 ? 0
+                            : (size_t)p->batch * (size_t)p->kv_heads * (size_t)plan->groups *
+                                  (size_t)plan->columns * (size_t)plan->splits;
 }
 
 #endif
