@@ -3,7 +3,8 @@
  *
  *     cell     ((b Dx + x) Dy + y) Dz + z
  *     bits     [cells / 64] which cells hold a voxel
- *     before   [cells / 64] voxels in the words before: row of a voxel = before + bits below its own
+ *     before   [cells / 64] voxels in the words before: row of a voxel = before + bits below its
+ * own
  *
  * Rows of every level ascend by (batch, x, y, z) without a sort, whatever the order of the input.
  * A pass over the words of a level numbers its voxels, writes their coordinates and sets the bits
@@ -222,7 +223,8 @@ static __global__ void __launch_bounds__(KMAP_PAD) grid_tables(const __grid_cons
     const Step &s = t.step[blockIdx.y];
     const Level &rows = t.level[s.transpose ? s.from : s.to];
     const Level &found = t.level[s.transpose ? s.to : s.from];
-    const int n = min(*rows.count, rows.cap), first = blockIdx.x * KMAP_PAD, row = first + threadIdx.x;
+    const int n = min(*rows.count, rows.cap), first = blockIdx.x * KMAP_PAD,
+              row = first + threadIdx.x;
     if (first >= n)
         return;
     const bool real = row < n;
@@ -236,7 +238,8 @@ static __global__ void __launch_bounds__(KMAP_PAD) grid_tables(const __grid_cons
             const bool column = real && other_end(s, 0, c.x, tx, found.size[0], &x) &
                                             other_end(s, 1, c.y, ty, found.size[1], &y);
             for (int tz = 0; tz < k[2]; tz++) {
-                const int tap = x_fastest ? (tz * k[1] + ty) * k[0] + tx : (tx * k[1] + ty) * k[2] + tz;
+                const int tap =
+                    x_fastest ? (tz * k[1] + ty) * k[0] + tx : (tx * k[1] + ty) * k[2] + tz;
                 int at = -1;
                 if (column && other_end(s, 2, c.z, tz, found.size[2], &z))
                     at = row_of(found, cell_of(found, c.b, x, y, z));
@@ -300,8 +303,9 @@ enum op_status kmap_grid(const struct kmap_plan *p, const struct kmap_args *a, v
         rows = p->cap[l] > rows ? p->cap[l] : rows;
     }
     for (int i = 0; i < p->steps; i++)
-        t.step[i] = { p->step[i].shape, kmap_taps(&p->step[i].shape), p->step[i].from, p->step[i].to,
-                      p->step[i].transpose, a->table[i], a->mask[i] };
+        t.step[i] = { p->step[i].shape, kmap_taps(&p->step[i].shape), p->step[i].from,
+                      p->step[i].to,    p->step[i].transpose,         a->table[i],
+                      a->mask[i] };
     if (cudaMemsetAsync(x->bits, 0, x->bits_bytes, s) != cudaSuccess)
         return OP_EDEVICE;
     const int blocks = (p->n_in + 255) / 256;
@@ -310,8 +314,8 @@ enum op_status kmap_grid(const struct kmap_plan *p, const struct kmap_args *a, v
         const int next = l + 1 < p->levels ? kmap_step_to(p, l + 1) : -1;
         Level none = {};
         grid_count<<<t.level[l].blocks, THREADS, 0, s>>>(t.level[l]);
-        grid_number<<<t.level[l].blocks, THREADS, 0, s>>>(t.level[l], next < 0 ? none : t.level[l + 1],
-                                                          p->step[next < 0 ? 0 : next].shape);
+        grid_number<<<t.level[l].blocks, THREADS, 0, s>>>(
+            t.level[l], next < 0 ? none : t.level[l + 1], p->step[next < 0 ? 0 : next].shape);
     }
     grid_source<<<blocks, 256, 0, s>>>(t.level[0], a->in, p->n_in, a->source);
     grid_tables<<<dim3(row_blocks(rows), p->steps), KMAP_PAD, 0, s>>>(t);

@@ -74,8 +74,8 @@ static enum op_status halving(const struct kmap_plan *p, const char **why)
 static enum op_status small_grid(const struct kmap_plan *p, const char **why)
 {
     for (int l = 0; l < p->levels; l++)
-        if ((double)p->batch * p->size[l][0] * p->size[l][1] * p->size[l][2] > 0x1p28)
-            return no(why, "more than 2^28 cells");
+        if ((double)p->batch * p->size[l][0] * p->size[l][1] * p->size[l][2] > 0x1p30)
+            return no(why, "more than 2^30 cells");
     return OP_OK;
 }
 

@@ -45,7 +45,8 @@ static __global__ void search_keys(Search v, const kmap_coord *in, uint64_t *key
 }
 
 /* First of [low, high) whose key is not below k. */
-static __device__ __forceinline__ int lower_bound(const uint64_t *key, int low, int high, uint64_t k)
+static __device__ __forceinline__ int lower_bound(const uint64_t *key, int low, int high,
+                                                  uint64_t k)
 {
     while (low < high) {
         const int middle = (low + high) >> 1;

@@ -79,8 +79,8 @@ static enum op_status make_plan(struct instance *in)
     switch ((enum maps)in->q.maps) {
     case MINKUNET:
     case MINKUNET_INVERSE:
-        return kmap_plan_minkunet(v->size, v->batch, v->n, v->sorted, in->q.maps == MINKUNET_INVERSE,
-                                  &in->p);
+        return kmap_plan_minkunet(v->size, v->batch, v->n, v->sorted,
+                                  in->q.maps == MINKUNET_INVERSE, &in->p);
     case CENTERPOINT: return kmap_plan_centerpoint(v->size, v->batch, v->n, &in->p);
     case K2S2: s = kmap_half(v->size, v->batch); break;
     case K131:
@@ -133,7 +133,8 @@ static int open_problem(struct cb_context *c, const void *given, void **out)
         return cb_error("no memory for a problem");
     in->q = *(const struct kmap_params *)given;
     in->device = c->device;
-    int status = scan_available(in->q.scan, why, sizeof why) ? 0 : cb_error("not available: %s", why);
+    int status =
+        scan_available(in->q.scan, why, sizeof why) ? 0 : cb_error("not available: %s", why);
     if (!status)
         status = scan_voxels(in->q.scan, in->q.task ? SCAN_DETECTION : SCAN_SEGMENTATION,
                              (uint64_t)in->q.frame, &in->v);

@@ -93,13 +93,15 @@ static int open_scan(struct cb_context *c, const void *given, void **out)
         return cb_error("no memory for a scan");
     in->q = *(const struct scan_params *)given;
     const uint64_t seed = (uint64_t)in->q.frame;
-    int status = scan_available(in->q.scan, why, sizeof why) ? 0 : cb_error("not available: %s", why);
+    int status =
+        scan_available(in->q.scan, why, sizeof why) ? 0 : cb_error("not available: %s", why);
     if (!status)
         status = scan_points(in->q.scan, seed, &p);
     if (!status) {
         in->points = p.n;
         points_free(&p);
-        status = scan_voxels(in->q.scan, in->q.task ? SCAN_DETECTION : SCAN_SEGMENTATION, seed, &in->v);
+        status =
+            scan_voxels(in->q.scan, in->q.task ? SCAN_DETECTION : SCAN_SEGMENTATION, seed, &in->v);
     }
     if (!status)
         status = op_result(build_level(in), "scan_stats", "levels");
