@@ -15,7 +15,9 @@
  */
 #include <stdlib.h>
 
+#include "outputs.cuh"
 #include "rows.cuh"
+#include "scan.cuh"
 
 typedef unsigned long long word_t;
 
@@ -98,56 +100,14 @@ static __device__ __forceinline__ int voxels_of(const word_t w[WORDS])
     return __popcll(w[0]) + __popcll(w[1]) + __popcll(w[2]) + __popcll(w[3]);
 }
 
-/* Sum over the block, in every thread. */
-static __device__ int block_sum(int v, int *shared)
-{
-    v = __reduce_add_sync(0xffffffffu, v);
-    if (threadIdx.x % 32 == 0)
-        shared[threadIdx.x / 32] = v;
-    __syncthreads();
-    int sum = 0;
-    for (int w = 0; w < THREADS / 32; w++)
-        sum += shared[w];
-    __syncthreads();
-    return sum;
-}
-
 static __global__ void __launch_bounds__(THREADS) grid_count(Level g)
 {
     __shared__ int shared[THREADS / 32];
     word_t w[WORDS];
     load_words(g, w);
-    const int sum = block_sum(voxels_of(w), shared);
+    const int sum = block_sum<THREADS>(voxels_of(w), shared);
     if (threadIdx.x == 0)
         g.sums[blockIdx.x] = sum;
-}
-
-/* Sum of v over the threads before this one. */
-static __device__ int sum_before(int v, int *shared)
-{
-    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-    int sum = v;
-    for (int d = 1; d < 32; d *= 2) {
-        const int other = __shfl_up_sync(0xffffffffu, sum, d);
-        sum += lane >= d ? other : 0;
-    }
-    if (lane == 31)
-        shared[warp] = sum;
-    __syncthreads();
-    for (int w = 0; w < warp; w++)
-        sum += shared[w];
-    __syncthreads();
-    return sum - v;
-}
-
-/* Outputs along an axis that an input at p meets: first and last. */
-static __device__ __forceinline__ int2 outputs_of(const kmap_shape &s, int a, int p, int size)
-{
-    if (s.rule == KMAP_FLOOR)
-        return make_int2(p / s.stride[a], p / s.stride[a]);
-    const int low = p + s.pad[a] - (s.kernel[a] - 1);
-    return make_int2(low <= 0 ? 0 : (low + s.stride[a] - 1) / s.stride[a],
-                     min((p + s.pad[a]) / s.stride[a], size - 1));
 }
 
 static __device__ void mark_outputs(const kmap_shape &s, const Level &next, const kmap_coord &c)
@@ -167,11 +127,8 @@ static __global__ void __launch_bounds__(THREADS) grid_number(Level g, Level nex
 {
     __shared__ int shared[THREADS / 32];
     word_t w[WORDS];
-    int before = 0;
     load_words(g, w);
-    for (int b = threadIdx.x; b < (int)blockIdx.x; b += THREADS)
-        before += g.sums[b];
-    before = block_sum(before, shared);
+    const int before = blocks_before<THREADS>(g.sums, shared);
     const int mine = voxels_of(w);
     int row = before + sum_before(mine, shared);
     if (blockIdx.x == gridDim.x - 1 && threadIdx.x == THREADS - 1)
