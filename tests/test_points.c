@@ -355,6 +355,39 @@ static void try_names(void)
     unlink(path + 6);
 }
 
+static void write_file(const char *folder, const char *name, const void *data, size_t size)
+{
+    char path[128];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    FILE *f = fopen(path, "wb");
+    CHECK(f && fwrite(data, size, 1, f) == 1 && !fclose(f));
+}
+
+static void try_sweeps(void)
+{
+    const float key[5] = { .5f, .5f, 0, 10, 3 }, sweep[10] = { 5, 6, 7, 20, 4, .5f, -.5f, 9, 30, 5 };
+    const char *poses = "1 0 0 100  0 1 0 0  0 0 1 0  0 0 0 1  0.05\n";
+    char folder[] = "/tmp/sweeps_XXXXXX", name[64], path[128];
+    struct points p;
+    CHECK(mkdtemp(folder) != NULL);
+    snprintf(name, sizeof name, "nuscenes:%s/", folder);
+    write_file(folder, "key.pcd.bin", key, sizeof key);
+    write_file(folder, "poses.txt", poses, strlen(poses));
+    CHECK(scan_points(name, 0, &p) == -1 && strstr(cb_error_text(), "1.pcd.bin") && !p.v);
+    write_file(folder, "1.pcd.bin", sweep, sizeof sweep);
+    CHECK(!scan_points(name, 0, &p));
+    /* the key frame keeps what is close to the sensor, the sweep does not */
+    CHECK(p.n == 2 && p.channels == 6 && p.v[0] == .5f && p.v[5] == 0 && p.v[6] == 105 && p.v[10] == 4 &&
+          p.v[11] == .05f);
+    points_free(&p);
+    static const char *const files[] = { "key.pcd.bin", "poses.txt", "1.pcd.bin" };
+    for (int i = 0; i < 3; i++) {
+        snprintf(path, sizeof path, "%s/%s", folder, files[i]);
+        unlink(path);
+    }
+    rmdir(folder);
+}
+
 int main(void)
 {
     try_flat();
@@ -368,6 +401,7 @@ int main(void)
     try_generated();
     try_threads();
     try_names();
+    try_sweeps();
     try_real("semantickitti_000000", 94595, 285855, (const int[4]){ 68867, 41983, 21458, 9505 });
     try_real("kitti_object_000001", 90673, 300145, (const int[4]){ 64107, 37690, 18312, 7518 });
     try_real("nuscenes_keyframe", 17856, 50390, (const int[4]){ 12606, 7911, 4525, 2319 });

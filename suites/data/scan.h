@@ -6,6 +6,7 @@
  *                  in $CLAIMBENCH_DATA, its pointcloud, $CLAIMBENCH_SHARED/data/pointcloud, or
  *                  ../shared/data/pointcloud
  *     kitti:PATH nuscenes:PATH waymo:PATH pcd:PATH                   files of the user
+ *     nuscenes:FOLDER/                  key frame and sweeps with their poses (sweeps.c)
  *
  * Channels after loading: kitti and pcd x y z intensity; nuscenes x y z intensity ring lag; waymo
  * x y z tanh(intensity) elongation lag.
