@@ -44,6 +44,9 @@ int points_pcd_parse(const char *name, const char *data, size_t size, struct poi
 /* A whole file. */
 int points_load(const char *path, enum points_format f, struct points *out);
 
+/* A folder with a key frame and sweeps of nuScenes (sweeps.c): x y z intensity ring lag. */
+int points_load_sweeps(const char *folder, struct points *out);
+
 /* Room for n points, their values unset. */
 int points_new(const char *name, long n, int channels, struct points *out);
 void points_free(struct points *p); /* accepts NULL and { 0 }; leaves { 0 } */

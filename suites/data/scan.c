@@ -132,9 +132,9 @@ void scan_origin(const char *name, uint64_t seed, char source[16], char gen[96])
 {
     struct found f;
     if (find(name, &f) || !f.made) {
-        const char *slash = strrchr(f.path, '/');
+        const char *slash = strrchr(f.path, '/'), *base = slash ? slash + 1 : f.path;
         data_text(source, 16, "user");
-        data_text(gen, 96, slash ? slash + 1 : f.path);
+        data_text(gen, 96, *base ? base : "key frame with sweeps");
         return;
     }
     data_text(source, 16, "generated");
@@ -172,6 +172,9 @@ int scan_points(const char *name, uint64_t seed, struct points *out)
         const struct lidar_spec s = { f.made->sensor, f.made->frames, seed };
         return lidar_generate(&s, out);
     }
+    const size_t end = strlen(f.path);
+    if (f.format == POINTS_NUSCENES && end && f.path[end - 1] == '/')
+        return points_load_sweeps(f.path, out);
     if (points_load(f.path, f.format, out))
         return -1;
     if (widen(name, f.sensor, out)) {
