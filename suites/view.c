@@ -65,8 +65,9 @@ static void find_params(struct view *v)
             if (k == n && json_is_number(x))
                 grid[n++] = json_number_value(x);
         }
-        if (n > 1 && n < fewest && n <= VIEW_GRID) {
-            fewest = strcmp(number[p], wanted) ? n : 0;
+        const bool asked = !strcmp(number[p], wanted);
+        if (n > 1 && n <= VIEW_GRID && (asked || n < fewest)) {
+            fewest = asked ? 0 : n;
             strcpy(v->axis, number[p]);
             qsort(grid, n, sizeof *grid, by_number);
             memcpy(v->grid, grid, n * sizeof *grid);

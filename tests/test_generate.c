@@ -43,6 +43,12 @@ static const struct target {
     { "sbm_233k_d100", 232960, 232960, 21.2e6, 91, 91, 59, 232 },
     { "bip_500kx20k_d3", 500000, 20000, 1.5e6, 3.0, 3.0, 1.4, 5 },
     { "longrow_10kx1M_d500", 10240, 1000000, 5.1e6, 498, 498, 145, 750 },
+    { "cora_size", 2708, 2708, 13264, 4.9, 4.9, 5.2, 64 },
+    { "citeseer_size", 3327, 3327, 9632, 2.9, 2.9, 3.4, 57 },
+    { "pubmed_size", 19717, 19717, 88651, 4.5, 4.5, 7.4, 181 },
+    { "reddit_size", 232965, 232965, 114615892, 492, 492, 800, 21657 },
+    { "reddit_hundredth", 2330, 2330, 722350, 310, 310, 292, 1892 },
+    { "products_size", 2449029, 2449029, 123718280, 50.5, 50.5, 95.9, 9216 },
 };
 enum { TARGETS = sizeof targets / sizeof *targets };
 
@@ -152,6 +158,8 @@ static const struct {
       "32f21f661eb821c1842c4f3d3a1c4c7f32915eaaf5aa39097eb2dc90ca58a4f0" },
     { "gen:fem,m=3000",
       "9024139338bf8bed9d7aa1785abd1e224e135e2c81700a3e43e3d647f8c3a1d2" },
+    { "gen:social,m=3000",
+      "f22fd54e7b1c5ac9da406a06d005a538234d76238cd57a511029a699e980727e" },
 };
 
 static void check_pinned(void)
@@ -188,6 +196,17 @@ static void check_families(void)
     }
 }
 
+static void check_symmetric(const char *spec, int nodes)
+{
+    struct matrix m, t;
+    CHECK(!matrix_load(spec, &m) && !matrix_transpose(&m, &t));
+    CHECK(m.rows == nodes && m.cols == nodes && m.nnz == t.nnz &&
+          !memcmp(m.row_ptr, t.row_ptr, ((size_t)nodes + 1) * sizeof *m.row_ptr) &&
+          !memcmp(m.col, t.col, (size_t)m.nnz * sizeof *m.col));
+    matrix_free(&m);
+    matrix_free(&t);
+}
+
 /* A few cases whose result can be said beforehand. */
 static void check_shapes(void)
 {
@@ -211,14 +230,17 @@ static void check_shapes(void)
     CHECK(!matrix_load("gen:stencil,dims=3,points=7,side=3", &m));
     CHECK(m.rows == 27 && m.nnz == 7 * 27 - 6 * 9 && matrix_rows(&m).max == 7);
     matrix_free(&m);
-    /* the road network is symmetric in structure */
-    struct matrix t;
-    CHECK(!matrix_load("gen:road,m=1000", &m));
-    CHECK(!matrix_transpose(&m, &t));
-    CHECK(m.nnz == t.nnz && !memcmp(m.row_ptr, t.row_ptr, 1001 * sizeof *m.row_ptr) &&
-          !memcmp(m.col, t.col, (size_t)m.nnz * sizeof *m.col));
+    check_symmetric("gen:road,m=1000", 1000);
+    check_symmetric("gen:social,m=50000,scale=.02,mean=12", 1000);
+    check_symmetric("gen:social,m=2,mean=1", 2);
+    CHECK(!matrix_load("gen:social,m=4000,mean=20,sigma=0,cap=20", &m)); /* all alike but for luck */
+    CHECK_NEAR(matrix_rows(&m).mean, 20, 0.3);
+    CHECK(matrix_rows(&m).sd < 4 && matrix_rows(&m).max < 40);
+    for (int i = 0; i < m.rows; i++)
+        for (long p = m.row_ptr[i]; p < m.row_ptr[i + 1]; p++)
+            if (m.col[p] == i)
+                CHECK(!"a loop");
     matrix_free(&m);
-    matrix_free(&t);
 }
 
 static void check_all_refused(void)
@@ -253,12 +275,16 @@ static void check_all_refused(void)
     check_refused("gen:powerlaw,mean=50,cap=20", "powerlaw,mean=50,cap=20: mean exceeds cap");
     check_refused("gen:hub,m=10,hubs=11", "hub,m=10,hubs=11: more hubs than rows or columns");
     check_refused("gen:fem,m=1000,dof=3", "fem,m=1000,dof=3: dof does not divide m");
+    check_refused("gen:social,m=10,scale=.1", "social,m=10,scale=.1: fewer than 2 nodes");
+    check_refused("gen:social,m=1000,mean=30,cap=20",
+                  "social,m=1000,mean=30,cap=20: mean exceeds cap or the number of nodes");
     check_refused("package:nosuch", "package:nosuch: no package matrix of that name");
 }
 
 int main(int argc, char **argv)
 {
     int threads_only = argc > 1 && !strcmp(argv[1], "quick"); /* under valgrind */
+    int large_too = argc > 1 && !strcmp(argv[1], "large");
     int names = 0;
     while (matrix_name("generated", names, NULL))
         names++;
@@ -277,11 +303,15 @@ int main(int argc, char **argv)
     check_threads("rmat14_e16");
     check_threads("gen:powerlaw,m=20000,cap=5000,skew=1");
     check_threads("gen:sbm,m=8192");
+    check_threads("gen:social,m=20000,mean=30");
     if (!threads_only) {
         printf("%-20s %19s %21s %16s %16s %15s\n", "name (target)", "rows x columns", "entries",
                "mean", "deviation", "maximum");
         for (int i = 0; i < TARGETS; i++)
-            check_target(&targets[i]);
+            if (large_too || targets[i].nnz < 1e8) /* these take a minute */
+                check_target(&targets[i]);
+            else
+                printf("%-20s only made by `test_generate large`\n", targets[i].name);
     }
     CHECK(data_alloc_live() == 0);
     return TEST_END();

@@ -2,15 +2,28 @@
 #include <math.h>
 
 #include <cblas.h>
+#include <omp.h>
 
 #include "gnn.h"
 
+/* Rows of C to threads of OpenMP, one thread of OpenBLAS to each: threads of both at once would
+ * wait for each other's cores. */
 static enum op_status product(void *context, int at, int bt, int m, int n, int k, const void *a,
                               const void *b, int add, void *c)
 {
+    const int kept = openblas_get_num_threads(), most = omp_get_max_threads();
+    const int parts = m < most ? m : most;
     (void)context;
-    cblas_sgemm(CblasRowMajor, at ? CblasTrans : CblasNoTrans, bt ? CblasTrans : CblasNoTrans, m, n,
-                k, 1, a, at ? m : k, b, bt ? k : n, add ? 1 : 0, c, n);
+    openblas_set_num_threads(1);
+#pragma omp parallel for schedule(static, 1)
+    for (int t = 0; t < parts; t++) {
+        const int first = (int)((long)m * t / parts), past = (int)((long)m * (t + 1) / parts);
+        const float *own = (const float *)a + (at ? (size_t)first : (size_t)first * k);
+        cblas_sgemm(CblasRowMajor, at ? CblasTrans : CblasNoTrans, bt ? CblasTrans : CblasNoTrans,
+                    past - first, n, k, 1, own, at ? m : k, b, bt ? k : n, add ? 1 : 0,
+                    (float *)c + (size_t)first * n, n);
+    }
+    openblas_set_num_threads(kept);
     return OP_OK;
 }
 
