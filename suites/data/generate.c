@@ -574,7 +574,7 @@ static const struct preset {
      * train on; mean and sigma were found by matching them (a pair drawn twice counts once).
      * A log-normal law has no hub as far out as Cora's with 169 edges. */
     { "cora_size", "social,m=2708,mean=4.53,sigma=0.88,cap=169" },
-    { "citeseer_size", "social,m=3327,mean=2,sigma=1.1,cap=99" },
+    { "citeseer_size", "social,m=3327,mean=1.8,sigma=1.15,cap=99" },
     { "pubmed_size", "social,m=19717,mean=3.93,sigma=1.22,cap=171" },
     { "reddit_size", "social,m=232965,mean=499,sigma=1.17,cap=24000" },
     { "reddit_hundredth", "social,m=232965,mean=499,sigma=1.17,cap=24000,scale=0.01" },

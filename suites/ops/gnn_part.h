@@ -61,8 +61,9 @@ int aggregator_run(const struct aggregator *g, struct cb_device *d);
 /* Name of the row that runs, where a selector chose: of its choice. */
 const char *aggregator_choice(const struct aggregator *g);
 
-/* Least time of a run in microseconds, of three windows. */
-int aggregator_time(const struct aggregator *g, struct cb_device *d, double *us);
+/* Time of a run in microseconds, the least of three windows of about a millisecond; infinite where
+ * a first run of milliseconds already took longer than `enough`. */
+int aggregator_time(const struct aggregator *g, struct cb_device *d, double enough, double *us);
 
 /* Runs it on what its operands hold now and compares every element with the definition. */
 int aggregator_check(const struct aggregator *g, struct cb_device *d, struct cb_accuracy *a);
