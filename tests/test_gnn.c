@@ -128,7 +128,8 @@ static void test_gradients(const struct matrix *m, enum gnn_model model)
     struct small s;
     small_open(&s, m, &p);
     const long parameters = gnn_parameters(&s.net), size = gnn_result_size(&s.net);
-    double *result = malloc((size_t)size * sizeof *result), *other = malloc((size_t)size * sizeof *other);
+    double *result = malloc((size_t)size * sizeof *result);
+    double *other = malloc((size_t)size * sizeof *other);
     double off = 0, all = 0;
     int good = 1;
     small_ref(&s, result);
@@ -229,7 +230,8 @@ static void try_case(struct cb_device *d, const char *graph, const char *model, 
     CHECK(!cb_params_from_json(op, j, p) && !cb_run_case(&c, op, p, impl, &out));
     CHECK(out.status == CB_OK);
     if (out.status != CB_OK)
-        printf("%s %s %d %d %d %s: %s\n", graph, model, hidden, features, classes, pass, out.reason);
+        printf("%s %s %d %d %d %s: %s\n", graph, model, hidden, features, classes, pass,
+               out.reason);
     for (int o = 0; o < out.count; o++) {
         const struct cb_outcome *row = &out.out[o];
         if (row->impl->sm_min > 0) {
@@ -269,7 +271,8 @@ static void test_files(struct cb_device *d)
     char path[512];
     for (int g = 0; g < 3; g++) {
         const char *root = getenv("CLAIMBENCH_SHARED");
-        snprintf(path, sizeof path, "%s/sparse/%s.mtx.gz", root ? root : "../shared/data", names[g]);
+        snprintf(path, sizeof path, "%s/sparse/%s.mtx.gz", root ? root : "../shared/data",
+                 names[g]);
         if (access(path, R_OK)) {
             SKIP("gnn: Cora, Citeseer, Pubmed: test data not there");
             continue;
@@ -304,7 +307,8 @@ static void open_all(const struct gnn_operands *o, struct aggregator *g, struct 
         for (int back = 0; back < 2; back++) {
             const struct gnn_layer *layer = &o->net.layer[l];
             const struct gnn_aggregation a =
-                back ? (struct gnn_aggregation){ l, 1, layer->out, l ? o->b.act[l] : o->b.gradient[1],
+                back ? (struct gnn_aggregation){ l, 1, layer->out,
+                                                 l ? o->b.act[l] : o->b.gradient[1],
                                                  o->b.gradient_mid }
                      : (struct gnn_aggregation){ l, 0, layer->out, o->b.mid[l], o->b.act[l] };
             g[aggregator_index(&a)] = gnn_aggregator_of(o, &a);

@@ -160,6 +160,10 @@ struct gnn_context {
 
 /* host.c: float, with OpenMP and OpenBLAS; aggregate is left to the caller. */
 extern const struct gnn_ops gnn_host_ops;
+/* gnn_ops.product without a context, elements of `size` bytes: rows of C to threads of OpenMP, one
+ * thread of OpenBLAS to each, for threads of both at once would wait for each other's cores. */
+void gnn_host_product(size_t size, int at, int bt, int m, int n, int k, const void *a,
+                      const void *b, int add, void *c);
 
 /* elementwise.cu: bias, relu_back, loss and finish; float or double by the size in b. */
 enum op_status gnn_cuda_bias(void *context, int width, int relu, const void *b, void *y);

@@ -6,24 +6,33 @@
 
 #include "gnn.h"
 
-/* Rows of C to threads of OpenMP, one thread of OpenBLAS to each: threads of both at once would
- * wait for each other's cores. */
-static enum op_status product(void *context, int at, int bt, int m, int n, int k, const void *a,
-                              const void *b, int add, void *c)
+void gnn_host_product(size_t size, int at, int bt, int m, int n, int k, const void *a,
+                      const void *b, int add, void *c)
 {
+    const CBLAS_TRANSPOSE ta = at ? CblasTrans : CblasNoTrans, tb = bt ? CblasTrans : CblasNoTrans;
+    const int lda = at ? m : k, ldb = bt ? k : n;
     const int kept = openblas_get_num_threads(), most = omp_get_max_threads();
     const int parts = m < most ? m : most;
-    (void)context;
     openblas_set_num_threads(1);
 #pragma omp parallel for schedule(static, 1)
     for (int t = 0; t < parts; t++) {
         const int first = (int)((long)m * t / parts), past = (int)((long)m * (t + 1) / parts);
-        const float *own = (const float *)a + (at ? (size_t)first : (size_t)first * k);
-        cblas_sgemm(CblasRowMajor, at ? CblasTrans : CblasNoTrans, bt ? CblasTrans : CblasNoTrans,
-                    past - first, n, k, 1, own, at ? m : k, b, bt ? k : n, add ? 1 : 0,
-                    (float *)c + (size_t)first * n, n);
+        const void *own = (const char *)a + (at ? (size_t)first : (size_t)first * k) * size;
+        void *to = (char *)c + (size_t)first * n * size;
+        if (size == sizeof(float))
+            cblas_sgemm(CblasRowMajor, ta, tb, past - first, n, k, 1, own, lda, b, ldb, (float)add,
+                        to, n);
+        else
+            cblas_dgemm(CblasRowMajor, ta, tb, past - first, n, k, 1, own, lda, b, ldb, add, to, n);
     }
     openblas_set_num_threads(kept);
+}
+
+static enum op_status product(void *context, int at, int bt, int m, int n, int k, const void *a,
+                              const void *b, int add, void *c)
+{
+    (void)context;
+    gnn_host_product(sizeof(float), at, bt, m, n, k, a, b, add, c);
     return OP_OK;
 }
 

@@ -8,8 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <cblas.h>
-
 #include "gnn.h"
 
 struct tape {
@@ -33,8 +31,7 @@ static void aggregate(int nodes, const struct gnn_graph *a, int width, const dou
 static void multiply(int at, int bt, int m, int n, int k, const double *a, const double *b, int add,
                      double *c)
 {
-    cblas_dgemm(CblasRowMajor, at ? CblasTrans : CblasNoTrans, bt ? CblasTrans : CblasNoTrans, m, n,
-                k, 1, a, at ? m : k, b, bt ? k : n, add, c, n);
+    gnn_host_product(sizeof(double), at, bt, m, n, k, a, b, add, c);
 }
 
 static void forward(const struct gnn_net *net, const struct gnn_layer *l, const struct gnn_graph *a,

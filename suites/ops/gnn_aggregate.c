@@ -123,7 +123,8 @@ static int fastest(struct aggregator *g, const struct spmm_impl *const *among, i
     for (int i = 0; i < count; i++) {
         struct op_pool pool = { .device = d };
         double us = INFINITY;
-        if (!set_up(g, among[i], d, &pool) && !cb_sync(d) && !aggregator_time(g, d, 3 * least, &us) && us < least) {
+        if (!set_up(g, among[i], d, &pool) && !cb_sync(d) &&
+            !aggregator_time(g, d, 3 * least, &us) && us < least) {
             least = us;
             *out = among[i];
         }
