@@ -213,11 +213,23 @@ static void stand_ins(void)
         "\"filter\":{\"model\":\"other\"},\"needs\":\"a model\","
         "\"rules\":{\"same\":{\"type\":\"greater_than\",\"value\":0}}}]}";
     struct result r;
+    char between[400];
     CHECK(judge_text(claims, &r) == 0);
     verdict(&r, "order", "TREND_HOLDS"); /* without stand_in it would be REPRODUCED */
     CHECK(!strncmp(result_text(claim_of(&r, "order"), "reason"), "order holds on another model: ",
                    30));
     verdict(&r, "wrong", "NOT_REPRODUCED");
+    CHECK_STR(result_text(claim_of(&r, "wrong"), "reason"),
+              "order does not hold on another model: less_than 0 not met");
+    const double at = result_number(claim_of(&r, "order"), "measured", 0);
+    snprintf(between, sizeof between,
+             "{\"claims\":[{\"id\":\"between\",\"metric\":\"figure:quality/quantise/sqnr\","
+             "\"hardware\":false,\"stand_in\":true,\"rules\":{\"same\":{\"type\":"
+             "\"greater_than\",\"value\":%.17g}}}]}", at);
+    struct result other;
+    CHECK(judge_text(between, &other) == 0);
+    verdict(&other, "between", "LOW_QUALITY");
+    result_free(&other);
     verdict(&r, "here", "REPRODUCED");
     verdict(&r, "needs", "NOT_COMPARABLE_SETUP");
     CHECK_STR(result_text(claim_of(&r, "needs"), "reason"), "needs a model");
