@@ -4,7 +4,7 @@
 #   n       series; legend[n]: their names
 #   xlabel, ylabel, title, caption
 #   logx    base of the axis of x, 0: linear;  logy: 1 or 0
-#   one     1: a line at 1, where neither is faster
+#   one     0: no line at 1, where neither is faster
 #   band    series whose range over the cases is shaded, 0: none
 #   m       reported values; place[m]: x, value[m], name[m]: drawn hollow
 load "style.gp"
@@ -19,6 +19,7 @@ if (logy) { set logscale y; set grid mytics } else { set yrange [0:*] }
 set xtics ()
 do for [i = 1:words(ticks)] { set xtics add (word(ticks, i) real(word(ticks, i))) }
 set xrange [lowest:highest]
+if (!exists("one")) { one = 1 }
 if (one) { set arrow 1 from graph 0, first 1 to graph 1, first 1 nohead lc rgb "#404040" dt 2 lw 1 }
 column5(i, k) = 2 + 5 * (i - 1) + k
 do for [i = 1:m] {

@@ -661,7 +661,7 @@ static int decide(struct judge *j, const json_t *claim, int class, const struct 
                   int distance, enum claim_verdict *verdict, char *reason, size_t size)
 {
     bool any = false;
-    char failed[128] = "", model[64];
+    char failed[128] = "";
     *verdict = CLAIM_NOT_COMPARABLE_GPU;
     for (int k = class; k < 3; k++) {
         const json_t *rule = json_object_get(json_object_get(claim, "rules"), class_name[k]);
@@ -676,11 +676,6 @@ static int decide(struct judge *j, const json_t *claim, int class, const struct 
         if (pass) {
             bool weak = k > 0 || !strcmp(type, "order") || !strcmp(type, "trend");
             *verdict = weak ? CLAIM_TREND_HOLDS : CLAIM_REPRODUCED;
-            if (json_is_true(json_object_get(claim, "stand_in"))) {
-                *verdict = CLAIM_TREND_HOLDS;
-                snprintf(reason, size, "order holds on %s: %s", model_of(j->r, claim, model, sizeof model), text);
-                return 0;
-            }
             snprintf(reason, size, "%s%s met%s", failed, text,
                      class && k == 2 && !strstr(text, "oint") ? "; value not compared: other GPU"
                                                               : "");
@@ -696,6 +691,38 @@ static int decide(struct judge *j, const json_t *claim, int class, const struct 
         snprintf(reason, size, "no rule for GPUs of class %s", class_name[class]);
     }
     return 0;
+}
+
+/* Does the interval hold the value that a rule asks to be beyond? */
+static bool undecided(const json_t *claim, const struct measured *m)
+{
+    const char *key;
+    json_t *rule;
+    json_object_foreach(json_object_get(claim, "rules"), key, rule)
+    {
+        const double v = result_number(rule, "value", NAN);
+        if (v >= m->value.low && v <= m->value.high)
+            return true;
+    }
+    return false;
+}
+
+/* What is said of a claim that another model than the paper's stood in for. */
+static void of_stand_in(const struct judge *j, const json_t *claim, const struct measured *m,
+                        enum claim_verdict *verdict, char *reason, size_t size)
+{
+    char model[64], rule[160];
+    const char *name = model_of(j->r, claim, model, sizeof model);
+    snprintf(rule, sizeof rule, "%.150s", reason);
+    if (*verdict == CLAIM_REPRODUCED || *verdict == CLAIM_TREND_HOLDS) {
+        *verdict = CLAIM_TREND_HOLDS;
+        snprintf(reason, size, "order holds on %s: %s", name, rule);
+    } else if (*verdict == CLAIM_NOT_REPRODUCED && undecided(claim, m)) {
+        *verdict = CLAIM_LOW_QUALITY;
+        snprintf(reason, size, "too few windows to tell the order on %s", name);
+    } else if (*verdict == CLAIM_NOT_REPRODUCED) {
+        snprintf(reason, size, "order does not hold on %s: %s", name, rule);
+    }
 }
 
 static int judge_claim(struct judge *j, const json_t *claim, json_t **out)
@@ -743,6 +770,8 @@ static int judge_claim(struct judge *j, const json_t *claim, json_t **out)
     } else {
         if (decide(j, claim, class, &m, distance, &verdict, reason, sizeof reason))
             goto done;
+        if (json_is_true(json_object_get(claim, "stand_in")))
+            of_stand_in(j, claim, &m, &verdict, reason, sizeof reason);
         double h =
             m.value.value != 0 ? (m.value.high - m.value.low) / (2 * fabs(m.value.value)) : 0;
         bool judged = verdict == CLAIM_REPRODUCED || verdict == CLAIM_TREND_HOLDS ||

@@ -14,7 +14,8 @@
  * metric: "aggregate:ID" or "aggregate:ID.STATISTIC", "figure:EXPERIMENT/ROW/NAME"
  * for what is not timed, or a list: the first that was measured is judged.
  * needs: what a claim takes that no run has by itself, as a model: not comparable without.
- * stand_in: judged by order on another model than the paper's: at best the trend holds.
+ * stand_in: judged by order on another model than the paper's: at best the trend holds, and
+ * LOW_QUALITY where the interval does not tell.
  * rules: by class of GPU (same, same_arch, other_arch); the strictest class that
  * the machine belongs to comes first, weaker ones after it.
  */

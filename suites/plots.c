@@ -249,8 +249,7 @@ static int speedup_lines(const struct plots *w, const struct view *v)
     set_text(f, "xlabel", v->axis);
     snprintf(ylabel, sizeof ylabel, "speedup, geometric mean over cases, 95 %%");
     set_text(f, "ylabel", ylabel);
-    fprintf(f, "n = %d\nlogx = %d\nlogy = %d\none = 1\nband = 1\nwidth = 1060\n", n,
-            logs ? 2 : 0, steep);
+    fprintf(f, "n = %d\nlogx = %d\nlogy = %d\nband = 1\nwidth = 1060\n", n, logs ? 2 : 0, steep);
     fprintf(f, "lowest = %.9g\nhighest = %.9g\n", logs ? v->grid[0] / 1.2 : v->grid[0] - step / 4,
             logs ? last * 2.4 : last + step);
     fputs("ticks = \"", f);

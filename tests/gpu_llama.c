@@ -113,7 +113,8 @@ static void try_integers(struct cb_device *d, int m, int n, int k, int groups, i
         bias[j] = noise();
     const struct llama_linear l = { .n = n, .k = k, .apply = int_linear_apply, .context = codes,
                                     .bias = with_bias ? bias : NULL };
-    if (codes && ok(int_linear_apply(&l, x, m, host)) && ok(gpu_linear_take(d, &l, false, &there))) {
+    if (codes && ok(int_linear_apply(&l, x, m, host)) &&
+        ok(gpu_linear_take(d, &l, false, &there))) {
         int differ = 0, changed = 0;
         gpu_product(d, &there, x, m, gpu);
         for (int i = 0; i < m * n; i++)
@@ -239,7 +240,8 @@ static void compare_passes(struct cb_device *d, struct llama *m, int n, bool hal
     pass(m, token, n, a, a + logits, &seen[0]);
     if (ok(llama_gpu_open(d, &m->config, half, &m->machine))) {
         pass(m, token, n, b, b + logits, &seen[1]);
-        const double in_logits = apart(a, b, logits), in_parts = apart(a + logits, b + logits, parts);
+        const double in_logits = apart(a, b, logits);
+        const double in_parts = apart(a + logits, b + logits, parts);
         CHECK(in_logits < near && in_parts < near);
         if (!(in_logits < near && in_parts < near))
             printf("  logits differ by %g, parts by %g\n", in_logits, in_parts);

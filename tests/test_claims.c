@@ -174,21 +174,66 @@ static void variants(void)
     changed(more_memory, "made_up.arch", "TREND_HOLDS", NULL);
 }
 
-static void refused(const char *claims, const char *complaint)
+/* Claims of a text, judged on the run; r is freed by the caller. */
+static int judge_text(const char *claims, struct result *r)
 {
-    struct result r;
     char path[] = "/tmp/claimbench_claims_XXXXXX";
     int fd = mkstemp(path);
     FILE *f = fdopen(fd, "w");
     fputs(claims, f);
     fclose(f);
-    CHECK(result_load(run_dir, &r) == 0);
-    CHECK(claims_judge(&r, path) == -1);
+    CHECK(result_load(run_dir, r) == 0);
+    const int status = claims_judge(r, path);
+    unlink(path);
+    return status;
+}
+
+static void refused(const char *claims, const char *complaint)
+{
+    struct result r;
+    CHECK(judge_text(claims, &r) == -1);
     if (!strstr(cb_error_text(), complaint))
         printf("'%s' lacks '%s'\n", cb_error_text(), complaint);
     CHECK(strstr(cb_error_text(), complaint) != NULL);
     result_free(&r);
-    unlink(path);
+}
+
+/* Another model than the paper's: its order, never its numbers. */
+static void stand_ins(void)
+{
+    static const char claims[] =
+        "{\"claims\":["
+        "{\"id\":\"order\",\"metric\":[\"figure:quality/quantise/sqnr\"],\"hardware\":false,"
+        "\"stand_in\":true,\"rules\":{\"same\":{\"type\":\"greater_than\",\"value\":0}}},"
+        "{\"id\":\"wrong\",\"metric\":[\"figure:quality/quantise/sqnr\"],\"hardware\":false,"
+        "\"stand_in\":true,\"rules\":{\"same\":{\"type\":\"less_than\",\"value\":0}}},"
+        "{\"id\":\"here\",\"metric\":\"figure:quality/quantise/sqnr\",\"hardware\":false,"
+        "\"needs\":\"a model\",\"rules\":{\"same\":{\"type\":\"greater_than\",\"value\":0}}},"
+        "{\"id\":\"needs\",\"metric\":\"figure:quality/quantise/sqnr\",\"hardware\":false,"
+        "\"filter\":{\"model\":\"other\"},\"needs\":\"a model\","
+        "\"rules\":{\"same\":{\"type\":\"greater_than\",\"value\":0}}}]}";
+    struct result r;
+    char between[400];
+    CHECK(judge_text(claims, &r) == 0);
+    verdict(&r, "order", "TREND_HOLDS"); /* without stand_in it would be REPRODUCED */
+    CHECK(!strncmp(result_text(claim_of(&r, "order"), "reason"), "order holds on another model: ",
+                   30));
+    verdict(&r, "wrong", "NOT_REPRODUCED");
+    CHECK_STR(result_text(claim_of(&r, "wrong"), "reason"),
+              "order does not hold on another model: less_than 0 not met");
+    const double at = result_number(claim_of(&r, "order"), "measured", 0);
+    snprintf(between, sizeof between,
+             "{\"claims\":[{\"id\":\"between\",\"metric\":\"figure:quality/quantise/sqnr\","
+             "\"hardware\":false,\"stand_in\":true,\"rules\":{\"same\":{\"type\":"
+             "\"greater_than\",\"value\":%.17g}}}]}", at);
+    struct result other;
+    CHECK(judge_text(between, &other) == 0);
+    verdict(&other, "between", "LOW_QUALITY");
+    result_free(&other);
+    verdict(&r, "here", "REPRODUCED");
+    verdict(&r, "needs", "NOT_COMPARABLE_SETUP");
+    CHECK_STR(result_text(claim_of(&r, "needs"), "reason"), "needs a model");
+    result_free(&r);
 }
 
 static void malformed(void)
@@ -332,6 +377,7 @@ int main(void)
     variants();
     inside();
     sums();
+    stand_ins();
     malformed();
     shipped();
     return TEST_END();

@@ -162,6 +162,7 @@ gives 1 'Not a directory' merge "$work/nothing" -o "$work/empty.json/x"
 # ---- plan: selection, config file ----
 gives 0 '1 cases, ' plan --paper tiny --profile smoke --experiment one --case '*a.mtx,n=4,*'
 gives 0 '1 cases, 5 invocations' plan --paper tiny --profile smoke --experiment one --case '*a.mtx,n=4,*' --invocations=5
+gives 2 "no experiment has a parameter 'model'" plan --paper tiny --model /somewhere
 gives 0 '1 cases, ' run --dry-run --paper tiny --profile smoke --experiment one --case '*a.mtx,n=4,*'
 [ ! -e runs/nothing ] || fail 'a dry run made a folder'
 cat > "$work/config.json" << 'END'

@@ -146,6 +146,47 @@ static void test_published(void)
     op_perplexity.close(in);
 }
 
+/* A loss.tsv: points at the losses of held-out text, broken ones refused. */
+static void test_training(void)
+{
+    static const struct {
+        const char *text, *error;
+    } broken[] = { { "", "empty" },
+                   { "step\ttokens\ttrain\n1\t2\t3\n", "line 1: no column 'held'" },
+                   { "tokens\ttrain\theld\n1\t2\n", "line 2: not 3 numbers" },
+                   { "tokens\ttrain\theld\n1\t2\tx\n", "line 2: not 3 numbers" },
+                   { "tokens\ttrain\theld\n1\t2\tnan\n", "no loss of held-out text" } };
+    char folder[] = "/tmp/test_training_XXXXXX", path[64], json[128], error[256];
+    CHECK(mkdtemp(folder) != NULL);
+    snprintf(path, sizeof path, "%s/loss.tsv", folder);
+    snprintf(json, sizeof json, "{\"model\": \"%s\"}", folder);
+    for (size_t i = 0; i < sizeof broken / sizeof *broken; i++) {
+        FILE *f = fopen(path, "w");
+        fputs(broken[i].text, f);
+        fclose(f);
+        CHECK(!begin(&op_training, json));
+        snprintf(error, sizeof error, "%s: %s", path, broken[i].error);
+        CHECK_STR(cb_error_text(), error);
+    }
+    FILE *f = fopen(path, "w");
+    fputs("step\ttokens\theld\ttrain\n1\t1000000\tnan\t8\n2\t2000000\t5\t6\n"
+          "3\t3500000\t4\t3\n", f);
+    fclose(f);
+    void *in = begin(&op_training, json);
+    CHECK(in != NULL);
+    if (in) {
+        const struct outcome held = row(&op_training, in, "held");
+        const struct outcome train = row(&op_training, in, "train");
+        CHECK(held.count == 3 && value(held, "at:2") == 5 && value(held, "at:3.5") == 4);
+        CHECK(value(held, "last") == 4);
+        CHECK(value(train, "at:2") == 7 && value(train, "at:3.5") == 3); /* mean of 8 and 6 */
+    }
+    op_training.close(in);
+    unlink(path);
+    rmdir(folder);
+    CHECK(!begin(&op_training, json));
+}
+
 static void test_absent(void)
 {
     CHECK(!begin(&op_perplexity, "{\"model\": \"/nowhere\", \"data\": \"own\"}"));
@@ -189,6 +230,7 @@ static void test_layers(void)
 int main(void)
 {
     test_absent();
+    test_training();
     test_layers();
     test_published();
     return TEST_END();

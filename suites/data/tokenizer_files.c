@@ -421,8 +421,8 @@ static int json_vocabulary(struct tokenizer *t, const json_t *root, json_t *voca
             count = i + 1;
     for (i = 0; i < count; i++) {
         const char *text = entry[i].text ? entry[i].text : "";
-        if (tokenizer_add_spaced(t, text, strlen(text), 0, entry[i].text && !entry[i].control ? TOKEN_TEXT
-                                                                             : TOKEN_CONTROL))
+        const bool is_text = entry[i].text && !entry[i].control;
+        if (tokenizer_add_spaced(t, text, strlen(text), 0, is_text ? TOKEN_TEXT : TOKEN_CONTROL))
             goto done;
     }
     status = count ? tokenizer_seal(t) : cb_error("%s: an empty vocabulary", t->name);

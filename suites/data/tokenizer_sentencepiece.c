@@ -195,7 +195,8 @@ static int read_piece(struct message m, int index, struct piece *out)
     while (m.at < m.end) {
         if (next_field(&m, &f))
             return cb_error_in("%s: piece %d", m.name, index);
-        if ((f.number == 1 && expect(&m, &f, BYTES)) || (f.number == 2 && expect(&m, &f, FIXED32)) ||
+        if ((f.number == 1 && expect(&m, &f, BYTES)) ||
+            (f.number == 2 && expect(&m, &f, FIXED32)) ||
             (f.number == 3 && expect(&m, &f, VARINT)))
             return -1;
         const uint32_t bits = (uint32_t)f.value;
@@ -242,7 +243,8 @@ static int check_pieces(const struct tokenizer *t, const struct spec *s)
 {
     for (int b = 0; s->byte_fallback && b < 256; b++)
         if (t->byte_token[b] < 0)
-            return cb_error("%s: byte fallback, but no piece for byte 0x%02x", t->name, (unsigned)b);
+            return cb_error("%s: byte fallback, but no piece for byte 0x%02x", t->name,
+                            (unsigned)b);
     for (int i = 0; i < t->count; i++) {
         const struct token *k = &t->token[i];
         const int first = k->kind == TOKEN_TEXT || k->kind == TOKEN_USER

@@ -138,6 +138,19 @@ done:
     return status;
 }
 
+int token_set_skip(struct token_set *t, int windows)
+{
+    if (!windows)
+        return 0;
+    if (windows >= t->count)
+        return cb_error("%s: %d windows, all of them evaluated on: none to calibrate on", t->name,
+                        t->count);
+    t->count -= windows;
+    memmove(t->token, t->token + (size_t)windows * (size_t)t->length,
+            (size_t)t->count * (size_t)t->length * sizeof *t->token);
+    return finish(t);
+}
+
 /* The token whose share of the probability holds u, 0 <= u < 1. */
 static int draw(const float *logits, int vocab, double u)
 {

@@ -28,6 +28,8 @@ struct token_set {
  * at most, from the start; 0: all. */
 int token_set_load(const char *path, const char *tokenizer, int length, int most,
                    struct token_set *out);
+/* Leaves the first windows out, of which it must have more. */
+int token_set_skip(struct token_set *t, int windows);
 /* Drawn from the model itself at temperature 1, each from the token `start`. */
 int token_set_sample(const struct llama *m, int start, int count, int length, unsigned long seed,
                      struct token_set *out);

@@ -19,7 +19,6 @@
 #include "llama.h"
 
 #include <cblas.h>
-#include <limits.h>
 #include <math.h>
 #include <omp.h>
 #include <stdlib.h>
@@ -27,217 +26,12 @@
 
 #include "../../harness/error.h"
 #include "llama_machine.h"
+#include "llama_part.h"
 
 enum {
     CHUNK = 256,       /* tokens at a time: enough rows for sgemm to run at its speed */
-    BLOCK = 128,       /* output channels at a time: 2 MB if 4096 wide, about a core's cache */
-    SMALL = 1 << 18,   /* products of so many multiplications take no longer in one thread */
     LOGITS = 1 << 22   /* logits at a time, 16 MB */
 };
-
-static void *take(size_t count, size_t size)
-{
-    size_t bytes;
-    if (__builtin_mul_overflow(count, size, &bytes) || bytes > PTRDIFF_MAX) {
-        cb_error("no memory for %zu x %zu bytes", count, size);
-        return NULL;
-    }
-    void *p = malloc(bytes ? bytes : 1);
-    if (!p)
-        cb_error("no memory for %zu bytes", bytes);
-    return p;
-}
-
-/* What openblas_set_num_threads has to bring back. */
-static int one_blas_thread(void)
-{
-    const int threads = openblas_get_num_threads();
-    openblas_set_num_threads(1);
-    return threads;
-}
-
-/* ---- linear layers ---- */
-
-/* Channels j ... j + count - 1 of y, from their rows of the matrix. */
-static void product(const struct llama_linear *l, const float *w, int j, int count,
-                    const float *x, int m, float *y)
-{
-    if (m == 1)
-        cblas_sgemv(CblasRowMajor, CblasNoTrans, count, l->k, 1, w, l->k, x, 1, 0, y + j, 1);
-    else
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, m, count, l->k, 1, x, l->k, w, l->k,
-                    0, y + j, l->n);
-    if (l->bias)
-        for (int i = 0; i < m; i++)
-            for (int c = j; c < j + count; c++)
-                y[(size_t)i * (size_t)l->n + (size_t)c] += l->bias[c];
-}
-
-int llama_apply(const struct llama_linear *l, const float *x, int m, float *y)
-{
-    const size_t k = (size_t)l->k, piece = BLOCK * k;
-    const bool parallel = (double)m * l->n * l->k > SMALL;
-    const int threads = parallel ? omp_get_max_threads() : 1;
-    float *decoded = NULL;
-    if (!l->dense && !(decoded = take((size_t)threads * piece, sizeof *decoded)))
-        return -1;
-    const int blas = one_blas_thread();
-#pragma omp parallel for schedule(dynamic) num_threads(threads)
-    for (int j = 0; j < l->n; j += BLOCK) {
-        const int count = l->n - j < BLOCK ? l->n - j : BLOCK;
-        const float *w = l->dense ? l->dense + (size_t)j * k : NULL;
-        if (!w) {
-            float *mine = decoded + (size_t)omp_get_thread_num() * piece;
-            tensor_rows(&l->w, j, count, mine);
-            w = mine;
-        }
-        product(l, w, j, count, x, m, y);
-    }
-    openblas_set_num_threads(blas);
-    free(decoded);
-    return 0;
-}
-
-float *llama_dense(struct llama_linear *l)
-{
-    if (l->own)
-        return l->own;
-    float *w = take((size_t)l->n * (size_t)l->k, sizeof *w);
-    if (!w)
-        return NULL;
-    tensor_rows(&l->w, 0, l->n, w);
-    l->dense = l->own = w;
-    return w;
-}
-
-static float *vector(const struct tensor *t)
-{
-    float *v = take((size_t)t->cols, sizeof *v);
-    if (v)
-        tensor_rows(t, 0, 1, v);
-    return v;
-}
-
-static int open_linear(const struct tensor *w, const struct tensor *bias, bool resident,
-                       struct llama_linear *out)
-{
-    *out = (struct llama_linear){ .n = w->rows, .k = w->cols, .w = *w, .apply = llama_apply };
-    /* A mapped FP32 matrix is used where it lies, if the file happens to align it. */
-    if (w->dtype == TENSOR_F32 && (uintptr_t)w->data % _Alignof(float) == 0)
-        out->dense = w->data;
-    else if (resident && !llama_dense(out))
-        return -1;
-    if (bias->dtype != TENSOR_NONE && !(out->bias = vector(bias)))
-        return -1;
-    return 0;
-}
-
-/* ---- the model ---- */
-
-/* Llama 3 keeps what turns more than rope_high times within the original context,
- * slows what turns less than rope_low times by the factor, and blends between. */
-static double scaled(const struct llama_config *c, double frequency)
-{
-    if (c->rope_scaling == ROPE_LINEAR)
-        return frequency / c->rope_factor;
-    if (c->rope_scaling == ROPE_LLAMA3) {
-        const double turns = c->rope_original * frequency / (2 * acos(-1));
-        double keep = (turns - c->rope_low) / (c->rope_high - c->rope_low);
-        keep = keep < 0 ? 0 : keep > 1 ? 1 : keep;
-        return frequency * (keep + (1 - keep) / c->rope_factor);
-    }
-    return frequency;
-}
-
-static int set_frequencies(const struct checkpoint *c, struct llama *m)
-{
-    const int pairs = c->config.head_dim / 2;
-    float *factor = NULL;
-    m->frequency = take((size_t)pairs, sizeof *m->frequency);
-    if (!m->frequency)
-        return -1;
-    if (c->rope_factors.dtype != TENSOR_NONE && !(factor = vector(&c->rope_factors)))
-        return -1;
-    for (int i = 0; i < pairs; i++) {
-        const double plain = pow(c->config.rope_theta, -2.0 * i / c->config.head_dim);
-        m->frequency[i] = scaled(&c->config, plain) / (factor ? (double)factor[i] : 1.0);
-    }
-    free(factor);
-    return 0;
-}
-
-int llama_open(const struct checkpoint *c, bool resident, struct llama *out)
-{
-    static const enum checkpoint_slot bias[SLOTS] = {
-        [SLOT_Q] = SLOT_Q_BIAS, [SLOT_K] = SLOT_K_BIAS, [SLOT_V] = SLOT_V_BIAS
-    };
-    static const enum checkpoint_slot linear[] = { SLOT_Q,    SLOT_K,  SLOT_V,   SLOT_O,
-                                                   SLOT_GATE, SLOT_UP, SLOT_DOWN };
-    const struct tensor absent = { 0 };
-    *out = (struct llama){ .config = c->config, .checkpoint = c };
-    out->layer = calloc((size_t)c->config.layers, sizeof *out->layer);
-    if (!out->layer) {
-        cb_error("%s: no memory for %d layers", c->name, c->config.layers);
-        goto failed;
-    }
-    if (set_frequencies(c, out) || !(out->norm = vector(&c->norm)) ||
-        open_linear(&c->output, &absent, resident, &out->output))
-        goto failed;
-    for (int i = 0; i < c->config.layers; i++) {
-        struct llama_layer *l = &out->layer[i];
-        const struct tensor *t = c->layer[i];
-        if (!(l->attn_norm = vector(&t[SLOT_ATTN_NORM])) ||
-            !(l->ffn_norm = vector(&t[SLOT_FFN_NORM])))
-            goto failed;
-        for (size_t s = 0; s < sizeof linear / sizeof *linear; s++)
-            if (open_linear(&t[linear[s]], bias[linear[s]] ? &t[bias[linear[s]]] : &absent,
-                            resident, &l->linear[linear[s]]))
-                goto failed;
-    }
-    return 0;
-failed:
-    llama_close(out);
-    return cb_error_in("%s", c->name);
-}
-
-static void close_linear(struct llama_linear *l)
-{
-    free(l->own);
-    free(l->bias);
-}
-
-void llama_close(struct llama *m)
-{
-    if (!m)
-        return;
-    for (int i = 0; m->layer && i < m->config.layers; i++) {
-        free(m->layer[i].attn_norm);
-        free(m->layer[i].ffn_norm);
-        for (int s = 0; s < SLOTS; s++)
-            close_linear(&m->layer[i].linear[s]);
-    }
-    close_linear(&m->output);
-    free(m->layer);
-    free(m->norm);
-    free(m->embedding);
-    free(m->frequency);
-    *m = (struct llama){ 0 };
-}
-
-int llama_refresh(const struct llama *m, int layer)
-{
-    if (m->machine && m->machine->refresh(m->machine, m, layer))
-        return cb_error_in("%s: layer %d", m->checkpoint->name, layer);
-    return 0;
-}
-
-int llama_refresh_all(const struct llama *m)
-{
-    for (int i = 0; i <= m->config.layers; i++)
-        if (llama_refresh(m, i))
-            return -1;
-    return 0;
-}
 
 /* ---- state ---- */
 
@@ -284,8 +78,8 @@ static int begin_run(struct llama_state *s)
     if (m->machine->begin(m->machine, m, s->capacity, &s->run, &s->chunk))
         return -1;
     s->rows = logit_rows(s);
-    s->x = take((size_t)s->chunk * (size_t)m->config.dim, sizeof(float));
-    s->logits = take((size_t)s->rows * (size_t)m->config.vocab, sizeof(float));
+    s->x = llama_take((size_t)s->chunk * (size_t)m->config.dim, sizeof(float));
+    s->logits = llama_take((size_t)s->rows * (size_t)m->config.vocab, sizeof(float));
     return s->x && s->logits ? 0 : -1;
 }
 
@@ -299,20 +93,21 @@ static int begin_host(struct llama_state *s)
     s->rows = logit_rows(s);
     const size_t n = (size_t)s->chunk, capacity = (size_t)s->capacity;
     const size_t kept = (size_t)c->layers * capacity * kv, pairs = (size_t)c->head_dim / 2;
-    return (s->key = take(kept, sizeof(float))) && (s->value = take(kept, sizeof(float))) &&
-                   (s->cosine = take(n * pairs, sizeof(float))) &&
-                   (s->sine = take(n * pairs, sizeof(float))) &&
-                   (s->x = take(n * (size_t)c->dim, sizeof(float))) &&
-                   (s->h = take(n * (size_t)c->dim, sizeof(float))) &&
-                   (s->q = take(n * q, sizeof(float))) &&
-                   (s->mixed = take(n * q, sizeof(float))) &&
-                   (s->k = take(n * kv, sizeof(float))) && (s->v = take(n * kv, sizeof(float))) &&
-                   (s->gate = take(n * (size_t)c->hidden, sizeof(float))) &&
-                   (s->up = take(n * (size_t)c->hidden, sizeof(float))) &&
-                   (s->scores = take((size_t)s->threads * n * capacity, sizeof(float))) &&
-                   (s->logits = take((size_t)s->rows * (size_t)c->vocab, sizeof(float)))
-               ? 0
-               : -1;
+    const struct {
+        float **to;
+        size_t count;
+    } rooms[] = { { &s->key, kept },       { &s->value, kept },
+                  { &s->cosine, n * pairs }, { &s->sine, n * pairs },
+                  { &s->x, n * (size_t)c->dim }, { &s->h, n * (size_t)c->dim },
+                  { &s->q, n * q },        { &s->mixed, n * q },
+                  { &s->k, n * kv },       { &s->v, n * kv },
+                  { &s->gate, n * (size_t)c->hidden }, { &s->up, n * (size_t)c->hidden },
+                  { &s->scores, (size_t)s->threads * n * capacity },
+                  { &s->logits, (size_t)s->rows * (size_t)c->vocab } };
+    for (size_t i = 0; i < sizeof rooms / sizeof *rooms; i++)
+        if (!(*rooms[i].to = llama_take(rooms[i].count, sizeof(float))))
+            return -1;
+    return 0;
 }
 
 struct llama_state *llama_begin(const struct llama *m, int capacity)
@@ -451,7 +246,7 @@ static void attend_head(const struct llama_state *s, int layer, int h, int m, fl
 static void attend(const struct llama_state *s, int layer, int m)
 {
     const size_t part = (size_t)s->chunk * (size_t)s->capacity;
-    const int blas = one_blas_thread();
+    const int blas = llama_one_blas_thread();
 #pragma omp parallel for schedule(dynamic) num_threads(s->threads)
     for (int h = 0; h < s->model->config.heads; h++)
         attend_head(s, layer, h, m, s->scores + (size_t)omp_get_thread_num() * part);
@@ -689,71 +484,4 @@ int llama_run_attention(struct llama_state *s, int layer, const float *h, int n,
 int llama_run_ffn(struct llama_state *s, int layer, const float *h, int n, float *y)
 {
     return in_pieces(s, layer, h, n, y, LLAMA_FFN);
-}
-
-/* ---- what is measured ---- */
-
-double llama_log_prob(const float *logits, int vocab, int token)
-{
-    float top = logits[0];
-    double sum = 0;
-    for (int i = 1; i < vocab; i++)
-        top = logits[i] > top ? logits[i] : top;
-    for (int i = 0; i < vocab; i++)
-        sum += (double)expf(logits[i] - top);
-    return (double)(logits[token] - top) - log(sum);
-}
-
-struct score {
-    const int *token;
-    int n, vocab;
-    double *log_prob;
-};
-
-static int see_score(void *context, int position, const float *logits)
-{
-    const struct score *s = context;
-    if (position + 1 < s->n)
-        s->log_prob[position + 1] = llama_log_prob(logits, s->vocab, s->token[position + 1]);
-    return 0;
-}
-
-int llama_score(const struct llama *m, const int *token, int n, double *log_prob)
-{
-    struct score score = { token, n, m->config.vocab, log_prob };
-    struct llama_state *s = llama_begin(m, n);
-    if (!s)
-        return -1;
-    log_prob[0] = 0;
-    const int status = llama_each(s, token, n, see_score, &score);
-    llama_end(s);
-    return status;
-}
-
-int llama_greedy(const struct llama *m, const int *token, int n, int count, int *out)
-{
-    const int vocab = m->config.vocab;
-    if (count < 1)
-        return 0;
-    if (n < 1 || n > INT_MAX - count)
-        return cb_error("%s: %d tokens to continue by %d", m->checkpoint->name, n, count);
-    struct llama_state *s = llama_begin(m, n + count - 1); /* the last is not fed */
-    float *logits = take((size_t)vocab, sizeof *logits);
-    int status = -1;
-    if (!s || !logits || llama_feed(s, token, n, logits))
-        goto done;
-    for (int i = 0; i < count; i++) {
-        int best = 0;
-        for (int j = 1; j < vocab; j++)
-            if (logits[j] > logits[best])
-                best = j;
-        out[i] = best;
-        if (i + 1 < count && llama_feed(s, &best, 1, logits))
-            goto done;
-    }
-    status = 0;
-done:
-    free(logits);
-    llama_end(s);
-    return status;
 }

@@ -244,9 +244,14 @@ static int calibration_tokens(struct instance *in, const struct llama *m, const 
     char path[4400];
     if (!*spec)
         spec = own_file(folder, "calibration.u16", path, sizeof path) ? "sample" : "own";
-    if (strcmp(spec, "sample"))
+    if (strcmp(spec, "sample")) {
+        /* of the text that is evaluated on, what follows the windows evaluated on */
+        const int skip = strcmp(spec, "own") && !strcmp(spec, in->given.data) ? in->data.count : 0;
         return load_tokens(in, folder, spec, "calibration.u16", length,
-                           in->given.calibration_windows, &in->calibration);
+                           skip + in->given.calibration_windows, &in->calibration)
+                   ? -1
+                   : token_set_skip(&in->calibration, skip);
+    }
     return token_set_sample(m, in->data.token[0], in->given.calibration_windows, length,
                             (unsigned long)in->given.seed, &in->calibration);
 }
