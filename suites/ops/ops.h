@@ -12,6 +12,7 @@ extern const struct cb_op op_matrix_stats; /* matrix_stats.c */
 extern const struct cb_op op_spmm_select;  /* spmm_select.c */
 extern const struct cb_op op_reported_table; /* reported_table.c */
 extern const struct cb_op op_perplexity;   /* perplexity.c */
+extern const struct cb_op op_spconv;       /* spconv.c */
 extern const struct cb_op op_quant_error;  /* quant_error.c */
 
 /* Rows, columns, nnz and row lengths of a matrix; returns the number written. */
