@@ -12,6 +12,8 @@
 #include "../harness/device.h"
 #include "../harness/error.h"
 #include "../kernels/common/half.h"
+#include "../kernels/spconv/own_plan.h"
+#include "../kernels/spconv/plan.h"
 #include "spconv_scene.h"
 #include "test.h"
 
@@ -224,6 +226,54 @@ static void try_planted(struct operands *o, const struct spconv_impl *i, void *s
     CHECK(!cb_upload(o->d, w, first, sizeof first));
 }
 
+static long differences(struct cb_device *d, const void *device, const void *host, size_t words)
+{
+    uint32_t *got = malloc(words * sizeof *got);
+    long differ = 0;
+    CHECK(!cb_download(d, got, device, words * sizeof *got));
+    for (size_t i = 0; i < words; i++)
+        differ += got[i] != ((const uint32_t *)host)[i];
+    free(got);
+    return differ;
+}
+
+/* The plan of the device is that of the host: rows, masks of half tiles, a schedule of all. */
+static void try_plan(struct cb_device *d, const struct scene_map *m, int splits)
+{
+    struct pool pool = { .d = d };
+    const struct op_memory memory = { take, &pool };
+    const struct spconv_table t = { m->by_out, m->out, m->taps };
+    struct spconv_plan host;
+    struct own_plan plan;
+    struct own_plan_work work;
+    const int32_t *table = upload(d, m->by_out, (size_t)m->out * m->taps * 4);
+    const struct own_source source = { table, NULL, NULL, m->out, m->taps };
+    CHECK(spconv_plan_make(&t, splits, SPCONV_BY_GRAY, &host) == OP_OK);
+    CHECK(own_plan_open(m->out, m->taps, splits, &memory, &plan, &work) == OP_OK);
+    CHECK(own_plan_make(&source, &plan, &work, cb_device_stream(d)) == OP_OK && !cb_sync(d));
+    const int tiles = splits * host.tiles;
+    CHECK(!differences(d, plan.row, host.row, (size_t)tiles * SPCONV_TILE));
+    uint32_t *mask = malloc((size_t)tiles * 2 * sizeof *mask);
+    int32_t *schedule = malloc((size_t)tiles * sizeof *schedule);
+    for (int i = 0; i < 2 * tiles; i++)
+        mask[i] = spconv_plan_mask(&host, i / 2 / host.tiles,
+                                   i / 2 % host.tiles * SPCONV_TILE + i % 2 * 64, 64);
+    CHECK(!differences(d, plan.mask, mask, (size_t)tiles * 2));
+    CHECK(!cb_download(d, schedule, plan.schedule, (size_t)tiles * sizeof *schedule));
+    long misplaced = 0, sum = 0;
+    for (int i = 0; i < tiles; i++) {
+        sum += schedule[i] + 1;
+        misplaced += schedule[i] / host.tiles != i / host.tiles;
+    }
+    CHECK(!misplaced && sum == (long)tiles * (tiles + 1) / 2);
+    free(mask);
+    free(schedule);
+    spconv_plan_free(&host);
+    for (int k = 0; k < pool.count; k++)
+        cb_free(d, pool.taken[k]);
+    cb_free(d, (void *)table);
+}
+
 static void try_map(struct cb_device *d, const struct scene_map *m, int cin, int cout)
 {
     for (int pass = 0; pass < 3; pass++)
@@ -257,6 +307,8 @@ static void try_all(struct cb_device *d)
         int n = shapes[i].n;
         struct scene_voxel *v = scene_surface(&n);
         struct scene_map m = scene_map_make(v, n, shapes[i].kernel);
+        for (int splits = 1; splits <= 3; splits++)
+            try_plan(d, &m, splits);
         try_map(d, &m, shapes[i].cin, shapes[i].cout);
         scene_map_free(&m);
         free(v);

@@ -150,48 +150,26 @@ static void check_index(const struct spconv_plan *plan, const struct spconv_tabl
     free(by_tile);
 }
 
-/* Has any of `height` rows of the tile a partner for a channel of the slice? */
-static bool slice_present(const struct spconv_plan *plan, int tile, int first, int height,
-                          int slice, int channels)
+/* Walking the slices of a tile meets those that hold a channel of a tap that is there. */
+static void check_slices(const struct spconv_plan *plan, int channels)
 {
-    for (int k = slice * SPCONV_SLICE; k < (slice + 1) * SPCONV_SLICE; k++)
-        for (int i = first; i < first + height && k / channels < plan->taps; i++)
-            if (plan->mask[(size_t)tile * SPCONV_TILE + i] >> k / channels & 1)
-                return true;
-    return false;
-}
-
-static void check_lists(const struct spconv_plan *plan, int channels)
-{
-    const int tiles = plan->splits * plan->tiles, steps = spconv_plan_steps(plan, channels);
-    uint16_t *list = malloc((size_t)tiles * steps * sizeof *list);
-    int32_t *count = malloc(tiles * sizeof *count), *schedule = malloc(tiles * sizeof *schedule);
-    char *seen = calloc((size_t)tiles, 1);
+    const int slices = spconv_slices(channels, plan->taps);
     long wrong = 0;
-    spconv_plan_lists(plan, channels, list, count, schedule);
-    for (int t = 0; t < tiles; t++) {
-        int at = 0;
-        for (int slice = 0; slice < steps; slice++) {
-            const int lower = slice_present(plan, t, 0, 64, slice, channels);
-            const int upper = slice_present(plan, t, 64, 64, slice, channels);
-            const int want = slice | (lower ? SPCONV_LOWER : 0) | (upper ? SPCONV_UPPER : 0);
-            if (lower || upper)
-                wrong += at >= count[t] || list[(size_t)t * steps + at++] != want;
+    for (int t = 0; t < plan->splits * plan->tiles; t++) {
+        const uint32_t present = spconv_plan_mask(plan, t / plan->tiles,
+                                                  t % plan->tiles * SPCONV_TILE, SPCONV_TILE);
+        int at = spconv_slice_from(0, present, channels, plan->taps);
+        for (int slice = 0; slice < slices; slice++) {
+            bool there = false;
+            for (int k = slice * SPCONV_SLICE; k < (slice + 1) * SPCONV_SLICE; k++)
+                there |= k / channels < plan->taps && present >> k / channels & 1;
+            wrong += there != (at == slice);
+            if (at == slice)
+                at = spconv_slice_from(slice + 1, present, channels, plan->taps);
         }
-        wrong += at ? count[t] != at : count[t] != 1 || list[(size_t)t * steps] != 0;
-    }
-    for (int i = 0; i < tiles; i++) {
-        const int t = schedule[i];
-        wrong += t < 0 || t >= tiles || seen[t]++;
-        if (i % plan->tiles)
-            wrong += t / plan->tiles != schedule[i - 1] / plan->tiles ||
-                     count[t] > count[schedule[i - 1]];
+        wrong += at != slices;
     }
     CHECK(wrong == 0);
-    free(list);
-    free(count);
-    free(schedule);
-    free(seen);
 }
 
 static void try_plans(const struct scene_map *m)
@@ -206,7 +184,7 @@ static void try_plans(const struct scene_map *m)
             check_rows(&plan, &t);
             check_index(&plan, &t);
             for (size_t c = 0; c < sizeof channels / sizeof *channels; c++)
-                check_lists(&plan, channels[c]);
+                check_slices(&plan, channels[c]);
             slots[key] = spconv_plan_slots(&plan, 64);
             CHECK(slots[key] >= (double)m->pairs);
             CHECK(spconv_plan_slots(&plan, 128) >= slots[key]);

@@ -74,49 +74,18 @@ static __global__ __launch_bounds__(256) void transpose_taps(const half *w, half
 
 /* ---- set-up ---- */
 
-/* Lists of the plan, on the device. */
-static enum op_status upload_plan(const struct spconv_plan *plan, const struct spconv_table *t,
-                                  int channels, const struct op_memory *memory, op_stream s,
-                                  OwnWork *work)
-{
-    const size_t tiles = (size_t)plan->splits * plan->tiles, rows = tiles * SPCONV_TILE;
-    const int steps = spconv_plan_steps(plan, channels);
-    int32_t *index = (int32_t *)malloc(rows * plan->taps * sizeof *index);
-    uint16_t *list = (uint16_t *)calloc(tiles * steps, sizeof *list);
-    int32_t *count = (int32_t *)malloc(tiles * sizeof *count);
-    int32_t *schedule = (int32_t *)malloc(tiles * sizeof *schedule);
-    enum op_status status = index && list && count && schedule ? OP_OK : OP_ENOMEM;
-    if (status == OP_OK) {
-        spconv_plan_index(plan, t, NULL, index);
-        spconv_plan_lists(plan, channels, list, count, schedule);
-    }
-    work->row = upload(memory, s, plan->row, rows, &status);
-    work->index = upload(memory, s, index, rows * plan->taps, &status);
-    work->list = upload(memory, s, list, tiles * steps, &status);
-    work->count = upload(memory, s, count, tiles, &status);
-    work->schedule = upload(memory, s, schedule, tiles, &status);
-    work->splits = plan->splits;
-    work->taps = plan->taps;
-    work->tiles = plan->tiles;
-    work->steps = steps;
-    free(index);
-    free(list);
-    free(count);
-    free(schedule);
-    return status;
-}
-
-static enum op_status make_plan(const struct spconv_problem *p, const struct spconv_map *host,
+/* The plan is made on the device, as a network makes it. */
+static enum op_status make_plan(const struct spconv_problem *p, const struct spconv_args *a,
                                 int splits, const struct op_memory *memory, op_stream s, Own *own)
 {
-    const struct spconv_table t = spconv_table_of(p, host);
-    struct spconv_plan plan;
-    enum op_status status = spconv_plan_make(&t, splits, SPCONV_BY_GRAY, &plan);
-    if (status != OP_OK)
-        return status;
-    own->slots = spconv_plan_slots(&plan, SPCONV_TILE / 2);
-    status = upload_plan(&plan, &t, own->work.channels, memory, s, &own->work);
-    spconv_plan_free(&plan);
+    const struct spconv_table t = spconv_table_of(p, &a->map);
+    const struct own_source source = { t.partner, NULL, NULL, t.rows, t.taps };
+    struct own_plan_work work;
+    enum op_status status = own_plan_open(t.rows, t.taps, splits, memory, &own->work.plan, &work);
+    if (status == OP_OK)
+        status = own_plan_make(&source, &own->work.plan, &work, s);
+    if (status == OP_OK)
+        status = own_plan_slots(&own->work.plan, s, &own->slots);
     own->work.counters = scratch<int>(memory, 4, &status);
     if (splits > 1)
         own->work.partial = scratch<float>(memory, (size_t)t.rows * own->work.columns, &status);
@@ -140,7 +109,7 @@ static enum op_status make_launch(const struct spconv_problem *p, const struct s
     own->threads = choice.threads;
     own->bytes = choice.bytes;
     own->work.blocks = own->work.columns / choice.columns;
-    const long units = (long)own->work.splits * own->work.tiles * own->work.blocks;
+    const long units = (long)own->work.plan.splits * own->work.plan.tiles * own->work.blocks;
     if (cudaGetDevice(&device) ||
         cudaDeviceGetAttribute(&sms, cudaDevAttrMultiProcessorCount, device) ||
         cudaFuncSetAttribute((const void *)own->kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
@@ -152,9 +121,8 @@ static enum op_status make_launch(const struct spconv_problem *p, const struct s
     return OP_OK;
 }
 
-static enum op_status setup(const struct spconv_problem *p, const struct spconv_map *host,
-                            const struct spconv_args *a, int splits,
-                            const struct op_memory *memory, op_stream s, void **state)
+static enum op_status setup(const struct spconv_problem *p, const struct spconv_args *a,
+                            int splits, const struct op_memory *memory, op_stream s, void **state)
 {
     const char *why;
     *state = NULL;
@@ -167,7 +135,7 @@ static enum op_status setup(const struct spconv_problem *p, const struct spconv_
     own->w = a->w;
     own->work.channels = forward ? p->cin : p->cout;
     own->work.columns = forward ? p->cout : p->cin;
-    enum op_status status = make_plan(p, host, splits, memory, s, own);
+    enum op_status status = make_plan(p, a, splits, memory, s, own);
     if (status == OP_OK)
         status = make_launch(p, a, memory, own);
     if (status != OP_OK) {
@@ -184,7 +152,8 @@ OP_BEGIN
                         const struct spconv_args *a, const struct op_memory *m, op_stream s,   \
                         void **state)                                                          \
     {                                                                                          \
-        return setup(p, host, a, splits, m, s, state);                                         \
+        (void)host;                                                                            \
+        return setup(p, a, splits, m, s, state);                                               \
     }
 SETUP(spconv_own_setup, spconv_own_splits(p))
 SETUP(spconv_own_1_setup, 1)
@@ -220,10 +189,10 @@ void spconv_own_counts(const struct spconv_problem *p, const void *state,
                        struct spconv_counts *counts)
 {
     const Own *own = (const Own *)state;
-    const double rows = (double)own->work.tiles * SPCONV_TILE;
+    const double rows = (double)own->work.plan.tiles * SPCONV_TILE;
     (void)p;
     counts->slots = own->slots;
-    counts->extra_bytes = 4 * rows * own->work.splits +
-                          8.0 * rows * own->work.columns * (own->work.splits - 1);
+    counts->extra_bytes = 4 * rows * own->work.plan.splits +
+                          8.0 * rows * own->work.columns * (own->work.plan.splits - 1);
 }
 OP_END
