@@ -35,22 +35,18 @@
 
 #include "../common/tma.cuh"
 #include "../common/wgmma_smem.cuh"
-#include "own_plan.h"
+#include "own_layer.h"
 #include "own_ring.cuh"
 #include "plan.h"
 
 struct OwnWork {
     struct own_plan plan;
-    const half *x;
-    half *y;
+    struct own_layer_io io;
     float *partial;  /* [rows][columns], splits > 1 */
     int *counters;   /* next unit, stored units of all ranges, blocks that have ended; all 0 */
     int channels;    /* of x */
     int columns;     /* of y */
     int blocks;      /* of columns */
-    const float *bias;    /* [columns] or NULL */
-    const half *residual; /* [rows][columns] or NULL */
-    int relu;
 };
 
 constexpr int OWN_CONSUMERS = 256; /* threads */
@@ -94,19 +90,19 @@ static __device__ __forceinline__ void gather_rows(const OwnWork &p, const int32
     const int lane = threadIdx.x % 32;
     const int piece = lane % PIECES, k = slice * SPCONV_SLICE + piece * Bytes / 2;
     const int tap = k / p.channels, channel = k - tap * p.channels;
-    const half *x = p.x + channel;
+    const half *x = (const half *)p.io.x + channel;
     const bool exists = Whole || (tap < p.plan.taps && present >> tap & 1);
     index += (size_t)tap * SPCONV_TILE;
 #pragma unroll
     for (int set = 0; set < Rows / 32; set++) {
-#pragma unroll(Whole ? 4 : 8)
+#pragma unroll 4
         for (int first = 0; first < 32; first += AT_ONCE) {
             const int row = set * 32 + first + lane / PIECES;
             const int j = Whole    ? __shfl_sync(~0u, partner[set], row % 32)
                           : exists ? __ldg(index + row)
                                    : -1;
             const uint32_t to = a + row * 128 + (piece * Bytes ^ row % 8 * 16);
-            gather<Bytes>(to, j < 0 ? p.x : x + (size_t)j * p.channels, j >= 0);
+            gather<Bytes>(to, j < 0 ? p.io.x : x + (size_t)j * p.io.x_step, j >= 0);
         }
     }
 }
@@ -250,20 +246,21 @@ static __device__ __forceinline__ void finish_row(const OwnWork &p, float (&sum)
                                                   int row, int first_column)
 {
     const int column = first_column + threadIdx.x % 4 * 2;
-    const half2 *residual = (const half2 *)(p.residual + (size_t)row * p.columns + column);
+    const half2 *residual = (const half2 *)((const half *)p.io.residual +
+                                             (size_t)row * p.io.residual_step + column);
 #pragma unroll
     for (int j = 0; j < Columns / 8; j++) {
         float *v = &sum[4 * j + 2 * Upper];
-        if (p.bias) {
-            v[0] += __ldg(p.bias + column + 8 * j);
-            v[1] += __ldg(p.bias + column + 8 * j + 1);
+        if (p.io.bias) {
+            v[0] += __ldg(p.io.bias + column + 8 * j);
+            v[1] += __ldg(p.io.bias + column + 8 * j + 1);
         }
-        if (p.residual && row >= 0) {
+        if (p.io.residual && row >= 0) {
             const float2 r = __half22float2(residual[4 * j]);
             v[0] += r.x;
             v[1] += r.y;
         }
-        if (p.relu) {
+        if (p.io.relu) {
             v[0] = fmaxf(v[0], 0);
             v[1] = fmaxf(v[1], 0);
         }
@@ -276,7 +273,7 @@ static __device__ __forceinline__ void store_row(const OwnWork &p, const float (
 {
     constexpr int TOGETHER = Columns % 32 ? 2 : 4; /* blocks of eight columns */
     const int lane = threadIdx.x % 32;
-    half *y = p.y + (size_t)row * p.columns + first_column + lane % 4 * (TOGETHER == 4 ? 8 : 2);
+    half *y = (half *)p.io.y + (size_t)row * p.io.y_step + first_column + lane % 4 * (TOGETHER == 4 ? 8 : 2);
 #pragma unroll
     for (int j = 0; j < Columns / 8; j += TOGETHER) {
         uint32_t v[4];
@@ -342,7 +339,7 @@ static __device__ __forceinline__ void finish_unit(const OwnWork &p, float (&sum
         if (threadIdx.x % 128 == 0)
             atomicAdd(stored, 1);
     } else {
-        if (p.bias || p.residual || p.relu) {
+        if (p.io.bias || p.io.residual || p.io.relu) {
             finish_row<Columns, 0>(p, sum, row0, first_column);
             finish_row<Columns, 1>(p, sum, row1, first_column);
         }
