@@ -180,7 +180,7 @@ $(B)/tools/%: $(B)/tools/%.o $(LIB)
 $(B)/tests/test_suite: LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free
 
 # The parsers alone, without OpenMP, for which clang has no runtime everywhere.
-build/fuzz/fuzz_matrix build/fuzz/fuzz_checkpoint: $(wildcard suites/data/*.c) harness/error.c harness/sha.c
+build/fuzz/fuzz_matrix build/fuzz/fuzz_checkpoint build/fuzz/fuzz_points: $(wildcard suites/data/*.c) harness/error.c harness/sha.c
 build/fuzz/fuzz_config: suites/suite.c suites/expand.c harness/params.c harness/error.c kernels/op.c
 build/fuzz/%: tests/%.c $(wildcard suites/*.h suites/data/*.h harness/*.h kernels/op.h)
 	@mkdir -p $(@D)

@@ -60,7 +60,9 @@ struct kmap_impl {
     kmap_run_fn *run;              /* NULL where the build has no CUDA */
 };
 
-extern const struct kmap_impl kmap_builders[]; /* impls.c; ended by a NULL name */
+/* Ended by a NULL name. */
+extern const struct kmap_impl kmap_references[]; /* host.c: host memory */
+extern const struct kmap_impl kmap_builders[];   /* impls.c: device memory */
 
 /* Rows of the table of a step that there is room for, a multiple of KMAP_PAD; columns. */
 int kmap_step_rows(const struct kmap_plan *p, int step);

@@ -3,7 +3,8 @@
  *
  *     cell     ((b Dx + x) Dy + y) Dz + z
  *     bits     [cells / 64] which cells hold a voxel
- *     before   [cells / 64] voxels in the words before: row of a voxel = before + bits below its own
+ *     before   [cells / 64] voxels in the words before: row of a voxel = before + bits below its
+ * own
  *
  * Rows of every level ascend by (batch, x, y, z) without a sort, whatever the order of the input.
  * A pass over the words of a level numbers its voxels, writes their coordinates and sets the bits
@@ -14,7 +15,9 @@
  */
 #include <stdlib.h>
 
+#include "outputs.cuh"
 #include "rows.cuh"
+#include "scan.cuh"
 
 typedef unsigned long long word_t;
 
@@ -97,56 +100,14 @@ static __device__ __forceinline__ int voxels_of(const word_t w[WORDS])
     return __popcll(w[0]) + __popcll(w[1]) + __popcll(w[2]) + __popcll(w[3]);
 }
 
-/* Sum over the block, in every thread. */
-static __device__ int block_sum(int v, int *shared)
-{
-    v = __reduce_add_sync(0xffffffffu, v);
-    if (threadIdx.x % 32 == 0)
-        shared[threadIdx.x / 32] = v;
-    __syncthreads();
-    int sum = 0;
-    for (int w = 0; w < THREADS / 32; w++)
-        sum += shared[w];
-    __syncthreads();
-    return sum;
-}
-
 static __global__ void __launch_bounds__(THREADS) grid_count(Level g)
 {
     __shared__ int shared[THREADS / 32];
     word_t w[WORDS];
     load_words(g, w);
-    const int sum = block_sum(voxels_of(w), shared);
+    const int sum = block_sum<THREADS>(voxels_of(w), shared);
     if (threadIdx.x == 0)
         g.sums[blockIdx.x] = sum;
-}
-
-/* Sum of v over the threads before this one. */
-static __device__ int sum_before(int v, int *shared)
-{
-    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-    int sum = v;
-    for (int d = 1; d < 32; d *= 2) {
-        const int other = __shfl_up_sync(0xffffffffu, sum, d);
-        sum += lane >= d ? other : 0;
-    }
-    if (lane == 31)
-        shared[warp] = sum;
-    __syncthreads();
-    for (int w = 0; w < warp; w++)
-        sum += shared[w];
-    __syncthreads();
-    return sum - v;
-}
-
-/* Outputs along an axis that an input at p meets: first and last. */
-static __device__ __forceinline__ int2 outputs_of(const kmap_shape &s, int a, int p, int size)
-{
-    if (s.rule == KMAP_FLOOR)
-        return make_int2(p / s.stride[a], p / s.stride[a]);
-    const int low = p + s.pad[a] - (s.kernel[a] - 1);
-    return make_int2(low <= 0 ? 0 : (low + s.stride[a] - 1) / s.stride[a],
-                     min((p + s.pad[a]) / s.stride[a], size - 1));
 }
 
 static __device__ void mark_outputs(const kmap_shape &s, const Level &next, const kmap_coord &c)
@@ -166,11 +127,8 @@ static __global__ void __launch_bounds__(THREADS) grid_number(Level g, Level nex
 {
     __shared__ int shared[THREADS / 32];
     word_t w[WORDS];
-    int before = 0;
     load_words(g, w);
-    for (int b = threadIdx.x; b < (int)blockIdx.x; b += THREADS)
-        before += g.sums[b];
-    before = block_sum(before, shared);
+    const int before = blocks_before<THREADS>(g.sums, shared);
     const int mine = voxels_of(w);
     int row = before + sum_before(mine, shared);
     if (blockIdx.x == gridDim.x - 1 && threadIdx.x == THREADS - 1)
@@ -222,7 +180,8 @@ static __global__ void __launch_bounds__(KMAP_PAD) grid_tables(const __grid_cons
     const Step &s = t.step[blockIdx.y];
     const Level &rows = t.level[s.transpose ? s.from : s.to];
     const Level &found = t.level[s.transpose ? s.to : s.from];
-    const int n = min(*rows.count, rows.cap), first = blockIdx.x * KMAP_PAD, row = first + threadIdx.x;
+    const int n = min(*rows.count, rows.cap), first = blockIdx.x * KMAP_PAD,
+              row = first + threadIdx.x;
     if (first >= n)
         return;
     const bool real = row < n;
@@ -236,7 +195,8 @@ static __global__ void __launch_bounds__(KMAP_PAD) grid_tables(const __grid_cons
             const bool column = real && other_end(s, 0, c.x, tx, found.size[0], &x) &
                                             other_end(s, 1, c.y, ty, found.size[1], &y);
             for (int tz = 0; tz < k[2]; tz++) {
-                const int tap = x_fastest ? (tz * k[1] + ty) * k[0] + tx : (tx * k[1] + ty) * k[2] + tz;
+                const int tap =
+                    x_fastest ? (tz * k[1] + ty) * k[0] + tx : (tx * k[1] + ty) * k[2] + tz;
                 int at = -1;
                 if (column && other_end(s, 2, c.z, tz, found.size[2], &z))
                     at = row_of(found, cell_of(found, c.b, x, y, z));
@@ -300,8 +260,9 @@ enum op_status kmap_grid(const struct kmap_plan *p, const struct kmap_args *a, v
         rows = p->cap[l] > rows ? p->cap[l] : rows;
     }
     for (int i = 0; i < p->steps; i++)
-        t.step[i] = { p->step[i].shape, kmap_taps(&p->step[i].shape), p->step[i].from, p->step[i].to,
-                      p->step[i].transpose, a->table[i], a->mask[i] };
+        t.step[i] = { p->step[i].shape, kmap_taps(&p->step[i].shape), p->step[i].from,
+                      p->step[i].to,    p->step[i].transpose,         a->table[i],
+                      a->mask[i] };
     if (cudaMemsetAsync(x->bits, 0, x->bits_bytes, s) != cudaSuccess)
         return OP_EDEVICE;
     const int blocks = (p->n_in + 255) / 256;
@@ -310,8 +271,8 @@ enum op_status kmap_grid(const struct kmap_plan *p, const struct kmap_args *a, v
         const int next = l + 1 < p->levels ? kmap_step_to(p, l + 1) : -1;
         Level none = {};
         grid_count<<<t.level[l].blocks, THREADS, 0, s>>>(t.level[l]);
-        grid_number<<<t.level[l].blocks, THREADS, 0, s>>>(t.level[l], next < 0 ? none : t.level[l + 1],
-                                                          p->step[next < 0 ? 0 : next].shape);
+        grid_number<<<t.level[l].blocks, THREADS, 0, s>>>(
+            t.level[l], next < 0 ? none : t.level[l + 1], p->step[next < 0 ? 0 : next].shape);
     }
     grid_source<<<blocks, 256, 0, s>>>(t.level[0], a->in, p->n_in, a->source);
     grid_tables<<<dim3(row_blocks(rows), p->steps), KMAP_PAD, 0, s>>>(t);

@@ -326,7 +326,8 @@ enum op_status kmap_hash_fly(const struct kmap_plan *p, const struct kmap_args *
     int n[KMAP_LEVELS_MAX] = { p->n_in };
     enum op_status status = OP_OK;
     hash_first<<<blocks_of(p->n_in), 256, 0, s>>>(a->in, p->n_in, a->coord[0], a->source);
-    if (cudaMemcpyAsync(a->count, &p->n_in, sizeof p->n_in, cudaMemcpyHostToDevice, s) != cudaSuccess)
+    if (cudaMemcpyAsync(a->count, &p->n_in, sizeof p->n_in, cudaMemcpyHostToDevice, s) !=
+        cudaSuccess)
         return OP_EDEVICE;
     for (int i = 0; !status && i < p->steps; i++) {
         const kmap_step *t = &p->step[i];

@@ -36,10 +36,19 @@ static enum op_status any_plan(const struct kmap_plan *p, const char **why)
     return OP_OK;
 }
 
-static enum op_status one_same(const struct kmap_plan *p, const char **why)
+static enum op_status one_map(const struct kmap_plan *p, const char **why)
 {
-    if (p->steps != 1 || p->step[0].shape.rule != KMAP_SAME)
-        return no(why, "one map with equal inputs and outputs only");
+    const struct kmap_shape *s = &p->step[0].shape;
+    double cells = p->batch, candidates = p->n_in;
+    for (int a = 0; a < 3; a++) {
+        cells *= s->size[a] + 2.0 * s->kernel[a];
+        if (s->rule == KMAP_SPCONV)
+            candidates *= (s->kernel[a] + s->stride[a] - 1) / s->stride[a];
+    }
+    if (p->steps != 1)
+        return no(why, "one map only");
+    if (cells > 0x1p62 || candidates > 0x1p30)
+        return no(why, "too many cells, or outputs to look at");
     return OP_OK;
 }
 
@@ -74,8 +83,8 @@ static enum op_status halving(const struct kmap_plan *p, const char **why)
 static enum op_status small_grid(const struct kmap_plan *p, const char **why)
 {
     for (int l = 0; l < p->levels; l++)
-        if ((double)p->batch * p->size[l][0] * p->size[l][1] * p->size[l][2] > 0x1p28)
-            return no(why, "more than 2^28 cells");
+        if ((double)p->batch * p->size[l][0] * p->size[l][1] * p->size[l][2] > 0x1p30)
+            return no(why, "more than 2^30 cells");
     return OP_OK;
 }
 
@@ -88,8 +97,8 @@ const struct kmap_impl kmap_builders[] = {
       .run = OP_CUDA(kmap_hash_fly) },
     { .base = { .name = "search", .title = "sorted keys, one search a column", .role = OP_OWN,
                 .origin = "packed sorted keys; bounds per block, then per row",
-                .sm_min = 80, .sm_max = 999, .symbol = "search_same" },
-      .supports = one_same, .setup = OP_CUDA(kmap_search_setup), .teardown = kmap_teardown,
+                .sm_min = 80, .sm_max = 999, .symbol = "search_table" },
+      .supports = one_map, .setup = OP_CUDA(kmap_search_setup), .teardown = kmap_teardown,
       .run = OP_CUDA(kmap_search) },
     { .base = { .name = "octree", .title = "octree, all levels from one sort", .role = OP_OWN,
                 .origin = "Morton order; neighbours from those of the parent",

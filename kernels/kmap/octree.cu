@@ -58,7 +58,8 @@ static __device__ __forceinline__ kmap_coord coord_of(uint64_t key, int bits)
              (int)morton_compact(low) };
 }
 
-static __global__ void octree_keys(int n, int bits, const kmap_coord *in, uint64_t *key, int32_t *row)
+static __global__ void octree_keys(int n, int bits, const kmap_coord *in, uint64_t *key,
+                                   int32_t *row)
 {
     const int i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= n)

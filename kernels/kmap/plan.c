@@ -40,7 +40,8 @@ static void add(struct kmap_plan *p, const struct kmap_shape *s, int from, int t
     kmap_out_size(s, p->size[to]);
 }
 
-static enum op_status begin(const int size[3], int batch, int n_in, bool sorted, struct kmap_plan *p)
+static enum op_status begin(const int size[3], int batch, int n_in, bool sorted,
+                            struct kmap_plan *p)
 {
     *p = (struct kmap_plan){ .levels = 1, .n_in = n_in, .sorted = sorted, .cap = { n_in },
                              .batch = batch };
@@ -165,7 +166,8 @@ struct comparison {
     size_t size;
 };
 
-static void differ(struct comparison *c, const char *what, int number, long row, long got, long want)
+static void differ(struct comparison *c, const char *what, int number, long row, long got,
+                   long want)
 {
     if (!c->wrong++ && c->size)
         snprintf(c->text, c->size, "%s %d, row %ld: %ld, not %ld", what, number, row, got, want);

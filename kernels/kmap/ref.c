@@ -88,8 +88,8 @@ static int candidates(const struct kmap_shape *s, const int out[3], const struct
     return n;
 }
 
-static enum op_status make_outputs(const struct kmap_shape *s, const struct kmap_coord *in, int n_in,
-                                   struct kmap_host *h)
+static enum op_status make_outputs(const struct kmap_shape *s, const struct kmap_coord *in,
+                                   int n_in, struct kmap_host *h)
 {
     int out[3];
     size_t total = 0, unique = 0;

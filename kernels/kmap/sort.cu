@@ -16,7 +16,8 @@ size_t kmap_sort_bytes(int n)
     size_t pairs = 0, keys = 0, masks = 0, unique = 0;
     cub::DeviceRadixSort::SortPairs(nullptr, pairs, (const uint64_t *)nullptr, (uint64_t *)nullptr,
                                     (const int32_t *)nullptr, (int32_t *)nullptr, n);
-    cub::DeviceRadixSort::SortKeys(nullptr, keys, (const uint64_t *)nullptr, (uint64_t *)nullptr, n);
+    cub::DeviceRadixSort::SortKeys(nullptr, keys, (const uint64_t *)nullptr, (uint64_t *)nullptr,
+                                   n);
     cub::DeviceRadixSort::SortPairsDescending(nullptr, masks, (const uint32_t *)nullptr,
                                               (uint32_t *)nullptr, (const int32_t *)nullptr,
                                               (int32_t *)nullptr, n);

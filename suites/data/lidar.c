@@ -92,9 +92,11 @@ static bool dropped(uint64_t key, double t, uint64_t n)
 }
 
 /* A ray of a unit of a frame; its place in the world. */
-static struct ray make_ray(const struct unit *u, const double from[3], uint64_t key, int beam, int column)
+static struct ray make_ray(const struct unit *u, const double from[3], uint64_t key, int beam,
+                           int column)
 {
-    struct ray r = { .key = data_hash(key, (uint64_t)beam, (uint64_t)column), .range_m = u->range_m };
+    struct ray r = { .key = data_hash(key, (uint64_t)beam, (uint64_t)column),
+                     .range_m = u->range_m };
     /* beams of one column do not fire at one azimuth */
     const double shift = unit_draw(key, RING, (uint64_t)beam);
     const double azimuth = u->from + (column + shift) * u->sweep / u->azimuths;

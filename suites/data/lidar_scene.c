@@ -21,8 +21,8 @@ struct city {
 
 /* Fitted, over seeds, to voxels and neighbours of one real scan of each sensor at every stride. */
 static const struct city cities[] = {
-    [LIDAR_KITTI] = { .road = 1.5, .facade = .10, .slope = .03, .bushes = 800, .free_m = 3.0,
-                      .cars = .2, .back_m = 16, .belt_m = 70, .grass_m = .03 },
+    [LIDAR_KITTI] = { .road = 1.2, .facade = .15, .slope = .03, .bushes = 400, .free_m = 5.0,
+                      .cars = .3, .back_m = 16, .belt_m = 60, .grass_m = .03 },
     [LIDAR_NUSCENES] = { .road = 1.0, .facade = .40, .slope = .03, .bushes = 400, .free_m = 6.0,
                          .cars = .4, .back_m = 16, .belt_m = 90, .grass_m = .05 },
     [LIDAR_WAYMO] = { .road = 2.6, .facade = .9, .slope = 0, .bushes = 300, .free_m = .5,
@@ -76,23 +76,33 @@ static void leaves(struct maker *m, double x, double y, double z, double r, doub
     b->reflect = draw(m, .3, .5);
 }
 
+/* Draws stand in statements of their own: arguments of one call have no order. */
+
+static void bay(struct maker *m, double x, double y, double height)
+{
+    const double z = draw(m, 1, height * .8), hx = draw(m, .3, .9), hy = draw(m, .1, .5);
+    add(m, BODY_BOX, x, y, z, hx, hy, draw(m, .3, 1.5)); /* bays, doors, sills */
+}
+
 static void facades(struct maker *m, int side, double front)
 {
     for (double x = -reach_m; x < reach_m;) {
-        const double width = draw(m, 6, 22), back = draw(m, 0, m->city->back_m), height = draw(m, 5, 16);
+        const double width = draw(m, 6, 22), back = draw(m, 0, m->city->back_m);
+        const double height = draw(m, 5, 16), depth = 6;
         if (draw(m, 0, 1) < m->city->facade) {
-            const double depth = 6, y = side * (front + back + depth);
-            struct body *b = add(m, BODY_BOX, x + width / 2, y, height / 2, width / 2, depth, height / 2);
+            struct body *b = add(m, BODY_BOX, x + width / 2, side * (front + back + depth),
+                                 height / 2, width / 2, depth, height / 2);
             turn(b, draw(m, -.02, .02));
             for (double at = x + 1.5; at < x + width - 1.5; at += draw(m, 2.5, 6))
-                if (draw(m, 0, 1) < .6) /* bays, doors, sills */
-                    add(m, BODY_BOX, at, side * (front + back), draw(m, 1, height * .8),
-                        draw(m, .3, .9), draw(m, .1, .5), draw(m, .3, 1.5));
-        } else if (draw(m, 0, 1) < .4) {
-            add(m, BODY_BOX, x + width / 2, side * (front + draw(m, 0, 2)), .6, width / 2, .1,
-                draw(m, .4, .9));
+                if (draw(m, 0, 1) < .6)
+                    bay(m, at, side * (front + back), height);
+        } else if (draw(m, 0, 1) < .4) { /* a wall */
+            const double y = side * (front + draw(m, 0, 2));
+            add(m, BODY_BOX, x + width / 2, y, .6, width / 2, .1, draw(m, .4, .9));
         }
-        x += width + (draw(m, 0, 1) < .35 ? draw(m, 1, 8) : 0);
+        x += width;
+        if (draw(m, 0, 1) < .35)
+            x += draw(m, 1, 8);
     }
 }
 
@@ -101,10 +111,10 @@ static void cars(struct maker *m, int side, double y)
     for (double x = -reach_m + draw(m, 0, 6); x < reach_m; x += draw(m, 5, 12)) {
         if (draw(m, 0, 1) > m->city->cars)
             continue;
-        const double length = draw(m, 1.9, 2.4), width = draw(m, .85, .95), angle = draw(m, -.06, .06);
-        const double at = side * (y - 1.1);
+        const double length = draw(m, 1.9, 2.4), width = draw(m, .85, .95);
+        const double angle = draw(m, -.06, .06), at = side * (y - 1.1), cabin = draw(m, -.3, .5);
         turn(add(m, BODY_BOX, x, at, .65, length, width, .4), angle);
-        turn(add(m, BODY_BOX, x - draw(m, -.3, .5), at, 1.25, length * .55, width * .85, .3), angle);
+        turn(add(m, BODY_BOX, x - cabin, at, 1.25, length * .55, width * .85, .3), angle);
     }
 }
 
@@ -114,9 +124,11 @@ static void trees(struct maker *m, int side, double y)
         const double at = side * (y + draw(m, .5, 3)), height = draw(m, 2, 4), r = draw(m, .1, .25);
         add(m, BODY_CYLINDER, x, at, height / 2, r, r, height / 2 + .5);
         const int crowns = 2 + (int)draw(m, 0, 4);
-        for (int i = 0; i < crowns; i++)
-            leaves(m, x + draw(m, -1.5, 1.5), at + draw(m, -1.5, 1.5), height + draw(m, 0, 2.5),
-                   draw(m, .8, 2.2), draw(m, .6, 1));
+        for (int i = 0; i < crowns; i++) {
+            const double dx = draw(m, -1.5, 1.5), dy = draw(m, -1.5, 1.5), dz = draw(m, 0, 2.5);
+            const double crown = draw(m, .8, 2.2);
+            leaves(m, x + dx, at + dy, height + dz, crown, draw(m, .6, 1));
+        }
     }
 }
 
@@ -145,9 +157,10 @@ static void belt(struct maker *m)
 {
     for (int i = 0; i < m->city->bushes; i++) {
         const int side = draw(m, 0, 1) < .5 ? -1 : 1;
-        const double r = draw(m, .6, 3);
-        leaves(m, draw(m, -70, 70), side * draw(m, m->scene->road + 1 + r, m->city->belt_m),
-               draw(m, .2, 1.2) + r * .6, r, draw(m, .5, 1));
+        const double r = draw(m, .6, 3), x = draw(m, -70, 70);
+        const double y = side * draw(m, m->scene->road + 1 + r, m->city->belt_m);
+        const double z = draw(m, .2, 1.2) + r * .6;
+        leaves(m, x, y, z, r, draw(m, .5, 1));
     }
 }
 

@@ -179,7 +179,8 @@ static int take_term(struct text *t, const char *what, bool literal, struct term
         return 0;
     t->at = from;
     return text_error(t, "%s: %s is no %s", what, text_quote(t, word),
-                      literal ? "IRI, blank node or literal that ends" : "IRI or blank node that ends");
+                      literal ? "IRI, blank node or literal that ends"
+                              : "IRI or blank node that ends");
 }
 
 /* One line into nodes, predicates and edges. */

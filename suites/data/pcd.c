@@ -73,7 +73,8 @@ static int read_numbers(struct pcd *p, const char *what, int *to, long low, long
             return text_error(&p->t, "%s: %ld is not in %ld .. %ld", what, v, low, high);
         to[f] = (int)v;
     }
-    return p->fields && text_at_end(&p->t) ? 0 : text_error(&p->t, "%s does not match FIELDS", what);
+    return p->fields && text_at_end(&p->t) ? 0
+                                           : text_error(&p->t, "%s does not match FIELDS", what);
 }
 
 static int read_types(struct pcd *p)

@@ -112,7 +112,8 @@ static int pose_line(struct text *t, struct pose *p)
     for (int i = 0; i < 17; i++) {
         double *to = i < 12 ? &p->m[i / 4][i % 4] : i < 16 ? &last[i - 12] : &p->lag_s;
         if (!text_real(t, to))
-            return text_error(t, "%s is not a number (number %d of 17)", text_quote(t, word), i + 1);
+            return text_error(t, "%s is not a number (number %d of 17)", text_quote(t, word),
+                              i + 1);
         if (!isfinite(*to))
             return text_error(t, "number %d of 17 is not finite", i + 1);
     }

@@ -81,7 +81,8 @@ int relations_with_inverse(const struct relations *r, struct relations *out)
     *out = (struct relations){ 0 };
     if (all > INT_MAX)
         return cb_error("%s: more than %d edges with inverses", r->name, INT_MAX);
-    int *kind = data_malloc((size_t)all, sizeof *kind), *src = data_malloc((size_t)all, sizeof *src);
+    int *kind = data_malloc((size_t)all, sizeof *kind),
+        *src = data_malloc((size_t)all, sizeof *src);
     int *dst = data_malloc((size_t)all, sizeof *dst), status = -1;
     if (!kind || !src || !dst) {
         cb_error("%s: no memory for %ld edges", r->name, all);

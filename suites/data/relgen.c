@@ -72,7 +72,8 @@ static int read_recipe(const char *spec, struct recipe *r)
                             "hubs, seed, each with a value", spec, (int)n, p);
         char *end;
         const double v = strtod(p + n + 1, &end);
-        if (end == p + n + 1 || (*end && *end != ',') || !(v >= fields[f].low && v <= fields[f].high))
+        if (end == p + n + 1 || (*end && *end != ',') ||
+            !(v >= fields[f].low && v <= fields[f].high))
             return cb_error("gen:%s: %s is not in %g .. %g", spec, fields[f].name, fields[f].low,
                             fields[f].high);
         *(double *)((char *)r + fields[f].offset) = v;
@@ -107,8 +108,8 @@ static int share_edges(const char *spec, const struct recipe *r, const int *give
         size[i]++;
     for (int i = 0; i < count; i++)
         if ((double)size[i] > .5 * r->nodes * r->nodes)
-            return cb_error("gen:%s: relation %d has %ld edges, over half of all there can be", spec,
-                            i, size[i]);
+            return cb_error("gen:%s: relation %d has %ld edges, over half of all there can be",
+                            spec, i, size[i]);
     return 0;
 }
 
@@ -145,10 +146,11 @@ static void draw_relation(const struct recipe *r, int k, long size, uint64_t *ed
     for (long have = 0; have < size;) {
         for (long i = have; i < size; i++, drawn++)
             /* power laws repeat themselves: after many draws, uniform ones */
-            edge[i] = drawn < 8 * (uint64_t)size
-                          ? draw_edge(r, k, drawn)
-                          : data_hash((uint64_t)r->seed, drawn, (uint64_t)k) % (uint64_t)r->nodes << 32 |
-                                data_hash((uint64_t)r->seed + 1, drawn, (uint64_t)k) % (uint64_t)r->nodes;
+            edge[i] =
+                drawn < 8 * (uint64_t)size
+                    ? draw_edge(r, k, drawn)
+                    : data_hash((uint64_t)r->seed, drawn, (uint64_t)k) % (uint64_t)r->nodes << 32 |
+                          data_hash((uint64_t)r->seed + 1, drawn, (uint64_t)k) % (uint64_t)r->nodes;
         qsort(edge, (size_t)size, sizeof *edge, by_value);
         have = 0;
         for (long i = 0; i < size; i++)
@@ -161,7 +163,8 @@ static int fill(const char *spec, const struct recipe *r, const long *size, stru
 {
     const long edges = (long)r->edges;
     int *kind = data_malloc((size_t)edges, sizeof *kind), status = -1;
-    int *src = data_malloc((size_t)edges, sizeof *src), *dst = data_malloc((size_t)edges, sizeof *dst);
+    int *src = data_malloc((size_t)edges, sizeof *src),
+        *dst = data_malloc((size_t)edges, sizeof *dst);
     uint64_t *edge = data_malloc((size_t)edges, sizeof *edge);
     long n = 0;
     if (!kind || !src || !dst || !edge) {

@@ -3,7 +3,7 @@
  *
  *     semantickitti_1f nuscenes_1f nuscenes_3f nuscenes_10f waymo_1f waymo_3f     generated frames
  *     semantickitti_000000 kitti_object_000001 nuscenes_keyframe     files NAME.bin, NAME.pcd.bin
- *                  in $CLAIMBENCH_DATA, its folder pointcloud, $CLAIMBENCH_SHARED/data/pointcloud, or
+ *                  in $CLAIMBENCH_DATA, its pointcloud, $CLAIMBENCH_SHARED/data/pointcloud, or
  *                  ../shared/data/pointcloud
  *     kitti:PATH nuscenes:PATH waymo:PATH pcd:PATH                   files of the user
  *

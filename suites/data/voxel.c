@@ -103,7 +103,8 @@ int voxels_segment(const char *name, const struct points *p, double size_m, stru
     lowest(p, low, high);
     for (int a = 0; a < 3; a++) {
         if ((double)(high[a] - low[a]) / size_m >= AXIS_MAX - 1)
-            return cb_error("%s: more than %d voxels of %g m along an axis", name, AXIS_MAX, size_m);
+            return cb_error("%s: more than %d voxels of %g m along an axis", name, AXIS_MAX,
+                            size_m);
         size[a] = segment_cell(high[a], low[a], size_m) + 1;
     }
     struct keyed *e = data_malloc((size_t)p->n, sizeof *e);

@@ -14,6 +14,8 @@ extern const struct cb_op op_reported_table; /* reported_table.c */
 extern const struct cb_op op_perplexity;   /* perplexity.c */
 extern const struct cb_op op_spconv;       /* spconv.c */
 extern const struct cb_op op_quant_error;  /* quant_error.c */
+extern const struct cb_op op_kmap;         /* kmap.c */
+extern const struct cb_op op_scan_stats;   /* scan_stats.c */
 
 /* Rows, columns, nnz and row lengths of a matrix; returns the number written. */
 int matrix_figures(const struct matrix *m, struct cb_figure *out);

@@ -4,5 +4,5 @@
 
 const struct cb_op *const suite_ops[] = {
     &op_spmm, &op_gemm, &op_gemm_ladder, &op_matrix_stats, &op_spmm_select, &op_reported_table,
-    &op_perplexity, &op_quant_error, &op_spconv, NULL,
+    &op_perplexity, &op_quant_error, &op_kmap, &op_scan_stats, &op_spconv, NULL,
 };
