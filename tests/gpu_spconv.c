@@ -12,6 +12,8 @@
 #include "../harness/device.h"
 #include "../harness/error.h"
 #include "../kernels/common/half.h"
+#include "../kernels/spconv/own_layer.h"
+#include "../kernels/spconv/plan.h"
 #include "spconv_scene.h"
 #include "test.h"
 
@@ -224,6 +226,125 @@ static void try_planted(struct operands *o, const struct spconv_impl *i, void *s
     CHECK(!cb_upload(o->d, w, first, sizeof first));
 }
 
+static long differences(struct cb_device *d, const void *device, const void *host, size_t words)
+{
+    uint32_t *got = malloc(words * sizeof *got);
+    long differ = 0;
+    CHECK(!cb_download(d, got, device, words * sizeof *got));
+    for (size_t i = 0; i < words; i++)
+        differ += got[i] != ((const uint32_t *)host)[i];
+    free(got);
+    return differ;
+}
+
+/* The plan of the device is that of the host: rows, masks of half tiles, a schedule of all. */
+static void try_plan(struct cb_device *d, const struct scene_map *m, int splits)
+{
+    struct pool pool = { .d = d };
+    const struct op_memory memory = { take, &pool };
+    const struct spconv_table t = { m->by_out, m->out, m->taps };
+    struct spconv_plan host;
+    struct own_plan plan;
+    struct own_plan_work work;
+    const int32_t *table = upload(d, m->by_out, (size_t)m->out * m->taps * 4);
+    const struct own_source source = { table, NULL, NULL, m->out, m->taps };
+    CHECK(spconv_plan_make(&t, splits, SPCONV_BY_GRAY, &host) == OP_OK);
+    CHECK(own_plan_open(m->out, m->taps, splits, &memory, &plan, &work) == OP_OK);
+    CHECK(own_plan_make(&source, &plan, &work, cb_device_stream(d)) == OP_OK && !cb_sync(d));
+    const int tiles = splits * host.tiles;
+    CHECK(!differences(d, plan.row, host.row, (size_t)tiles * SPCONV_TILE));
+    uint32_t *mask = malloc((size_t)tiles * 2 * sizeof *mask);
+    int32_t *schedule = malloc((size_t)tiles * sizeof *schedule);
+    for (int i = 0; i < 2 * tiles; i++)
+        mask[i] = spconv_plan_mask(&host, i / 2 / host.tiles,
+                                   i / 2 % host.tiles * SPCONV_TILE + i % 2 * 64, 64);
+    CHECK(!differences(d, plan.mask, mask, (size_t)tiles * 2));
+    CHECK(!cb_download(d, schedule, plan.schedule, (size_t)tiles * sizeof *schedule));
+    long misplaced = 0, sum = 0;
+    for (int i = 0; i < tiles; i++) {
+        sum += schedule[i] + 1;
+        misplaced += schedule[i] / host.tiles != i / host.tiles;
+    }
+    CHECK(!misplaced && sum == (long)tiles * (tiles + 1) / 2);
+    free(mask);
+    free(schedule);
+    spconv_plan_free(&host);
+    for (int k = 0; k < pool.count; k++)
+        cb_free(d, pool.taken[k]);
+    cb_free(d, (void *)table);
+}
+
+/* Rows of halves or floats, small integers, in host memory and on the device. */
+static void *mirrored(struct cb_device *d, bool half, size_t n, const void **device)
+{
+    half_bits *h = malloc(n * 4);
+    for (size_t i = 0; i < n; i++)
+        if (half)
+            h[i] = half_from_float((float)(scene_below(5) - 2));
+        else
+            ((float *)(void *)h)[i] = (float)(scene_below(5) - 2);
+    *device = upload(d, h, n * (half ? 2 : 4));
+    return h;
+}
+
+/* A layer with bias, residual and ReLU that reads and writes parts of wider rows. */
+static void try_layer(struct cb_device *d, const struct scene_map *m, int splits)
+{
+    enum { C = 64, X = 96, Y = 192, R = 80 };
+    struct pool pool = { .d = d };
+    const struct op_memory memory = { take, &pool };
+    struct own_plan plan;
+    struct own_plan_work work;
+    struct own_layer *layer;
+    struct own_layer_io io = { .x_step = X, .y_step = Y, .residual_step = R, .relu = 1 };
+    const void *dev[5];
+    half_bits *x = mirrored(d, true, (size_t)m->in * X, &dev[0]);
+    half_bits *w = mirrored(d, true, (size_t)m->taps * C * C, &dev[1]);
+    half_bits *r = mirrored(d, true, (size_t)m->out * R, &dev[2]);
+    half_bits *y = mirrored(d, true, (size_t)m->out * Y, &dev[3]);
+    float *bias = mirrored(d, false, C, &dev[4]);
+    const int32_t *table = upload(d, m->by_out, (size_t)m->out * m->taps * 4);
+    const struct own_source source = { table, NULL, NULL, m->out, m->taps };
+    half_bits *got = malloc((size_t)m->out * Y * 2);
+    long differ = 0;
+    io.x = (const half_bits *)dev[0] + 32;
+    io.y = (half_bits *)dev[3] + 64;
+    io.residual = (const half_bits *)dev[2] + 16;
+    io.bias = dev[4];
+    CHECK(own_plan_open(m->out, m->taps, splits, &memory, &plan, &work) == OP_OK);
+    CHECK(own_plan_make(&source, &plan, &work, cb_device_stream(d)) == OP_OK);
+    CHECK(own_layer_open(&plan, m->taps, C, C, dev[1], &memory, cb_device_stream(d), &layer) ==
+          OP_OK);
+    CHECK(own_layer_run(layer, &io, cb_device_stream(d)) == OP_OK && !cb_sync(d));
+    CHECK(!cb_download(d, got, dev[3], (size_t)m->out * Y * 2));
+    for (int k = 0; k < m->out; k++)
+        for (int c = 0; c < Y; c++) {
+            float want = half_to_float(y[(size_t)k * Y + c]);
+            if (c >= 64 && c < 64 + C) {
+                want = bias[c - 64] + half_to_float(r[(size_t)k * R + 16 + c - 64]);
+                for (int t = 0; t < m->taps; t++)
+                    for (int i = 0, j = m->by_out[(size_t)k * m->taps + t]; j >= 0 && i < C; i++)
+                        want += half_to_float(x[(size_t)j * X + 32 + i]) *
+                                half_to_float(w[((size_t)t * C + i) * C + c - 64]);
+                want = want > 0 ? want : 0;
+            }
+            differ += half_to_float(got[(size_t)k * Y + c]) != want;
+        }
+    CHECK(differ == 0);
+    own_layer_close(layer);
+    for (int k = 0; k < pool.count; k++)
+        cb_free(d, pool.taken[k]);
+    for (int k = 0; k < 5; k++)
+        cb_free(d, (void *)dev[k]);
+    cb_free(d, (void *)table);
+    free(x);
+    free(w);
+    free(r);
+    free(y);
+    free(bias);
+    free(got);
+}
+
 static void try_map(struct cb_device *d, const struct scene_map *m, int cin, int cout)
 {
     for (int pass = 0; pass < 3; pass++)
@@ -257,6 +378,11 @@ static void try_all(struct cb_device *d)
         int n = shapes[i].n;
         struct scene_voxel *v = scene_surface(&n);
         struct scene_map m = scene_map_make(v, n, shapes[i].kernel);
+        for (int splits = 1; splits <= 3; splits++)
+            try_plan(d, &m, splits);
+        for (int splits = 1; splits <= 3 && n > 2000 && n < 4000; splits++)
+            if (cb_device_info(d)->sm == 90)
+                try_layer(d, &m, splits);
         try_map(d, &m, shapes[i].cin, shapes[i].cout);
         scene_map_free(&m);
         free(v);

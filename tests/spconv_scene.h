@@ -129,7 +129,7 @@ static struct scene_voxel *scene_surface(int *n)
 }
 
 /* Voxels of `size` metres of a file of float x, y, z, ...: `floats` a point.  NULL: no file. */
-static struct scene_voxel *scene_scan(const char *path, int floats, float size, int *n)
+static inline struct scene_voxel *scene_scan(const char *path, int floats, float size, int *n)
 {
     FILE *f = fopen(path, "rb");
     float p[8], low[3] = { 1e9f, 1e9f, 1e9f };
@@ -154,7 +154,7 @@ static struct scene_voxel *scene_scan(const char *path, int floats, float size, 
 }
 
 /* The next level: halved. */
-static void scene_halve(struct scene_voxel *v, int *n)
+static inline void scene_halve(struct scene_voxel *v, int *n)
 {
     for (int i = 0; i < *n; i++)
         v[i] = (struct scene_voxel){ v[i].x >> 1, v[i].y >> 1, v[i].z >> 1 };

@@ -153,7 +153,7 @@ const struct spconv_impl spconv_kernels[] = {
                 .origin = "wgmma over gathered pairs, both operands transposed, atomic float sums",
                 .sm_min = 90, .sm_max = 90, .symbol = "own_wgrad" },
       .supports = spconv_own_wgrad_supports, .setup = OP_CUDA(spconv_own_wgrad_setup),
-      .teardown = OP_CUDA(spconv_own_teardown), .run = OP_CUDA(spconv_own_wgrad) },
+      .teardown = OP_CUDA(spconv_own_wgrad_teardown), .run = OP_CUDA(spconv_own_wgrad) },
     { .base = { .name = "own_portable", .title = "own portable", .role = OP_OWN,
                 .origin = "implicit GEMM of mma, up to 128 columns a tile, ring of three stages, "
                           "rows in Gray order",

@@ -35,26 +35,18 @@
 
 #include "../common/tma.cuh"
 #include "../common/wgmma_smem.cuh"
+#include "own_layer.h"
 #include "own_ring.cuh"
 #include "plan.h"
 
 struct OwnWork {
-    const int32_t *row;      /* [splits][tiles * 128] */
-    const int32_t *index;    /* [splits][tiles][taps][128] */
-    const uint16_t *list;    /* [splits * tiles][steps] */
-    const int32_t *count;    /* [splits * tiles] */
-    const int32_t *schedule; /* [splits * tiles] */
-    int splits, taps, tiles, steps;
-    const half *x;
-    half *y;
+    struct own_plan plan;
+    struct own_layer_io io;
     float *partial;  /* [rows][columns], splits > 1 */
     int *counters;   /* next unit, stored units of all ranges, blocks that have ended; all 0 */
     int channels;    /* of x */
     int columns;     /* of y */
     int blocks;      /* of columns */
-    const float *bias;    /* [columns] or NULL */
-    const half *residual; /* [rows][columns] or NULL */
-    int relu;
 };
 
 constexpr int OWN_CONSUMERS = 256; /* threads */
@@ -91,29 +83,66 @@ enum { OWN_LAST = 4, OWN_NOTE_BITS = 3, OWN_PRODUCERS_BARRIER = 3 };
  * so many bytes, each of its own tap. */
 template <bool Whole, int Bytes, int Rows>
 static __device__ __forceinline__ void gather_rows(const OwnWork &p, const int32_t *index,
-                                                   int slice, const int (&partner)[Rows / 32],
-                                                   uint32_t a)
+                                                   int slice, uint32_t present,
+                                                   const int (&partner)[Rows / 32], uint32_t a)
 {
     constexpr int PIECES = 128 / Bytes, AT_ONCE = 32 / PIECES; /* of a row; rows */
     const int lane = threadIdx.x % 32;
     const int piece = lane % PIECES, k = slice * SPCONV_SLICE + piece * Bytes / 2;
     const int tap = k / p.channels, channel = k - tap * p.channels;
-    const half *x = p.x + channel;
-    const bool exists = Whole || tap < p.taps;
+    const half *x = (const half *)p.io.x + channel;
+    const bool exists = Whole || (tap < p.plan.taps && present >> tap & 1);
     index += (size_t)tap * SPCONV_TILE;
 #pragma unroll
     for (int set = 0; set < Rows / 32; set++) {
-#pragma unroll(Whole ? 4 : 8)
+#pragma unroll 4
         for (int first = 0; first < 32; first += AT_ONCE) {
             const int row = set * 32 + first + lane / PIECES;
             const int j = Whole    ? __shfl_sync(~0u, partner[set], row % 32)
                           : exists ? __ldg(index + row)
                                    : -1;
             const uint32_t to = a + row * 128 + (piece * Bytes ^ row % 8 * 16);
-            gather<Bytes>(to, j < 0 ? p.x : x + (size_t)j * p.channels, j >= 0);
+            gather<Bytes>(to, j < 0 ? p.io.x : x + (size_t)j * p.io.x_step, j >= 0);
         }
     }
 }
+
+/* The slices of a tile one after another; one that no row has where there is none. */
+template <bool Whole> struct OwnWalk {
+    uint32_t lower, upper, left; /* taps of the lower and upper 64 rows; Whole: still to come */
+    int slice, channels, taps;
+
+    __device__ __forceinline__ OwnWalk(const OwnWork &p, int tile)
+        : lower(__ldg(p.plan.mask + 2 * tile)), upper(__ldg(p.plan.mask + 2 * tile + 1)),
+          left(lower | upper), channels(p.channels), taps(p.plan.taps)
+    {
+        if (Whole)
+            slice = left ? (__ffs(left) - 1) * (channels / SPCONV_SLICE) : 0;
+        else
+            slice = left ? spconv_slice_from(0, left, channels, taps) : 0;
+    }
+    __device__ __forceinline__ int tap() const { return slice * SPCONV_SLICE / channels; }
+    /* bit 0: the lower rows have the slice, 1: the upper */
+    __device__ __forceinline__ int halves() const
+    {
+        const uint32_t touched = Whole ? 1u << tap() : spconv_slice_taps(slice, channels, taps);
+        return (lower & touched ? 1 : 0) | (upper & touched ? 2 : 0);
+    }
+    /* false: that was the last */
+    __device__ __forceinline__ bool next()
+    {
+        if (!Whole) {
+            slice = spconv_slice_from(slice + 1, left, channels, taps);
+            return left && slice < spconv_slices(channels, taps);
+        }
+        const int of_tap = channels / SPCONV_SLICE;
+        if (++slice % of_tap == 0) {
+            left &= left - 1;
+            slice = (__ffs(left) - 1) * of_tap;
+        }
+        return left;
+    }
+};
 
 template <int Columns, bool Whole, int Bytes>
 static __device__ __forceinline__ void produce(const OwnWork &p, const CUtensorMap *w_map,
@@ -123,7 +152,7 @@ static __device__ __forceinline__ void produce(const OwnWork &p, const CUtensorM
     constexpr int RPL = Shape::ROWS / 32; /* rows of a lane */
     const int thread = threadIdx.x - OWN_CONSUMERS, lane = thread % 32;
     const int my_rows = __shfl_sync(~0u, thread / 32, 0) * Shape::ROWS;
-    const int units = p.splits * p.tiles * p.blocks;
+    const int units = p.plan.splits * p.plan.tiles * p.blocks;
     OwnSlot stage = { 0, 1 };
     int ahead = blockIdx.x;
 
@@ -136,52 +165,48 @@ static __device__ __forceinline__ void produce(const OwnWork &p, const CUtensorM
             break;
         if (thread == 0)
             ahead = gridDim.x + atomicAdd(p.counters, 1);
-        const int tile = __ldg(p.schedule + unit / p.blocks), block = unit % p.blocks;
-        const int count = __ldg(p.count + tile);
-        const uint16_t *list = p.list + (size_t)tile * p.steps;
-        const int32_t *index = p.index + (size_t)tile * p.taps * SPCONV_TILE + my_rows;
-        const int w_row = tile / p.tiles * p.taps * p.channels;
-        int entries = 0, entry = 0, partner[RPL] = {};
+        const int tile = __ldg(p.plan.schedule + unit / p.blocks), block = unit % p.blocks;
+        const int32_t *index = p.plan.index + (size_t)tile * p.plan.taps * SPCONV_TILE + my_rows;
+        const int w_row = tile / p.plan.tiles * p.plan.taps * p.channels;
+        OwnWalk<Whole> walk(p, tile);
+        const uint32_t present = walk.left;
+        int partner[RPL] = {};
+        bool more = true;
 
-        /* entry e, and the partners of this lane's rows where slices are whole */
-        auto fetch = [&](int e, int &entry_e, int (&partner_e)[RPL]) {
-            if (e % 32 == 0)
-                entries = e + lane < count ? __ldg(list + e + lane) : 0;
-            entry_e = __shfl_sync(~0u, entries, e % 32);
-            if (Whole) {
-                const int tap = (entry_e & (SPCONV_LOWER - 1)) * SPCONV_SLICE / p.channels;
+        /* the partners of this lane's rows where slices are whole */
+        auto fetch = [&](int (&to)[RPL]) {
+            if (Whole && present)
 #pragma unroll
                 for (int i = 0; i < RPL; i++)
-                    partner_e[i] = __ldg(index + tap * SPCONV_TILE + i * 32 + lane);
-            }
+                    to[i] = __ldg(index + walk.tap() * SPCONV_TILE + i * 32 + lane);
         };
-        fetch(0, entry, partner);
-        for (int e = 0; e < count; e++) {
+        fetch(partner);
+        while (more) {
             const uint32_t full = room.full + 8 * stage.index;
             const uint32_t a = room.ring + stage.index * Shape::STAGE;
-            const int slice = entry & (SPCONV_LOWER - 1);
-            int entry_next = 0, partner_next[RPL] = {};
-            if (e + 1 < count)
-                fetch(e + 1, entry_next, partner_next);
+            const int slice = walk.slice, halves = walk.halves();
+            int next[RPL] = {};
+            more = walk.next();
+            if (more)
+                fetch(next);
             mbarrier_wait(room.empty + 8 * stage.index, stage.parity);
             if (thread == 0) {
-                room.note[stage.index] = (tile * p.blocks + block) << OWN_NOTE_BITS |
-                                         entry / SPCONV_LOWER |
-                                         (e + 1 == count ? (int)OWN_LAST : 0);
+                room.note[stage.index] = (tile * p.blocks + block) << OWN_NOTE_BITS | halves |
+                                         (more ? 0 : (int)OWN_LAST);
                 mbarrier_expect(full, Shape::B_BYTES);
 #pragma unroll
                 for (int box = 0; box < Shape::B_BYTES / 8192; box++)
                     bulk_copy_box(a + OWN_A_BYTES + box * 8192, w_map, block * Columns + box * 64,
                                   w_row + slice * SPCONV_SLICE, full);
             }
-            if (entry & (my_rows < SPCONV_TILE / 2 ? SPCONV_LOWER : SPCONV_UPPER))
-                gather_rows<Whole, Bytes, Shape::ROWS>(p, index, slice, partner, a + my_rows * 128);
+            if (halves & (my_rows < SPCONV_TILE / 2 ? 1 : 2))
+                gather_rows<Whole, Bytes, Shape::ROWS>(p, index, slice, present, partner,
+                                                       a + my_rows * 128);
             arrive_with_copies(full);
             stage.next(Shape::STAGES);
-            entry = entry_next;
 #pragma unroll
             for (int i = 0; i < RPL; i++)
-                partner[i] = partner_next[i];
+                partner[i] = next[i];
         }
     }
     mbarrier_wait(room.empty + 8 * stage.index, stage.parity);
@@ -221,20 +246,21 @@ static __device__ __forceinline__ void finish_row(const OwnWork &p, float (&sum)
                                                   int row, int first_column)
 {
     const int column = first_column + threadIdx.x % 4 * 2;
-    const half2 *residual = (const half2 *)(p.residual + (size_t)row * p.columns + column);
+    const half2 *residual = (const half2 *)((const half *)p.io.residual +
+                                             (size_t)row * p.io.residual_step + column);
 #pragma unroll
     for (int j = 0; j < Columns / 8; j++) {
         float *v = &sum[4 * j + 2 * Upper];
-        if (p.bias) {
-            v[0] += __ldg(p.bias + column + 8 * j);
-            v[1] += __ldg(p.bias + column + 8 * j + 1);
+        if (p.io.bias) {
+            v[0] += __ldg(p.io.bias + column + 8 * j);
+            v[1] += __ldg(p.io.bias + column + 8 * j + 1);
         }
-        if (p.residual && row >= 0) {
+        if (p.io.residual && row >= 0) {
             const float2 r = __half22float2(residual[4 * j]);
             v[0] += r.x;
             v[1] += r.y;
         }
-        if (p.relu) {
+        if (p.io.relu) {
             v[0] = fmaxf(v[0], 0);
             v[1] = fmaxf(v[1], 0);
         }
@@ -247,7 +273,7 @@ static __device__ __forceinline__ void store_row(const OwnWork &p, const float (
 {
     constexpr int TOGETHER = Columns % 32 ? 2 : 4; /* blocks of eight columns */
     const int lane = threadIdx.x % 32;
-    half *y = p.y + (size_t)row * p.columns + first_column + lane % 4 * (TOGETHER == 4 ? 8 : 2);
+    half *y = (half *)p.io.y + (size_t)row * p.io.y_step + first_column + lane % 4 * (TOGETHER == 4 ? 8 : 2);
 #pragma unroll
     for (int j = 0; j < Columns / 8; j += TOGETHER) {
         uint32_t v[4];
@@ -295,17 +321,17 @@ template <int Columns>
 static __device__ __forceinline__ void finish_unit(const OwnWork &p, float (&sum)[Columns / 2],
                                                    int unit, int row0, int row1, int warpgroup)
 {
-    const int split = unit / p.blocks / p.tiles, first_column = unit % p.blocks * Columns;
+    const int split = unit / p.blocks / p.plan.tiles, first_column = unit % p.blocks * Columns;
     int *stored = p.counters + 1;
     if (split) {
         if (threadIdx.x % 128 == 0)
-            while (flag_get(stored) < split * p.tiles * p.blocks * 2)
+            while (flag_get(stored) < split * p.plan.tiles * p.blocks * 2)
                 ;
         own_sync<128>(1 + warpgroup);
         pass_row<Columns, 0, false>(p, sum, row0, first_column);
         pass_row<Columns, 1, false>(p, sum, row1, first_column);
     }
-    if (split + 1 < p.splits) {
+    if (split + 1 < p.plan.splits) {
         pass_row<Columns, 0, true>(p, sum, row0, first_column);
         pass_row<Columns, 1, true>(p, sum, row1, first_column);
         __threadfence();
@@ -313,7 +339,7 @@ static __device__ __forceinline__ void finish_unit(const OwnWork &p, float (&sum
         if (threadIdx.x % 128 == 0)
             atomicAdd(stored, 1);
     } else {
-        if (p.bias || p.residual || p.relu) {
+        if (p.io.bias || p.io.residual || p.io.relu) {
             finish_row<Columns, 0>(p, sum, row0, first_column);
             finish_row<Columns, 1>(p, sum, row1, first_column);
         }
@@ -348,7 +374,7 @@ static __device__ __forceinline__ void consume(const OwnWork &p, const OwnRoom &
             if (note < 0)
                 return;
             if (first) { /* on their way while the products run */
-                const int32_t *row = p.row +
+                const int32_t *row = p.plan.row +
                                      (size_t)((note >> OWN_NOTE_BITS) / p.blocks) * SPCONV_TILE +
                                      my_row;
                 row0 = __ldg(row);

@@ -6,7 +6,7 @@
 
 OP_BEGIN
 
-/* own_sm90.cu: forward and dgrad, half; `_N` with N ranges of taps, else as many as
+/* own.cu: forward and dgrad, half; `_N` with N ranges of taps, else as many as
  * spconv_own_splits says. */
 extern spconv_setup_fn spconv_own_setup, spconv_own_1_setup, spconv_own_2_setup,
     spconv_own_3_setup;
@@ -18,9 +18,10 @@ void spconv_own_counts(const struct spconv_problem *p, const void *state,
 enum op_status spconv_own_supports(const struct spconv_problem *p, const char **why);
 int spconv_own_splits(const struct spconv_problem *p);
 
-/* own_wgrad_sm90.cu: wgrad, half; torn down by spconv_own_teardown. */
+/* own_wgrad_sm90.cu: wgrad, half. */
 extern spconv_setup_fn spconv_own_wgrad_setup;
 extern spconv_run_fn spconv_own_wgrad;
+void spconv_own_wgrad_teardown(void *state);
 enum op_status spconv_own_wgrad_supports(const struct spconv_problem *p, const char **why);
 
 OP_END

@@ -2,19 +2,15 @@
 #include <stdlib.h>
 
 #include "own.cuh"
-#include "own.h"
 #include "upload.cuh"
 
 typedef void (*OwnKernel)(CUtensorMap, OwnWork);
 
-struct Own {
+struct own_layer {
     OwnWork work;
     OwnKernel kernel;
     CUtensorMap w_map;
-    const void *w;
-    half *transposed; /* dgrad: W of the launch as [taps][cout][cin] */
     int grid, threads, bytes;
-    double slots;
 };
 
 /* ---- which kernel ---- */
@@ -24,206 +20,119 @@ struct OwnChoice {
     int columns, blocks, threads, bytes;
 };
 
-template <int Columns> static OwnChoice choose_gather(int channels)
+template <int Columns, bool Whole, int Bytes> static OwnChoice choice()
 {
     typedef OwnShape<Columns> Shape;
-    const OwnKernel kernel = channels % 64 == 0  ? own_spconv<Columns, true, 16>
-                             : channels % 8 == 0 ? own_spconv<Columns, false, 16>
-                             : channels % 4 == 0 ? own_spconv<Columns, false, 8>
-                                                 : own_spconv<Columns, false, 4>;
-    return { kernel, Columns, Shape::BLOCKS, Shape::THREADS, Shape::BYTES };
+    return { own_spconv<Columns, Whole, Bytes>, Columns, Shape::BLOCKS, Shape::THREADS,
+             Shape::BYTES };
+}
+
+static OwnChoice choose_wide(int columns)
+{
+    if (columns % 256 == 0)
+        return choice<256, true, 16>();
+    if (columns % 192 == 0)
+        return choice<192, true, 16>();
+    if (columns % 128 == 0)
+        return choice<128, true, 16>();
+    if (columns % 96 == 0)
+        return choice<96, true, 16>();
+    if (columns % 64 == 0)
+        return choice<64, true, 16>();
+    if (columns % 32 == 0)
+        return choice<32, true, 16>();
+    return choice<16, true, 16>();
+}
+
+/* Few channels are soon gathered again for further columns. */
+template <int Bytes> static OwnChoice choose_narrow(int columns)
+{
+    if (columns % 64 == 0)
+        return choice<64, false, Bytes>();
+    if (columns % 32 == 0)
+        return choice<32, false, Bytes>();
+    return choice<16, false, Bytes>();
 }
 
 static OwnChoice choose_kernel(int channels, int columns)
 {
-    if (columns % 256 == 0)
-        return choose_gather<256>(channels);
-    if (columns % 192 == 0)
-        return choose_gather<192>(channels);
-    if (columns % 128 == 0)
-        return choose_gather<128>(channels);
-    if (columns % 96 == 0)
-        return choose_gather<96>(channels);
-    if (columns % 64 == 0)
-        return choose_gather<64>(channels);
-    if (columns % 32 == 0)
-        return choose_gather<32>(channels);
-    return choose_gather<16>(channels);
+    return channels % 64 == 0  ? choose_wide(columns)
+           : channels % 8 == 0 ? choose_narrow<16>(columns)
+           : channels % 4 == 0 ? choose_narrow<8>(columns)
+                               : choose_narrow<4>(columns);
 }
 
-/* ---- weights of dgrad ---- */
+/* ---- layers ---- */
 
-constexpr int TRANSPOSE = 32;
-
-/* [taps][cin][cout] to [taps][cout][cin]; a block 32 x 32 of a tap. */
-static __global__ __launch_bounds__(256) void transpose_taps(const half *w, half *to, int cin,
-                                                             int cout)
+/* Counters, cleared; and sums to pass on, where there are several ranges. */
+static enum op_status take_workspace(const struct op_memory *memory, op_stream s, OwnWork *work)
 {
-    __shared__ half tile[TRANSPOSE][TRANSPOSE + 2];
-    const int x = threadIdx.x % TRANSPOSE, y0 = threadIdx.x / TRANSPOSE;
-    const int row = blockIdx.y * TRANSPOSE, column = blockIdx.x * TRANSPOSE;
-    const size_t tap = (size_t)blockIdx.z * cin * cout;
-    for (int y = y0; y < TRANSPOSE; y += 256 / TRANSPOSE)
-        if (row + y < cin && column + x < cout)
-            tile[y][x] = w[tap + (size_t)(row + y) * cout + column + x];
-    __syncthreads();
-    for (int y = y0; y < TRANSPOSE; y += 256 / TRANSPOSE)
-        if (column + y < cout && row + x < cin)
-            to[tap + (size_t)(column + y) * cin + row + x] = tile[x][y];
-}
-
-/* ---- set-up ---- */
-
-/* Lists of the plan, on the device. */
-static enum op_status upload_plan(const struct spconv_plan *plan, const struct spconv_table *t,
-                                  int channels, const struct op_memory *memory, op_stream s,
-                                  OwnWork *work)
-{
-    const size_t tiles = (size_t)plan->splits * plan->tiles, rows = tiles * SPCONV_TILE;
-    const int steps = spconv_plan_steps(plan, channels);
-    int32_t *index = (int32_t *)malloc(rows * plan->taps * sizeof *index);
-    uint16_t *list = (uint16_t *)calloc(tiles * steps, sizeof *list);
-    int32_t *count = (int32_t *)malloc(tiles * sizeof *count);
-    int32_t *schedule = (int32_t *)malloc(tiles * sizeof *schedule);
-    enum op_status status = index && list && count && schedule ? OP_OK : OP_ENOMEM;
-    if (status == OP_OK) {
-        spconv_plan_index(plan, t, NULL, index);
-        spconv_plan_lists(plan, channels, list, count, schedule);
-    }
-    work->row = upload(memory, s, plan->row, rows, &status);
-    work->index = upload(memory, s, index, rows * plan->taps, &status);
-    work->list = upload(memory, s, list, tiles * steps, &status);
-    work->count = upload(memory, s, count, tiles, &status);
-    work->schedule = upload(memory, s, schedule, tiles, &status);
-    work->splits = plan->splits;
-    work->taps = plan->taps;
-    work->tiles = plan->tiles;
-    work->steps = steps;
-    free(index);
-    free(list);
-    free(count);
-    free(schedule);
-    return status;
-}
-
-static enum op_status make_plan(const struct spconv_problem *p, const struct spconv_map *host,
-                                int splits, const struct op_memory *memory, op_stream s, Own *own)
-{
-    const struct spconv_table t = spconv_table_of(p, host);
-    struct spconv_plan plan;
-    enum op_status status = spconv_plan_make(&t, splits, SPCONV_BY_GRAY, &plan);
-    if (status != OP_OK)
-        return status;
-    own->slots = spconv_plan_slots(&plan, SPCONV_TILE / 2);
-    status = upload_plan(&plan, &t, own->work.channels, memory, s, &own->work);
-    spconv_plan_free(&plan);
-    own->work.counters = scratch<int>(memory, 4, &status);
-    if (splits > 1)
-        own->work.partial = scratch<float>(memory, (size_t)t.rows * own->work.columns, &status);
-    if (status == OP_OK && cudaMemsetAsync(own->work.counters, 0, 4 * sizeof(int), s))
+    const size_t rows = (size_t)work->plan.tiles * SPCONV_TILE;
+    enum op_status status = OP_OK;
+    work->counters = scratch<int>(memory, 4, &status);
+    if (work->plan.splits > 1)
+        work->partial = scratch<float>(memory, rows * work->columns, &status);
+    if (status == OP_OK && cudaMemsetAsync(work->counters, 0, 4 * sizeof(int), s))
         status = OP_EDEVICE;
     return status;
 }
 
-static enum op_status make_launch(const struct spconv_problem *p, const struct spconv_args *a,
-                                  const struct op_memory *memory, Own *own)
+static enum op_status prepare(const void *w, int taps, struct own_layer *layer)
 {
-    const OwnChoice choice = choose_kernel(own->work.channels, own->work.columns);
-    const void *w = a->w;
+    const OwnWork &work = layer->work;
+    const OwnChoice choice = choose_kernel(work.channels, work.columns);
     int device, sms;
-    enum op_status status = OP_OK;
-    if (p->pass == SPCONV_DGRAD)
-        w = own->transposed = scratch<half>(memory, (size_t)p->taps * p->cin * p->cout, &status);
-    if (status != OP_OK)
-        return status;
-    own->kernel = choice.kernel;
-    own->threads = choice.threads;
-    own->bytes = choice.bytes;
-    own->work.blocks = own->work.columns / choice.columns;
-    const long units = (long)own->work.splits * own->work.tiles * own->work.blocks;
+    layer->kernel = choice.kernel;
+    layer->threads = choice.threads;
+    layer->bytes = choice.bytes;
+    layer->work.blocks = work.columns / choice.columns;
+    const long units = (long)work.plan.splits * work.plan.tiles * work.blocks;
     if (cudaGetDevice(&device) ||
         cudaDeviceGetAttribute(&sms, cudaDevAttrMultiProcessorCount, device) ||
-        cudaFuncSetAttribute((const void *)own->kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                             own->bytes) ||
-        !tma_map_half(&own->w_map, w, p->taps * own->work.channels, own->work.columns,
-                      SPCONV_SLICE))
+        cudaFuncSetAttribute((const void *)layer->kernel,
+                             cudaFuncAttributeMaxDynamicSharedMemorySize, layer->bytes) ||
+        !tma_map_half(&layer->w_map, w, taps * work.channels, work.columns, SPCONV_SLICE))
         return OP_EDEVICE;
-    own->grid = (int)(units < sms * choice.blocks ? units : sms * choice.blocks);
-    return OP_OK;
-}
-
-static enum op_status setup(const struct spconv_problem *p, const struct spconv_map *host,
-                            const struct spconv_args *a, int splits,
-                            const struct op_memory *memory, op_stream s, void **state)
-{
-    const char *why;
-    *state = NULL;
-    if (spconv_own_supports(p, &why) != OP_OK || splits > p->taps)
-        return OP_EUNSUPPORTED;
-    Own *own = (Own *)calloc(1, sizeof *own);
-    if (!own)
-        return OP_ENOMEM;
-    const bool forward = p->pass == SPCONV_FORWARD;
-    own->w = a->w;
-    own->work.channels = forward ? p->cin : p->cout;
-    own->work.columns = forward ? p->cout : p->cin;
-    enum op_status status = make_plan(p, host, splits, memory, s, own);
-    if (status == OP_OK)
-        status = make_launch(p, a, memory, own);
-    if (status != OP_OK) {
-        free(own);
-        return status;
-    }
-    *state = own;
+    layer->grid = (int)(units < sms * choice.blocks ? units : sms * choice.blocks);
     return OP_OK;
 }
 
 OP_BEGIN
-#define SETUP(name, splits)                                                                    \
-    enum op_status name(const struct spconv_problem *p, const struct spconv_map *host,         \
-                        const struct spconv_args *a, const struct op_memory *m, op_stream s,   \
-                        void **state)                                                          \
-    {                                                                                          \
-        return setup(p, host, a, splits, m, s, state);                                         \
-    }
-SETUP(spconv_own_setup, spconv_own_splits(p))
-SETUP(spconv_own_1_setup, 1)
-SETUP(spconv_own_2_setup, 2)
-SETUP(spconv_own_3_setup, 3)
-#undef SETUP
-
-/* W is that of the set-up: its map was made there. */
-enum op_status spconv_own(const struct spconv_problem *p, const struct spconv_args *a, void *state,
-                          op_stream s)
+enum op_status own_layer_open(const struct own_plan *plan, int taps, int channels, int columns,
+                              const void *w, const struct op_memory *memory, op_stream s,
+                              struct own_layer **out)
 {
-    Own *own = (Own *)state;
-    OwnWork work = own->work;
-    if (a->w != own->w)
-        return OP_EINVAL;
-    work.x = (const half *)(p->pass == SPCONV_FORWARD ? a->x : a->g);
-    work.y = (half *)a->y;
-    if (own->transposed) {
-        const dim3 grid((p->cout + TRANSPOSE - 1) / TRANSPOSE, (p->cin + TRANSPOSE - 1) / TRANSPOSE,
-                        p->taps);
-        transpose_taps<<<grid, 256, 0, s>>>((const half *)a->w, own->transposed, p->cin, p->cout);
+    *out = NULL;
+    if (channels % 2 || columns % 16)
+        return OP_EUNSUPPORTED;
+    struct own_layer *layer = (struct own_layer *)calloc(1, sizeof *layer);
+    if (!layer)
+        return OP_ENOMEM;
+    layer->work.plan = *plan;
+    layer->work.channels = channels;
+    layer->work.columns = columns;
+    enum op_status status = take_workspace(memory, s, &layer->work);
+    if (status == OP_OK)
+        status = prepare(w, taps, layer);
+    if (status != OP_OK) {
+        free(layer);
+        return status;
     }
-    own->kernel<<<own->grid, own->threads, own->bytes, s>>>(own->w_map, work);
+    *out = layer;
+    return OP_OK;
+}
+
+enum op_status own_layer_run(const struct own_layer *layer, const struct own_layer_io *io,
+                             op_stream s)
+{
+    OwnWork work = layer->work;
+    work.io = *io;
+    layer->kernel<<<layer->grid, layer->threads, layer->bytes, s>>>(layer->w_map, work);
     return cudaGetLastError() == cudaSuccess ? OP_OK : OP_EDEVICE;
 }
 
-void spconv_own_teardown(void *state)
+void own_layer_close(struct own_layer *layer)
 {
-    free(state);
-}
-
-void spconv_own_counts(const struct spconv_problem *p, const void *state,
-                       struct spconv_counts *counts)
-{
-    const Own *own = (const Own *)state;
-    const double rows = (double)own->work.tiles * SPCONV_TILE;
-    (void)p;
-    counts->slots = own->slots;
-    counts->extra_bytes = 4 * rows * own->work.splits +
-                          8.0 * rows * own->work.columns * (own->work.splits - 1);
+    free(layer);
 }
 OP_END

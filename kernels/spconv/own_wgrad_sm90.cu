@@ -104,4 +104,9 @@ enum op_status spconv_own_wgrad(const struct spconv_problem *p, const struct spc
         v->kernel<<<grid, v->threads, v->bytes, s>>>(work);
     return cudaGetLastError() == cudaSuccess ? OP_OK : OP_EDEVICE;
 }
+
+void spconv_own_wgrad_teardown(void *state)
+{
+    free(state);
+}
 OP_END

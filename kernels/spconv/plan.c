@@ -37,14 +37,6 @@ static void rank_taps(const uint32_t *mask, int rows, int taps, int *rank)
     }
 }
 
-/* Place of a code word in the Gray sequence. */
-static uint32_t gray_rank(uint32_t word)
-{
-    for (int s = 1; s < 32; s *= 2)
-        word ^= word >> s;
-    return word;
-}
-
 static uint32_t key_of(uint32_t mask, enum spconv_key key, const int *rank, int taps)
 {
     uint32_t word = 0;
@@ -53,7 +45,7 @@ static uint32_t key_of(uint32_t mask, enum spconv_key key, const int *rank, int 
     for (int d = 0; d < taps; d++)
         if (mask >> d & 1)
             word |= 1u << rank[d];
-    return gray_rank(word);
+    return spconv_gray_rank(word);
 }
 
 static int ascending(const void *a, const void *b)
@@ -155,53 +147,5 @@ void spconv_plan_index(const struct spconv_plan *plan, const struct spconv_table
             if (by_tile)
                 by_tile[(at / SPCONV_TILE * plan->taps + d) * SPCONV_TILE + at % SPCONV_TILE] = j;
         }
-    }
-}
-
-int spconv_plan_steps(const struct spconv_plan *plan, int channels)
-{
-    return (plan->taps * channels + SPCONV_SLICE - 1) / SPCONV_SLICE;
-}
-
-/* Taps, as bits, whose channels a slice touches. */
-static uint32_t slice_taps(int slice, int channels, int taps)
-{
-    const int first = slice * SPCONV_SLICE / channels;
-    int last = (slice * SPCONV_SLICE + SPCONV_SLICE - 1) / channels;
-    if (last >= taps)
-        last = taps - 1;
-    return (uint32_t)((1ull << (last + 1)) - (1ull << first));
-}
-
-static int tile_list(const struct spconv_plan *plan, int tile, int channels, uint16_t *list)
-{
-    const int split = tile / plan->tiles, first = tile % plan->tiles * SPCONV_TILE;
-    const uint32_t lower = spconv_plan_mask(plan, split, first, SPCONV_TILE / 2);
-    const uint32_t upper =
-        spconv_plan_mask(plan, split, first + SPCONV_TILE / 2, SPCONV_TILE / 2);
-    int count = 0;
-    for (int slice = 0; slice < spconv_plan_steps(plan, channels); slice++) {
-        const uint32_t taps = slice_taps(slice, channels, plan->taps);
-        const int halves = (lower & taps ? SPCONV_LOWER : 0) | (upper & taps ? SPCONV_UPPER : 0);
-        if (halves)
-            list[count++] = (uint16_t)(slice | halves);
-    }
-    if (!count)
-        list[count++] = 0;
-    return count;
-}
-
-void spconv_plan_lists(const struct spconv_plan *plan, int channels, uint16_t *list,
-                       int32_t *count, int32_t *schedule)
-{
-    const int steps = spconv_plan_steps(plan, channels);
-    for (int split = 0, placed = 0; split < plan->splits; split++) {
-        const int begin = split * plan->tiles, end = begin + plan->tiles;
-        for (int t = begin; t < end; t++)
-            count[t] = tile_list(plan, t, channels, list + (size_t)t * steps);
-        for (int cost = steps; cost > 0; cost--)
-            for (int t = begin; t < end; t++)
-                if (count[t] == cost)
-                    schedule[placed++] = t;
     }
 }

@@ -7,11 +7,12 @@
  *
  *     redundancy = sum over ranges and tiles of tile x taps of the tile / pairs
  *
- * Plain C, tested on the CPU; device memory is filled by plan_device.cu.
+ * Plain C, tested on the CPU; own_plan.cu does the same on the device.
  */
 #ifndef KERNELS_SPCONV_PLAN_H
 #define KERNELS_SPCONV_PLAN_H
 
+#include "../common/hd.h"
 #include "spconv.h"
 
 OP_BEGIN
@@ -53,20 +54,42 @@ double spconv_plan_slots(const struct spconv_plan *plan, int height);
 void spconv_plan_index(const struct spconv_plan *plan, const struct spconv_table *t,
                        int32_t *by_row, int32_t *by_tile);
 
+/* Place of a code word in the Gray sequence. */
+HD uint32_t spconv_gray_rank(uint32_t word)
+{
+    for (int s = 1; s < 32; s *= 2)
+        word ^= word >> s;
+    return word;
+}
+
 /*
- * The steps of a tile: slices of 64 of the range's taps x channels, numbered from its
- * first, that are not all absent.
- *
- *     entry   bits 0-13 slice   14 the lower 64 rows have it   15 the upper 64 rows
- *
- * A tile without any has one entry with neither bit.  list [splits * tiles][steps],
- * count and, with the most expensive tile of each range first, schedule
- * [splits * tiles]; arrays of the caller.
+ * The product of a tile walks slices: 64 of the range's taps x channels, numbered from its
+ * first.  Channels that are a multiple of 64 have slices of one tap, narrow ones of several.
  */
-enum { SPCONV_SLICE = 64, SPCONV_LOWER = 1 << 14, SPCONV_UPPER = 1 << 15 };
-int spconv_plan_steps(const struct spconv_plan *plan, int channels);
-void spconv_plan_lists(const struct spconv_plan *plan, int channels, uint16_t *list,
-                       int32_t *count, int32_t *schedule);
+enum { SPCONV_SLICE = 64 };
+
+HD int spconv_slices(int channels, int taps)
+{
+    return (taps * channels + SPCONV_SLICE - 1) / SPCONV_SLICE;
+}
+
+/* Taps, as bits, whose channels a slice touches. */
+HD uint32_t spconv_slice_taps(int slice, int channels, int taps)
+{
+    const int first = slice * SPCONV_SLICE / channels;
+    const int last = (slice * SPCONV_SLICE + SPCONV_SLICE - 1) / channels;
+    const uint32_t below = ~0u >> (31 - (last < taps ? last : taps - 1));
+    return below & ~0u << first;
+}
+
+/* The first slice from `slice` on that touches one of these taps; spconv_slices: none. */
+HD int spconv_slice_from(int slice, uint32_t present, int channels, int taps)
+{
+    while (slice < spconv_slices(channels, taps) &&
+           !(present & spconv_slice_taps(slice, channels, taps)))
+        slice++;
+    return slice;
+}
 
 OP_END
 #endif

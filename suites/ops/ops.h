@@ -14,6 +14,7 @@ extern const struct cb_op op_reported_table; /* reported_table.c */
 extern const struct cb_op op_perplexity;   /* perplexity.c */
 extern const struct cb_op op_training;     /* training.c */
 extern const struct cb_op op_quant;        /* quant.c */
+extern const struct cb_op op_spconv;       /* spconv.c */
 extern const struct cb_op op_quant_error;  /* quant_error.c */
 extern const struct cb_op op_attn;         /* attn.c */
 extern const struct cb_op op_attn_smooth;  /* attn_smooth.c */

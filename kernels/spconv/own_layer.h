@@ -1,0 +1,37 @@
+/*
+ * own_layer.h - this suite's own layer on a plan that its caller keeps: networks have many
+ * layers on one.
+ */
+#ifndef KERNELS_SPCONV_OWN_LAYER_H
+#define KERNELS_SPCONV_OWN_LAYER_H
+
+#include "own_plan.h"
+
+OP_BEGIN
+
+/* y = relu(conv(x) + bias + residual), what is NULL or 0 left out.  Half rows on the device,
+ * x_step ... elements apart, so that a part of wider rows can be read and written: multiples of
+ * 8 (x_step: of what the channels are a multiple of). */
+struct own_layer_io {
+    const void *x;
+    void *y;
+    const void *residual; /* [rows][columns] */
+    const float *bias;    /* [columns] */
+    int x_step, y_step, residual_step;
+    int relu;
+};
+
+struct own_layer;
+
+/* w [taps][channels][columns] half, at this address in every run.  Workspace is taken from
+ * memory.  OP_EUNSUPPORTED: channels not even, columns no multiple of 16. */
+enum op_status own_layer_open(const struct own_plan *plan, int taps, int channels, int columns,
+                              const void *w, const struct op_memory *memory, op_stream s,
+                              struct own_layer **out);
+/* Enqueues. */
+enum op_status own_layer_run(const struct own_layer *layer, const struct own_layer_io *io,
+                             op_stream s);
+void own_layer_close(struct own_layer *layer); /* accepts NULL */
+
+OP_END
+#endif

@@ -1,0 +1,216 @@
+/*
+ * own_plan.cu - see own_plan.h.
+ *
+ *   count      rows that have each tap                           -> ranks, the rarest highest
+ *   keys       range, then place of the mask in the Gray sequence, padding last
+ *   sort       descending, equal ones by row (kmap's radix sort)
+ *   tiles      a block a tile: rows, partners tap by tap, masks of the halves
+ *   schedule   one block: tiles by number of taps
+ */
+#include <stdlib.h>
+
+#include "../kmap/device.h"
+#include "own_plan.h"
+#include "plan.h"
+#include "upload.cuh"
+
+constexpr int THREADS = 256, SCHEDULE_THREADS = 1024;
+
+static __device__ __forceinline__ int rows_of(const own_source &t)
+{
+    return t.count ? min(__ldg(t.count), t.rows) : t.rows;
+}
+
+static __device__ __forceinline__ uint32_t mask_of(const own_source &t, int row)
+{
+    if (t.mask)
+        return __ldg(t.mask + row);
+    uint32_t mask = 0;
+    for (int d = 0; d < t.taps; d++)
+        mask |= (uint32_t)(__ldg(t.partner + (size_t)row * t.taps + d) >= 0) << d;
+    return mask;
+}
+
+/* Lane d of a warp counts tap d. */
+static __global__ __launch_bounds__(THREADS) void count_taps(own_source t, int32_t *count)
+{
+    __shared__ int sums[SPCONV_TAPS_MAX];
+    const int lane = threadIdx.x % 32, n = rows_of(t);
+    if (threadIdx.x < SPCONV_TAPS_MAX)
+        sums[threadIdx.x] = 0;
+    __syncthreads();
+    int mine = 0;
+    for (int first = (blockIdx.x * THREADS + threadIdx.x) / 32 * 32; first < n;
+         first += gridDim.x * THREADS) {
+        const uint32_t mask = first + lane < n ? mask_of(t, first + lane) : 0;
+        for (int d = 0; d < t.taps; d++) {
+            const int rows = __popc(__ballot_sync(~0u, mask >> d & 1));
+            mine += lane == d ? rows : 0;
+        }
+    }
+    atomicAdd(sums + lane, mine);
+    __syncthreads();
+    if (threadIdx.x < t.taps)
+        atomicAdd(count + threadIdx.x, sums[threadIdx.x]);
+}
+
+/* Descending, ranges in order; padding has the smallest key of its range. */
+static __global__ __launch_bounds__(THREADS) void make_keys(own_source t, own_plan plan,
+                                                            const int32_t *count, uint32_t *key,
+                                                            int32_t *row)
+{
+    __shared__ int rank[SPCONV_TAPS_MAX];
+    const int padded = plan.tiles * SPCONV_TILE, split = blockIdx.y, first = split * plan.taps;
+    const int taps = min(plan.taps, t.taps - first);
+    const int i = blockIdx.x * THREADS + threadIdx.x;
+    if (threadIdx.x < taps) {
+        const int d = threadIdx.x, mine = __ldg(count + first + d);
+        int more = 0;
+        for (int e = 0; e < taps; e++) {
+            const int other = __ldg(count + first + e);
+            more += other > mine || (other == mine && e < d);
+        }
+        rank[d] = more;
+    }
+    __syncthreads();
+    if (i >= padded)
+        return;
+    const bool exists = i < rows_of(t);
+    uint32_t word = 0;
+    if (exists) {
+        const uint32_t mask = mask_of(t, i) >> first;
+        for (int d = 0; d < taps; d++)
+            word |= (mask >> d & 1) << rank[d];
+    }
+    const uint32_t range = (uint32_t)(plan.splits - 1 - split) << (plan.taps + 1);
+    key[split * padded + i] = range | (exists ? spconv_gray_rank(word) + 1 : 0);
+    row[split * padded + i] = exists ? i : -1;
+}
+
+static __global__ __launch_bounds__(SPCONV_TILE) void make_tiles(own_source t, own_plan plan,
+                                                                 const int32_t *sorted)
+{
+    __shared__ uint32_t part[SPCONV_TILE / 32];
+    const int tile = blockIdx.x, thread = threadIdx.x, first = tile / plan.tiles * plan.taps;
+    const int taps = min(plan.taps, t.taps - first);
+    const size_t at = (size_t)tile * SPCONV_TILE + thread;
+    const int row = sorted[at];
+    const int32_t *partner = t.partner + (size_t)(row < 0 ? 0 : row) * t.taps + first;
+    uint32_t mask = 0;
+    if (row >= 0)
+        for (int d = 0; d < taps; d++)
+            mask |= (uint32_t)(__ldg(partner + d) >= 0) << d;
+    const uint32_t all = __reduce_or_sync(~0u, mask);
+    if (thread % 32 == 0)
+        part[thread / 32] = all;
+    __syncthreads();
+    const uint32_t lower = part[0] | part[1], upper = part[2] | part[3];
+    plan.row[at] = row;
+    if (thread == 0) {
+        plan.mask[2 * tile] = lower;
+        plan.mask[2 * tile + 1] = upper;
+    }
+    for (uint32_t left = lower | upper; left; left &= left - 1) {
+        const int d = __ffs(left) - 1;
+        plan.index[((size_t)tile * plan.taps + d) * SPCONV_TILE + thread] =
+            mask >> d & 1 ? __ldg(partner + d) : -1;
+    }
+}
+
+/* Counting sort of a range's tiles, one block a range. */
+static __global__ __launch_bounds__(SCHEDULE_THREADS) void make_schedule(own_plan plan)
+{
+    __shared__ int place[SPCONV_TAPS_MAX + 1]; /* of tiles with 32 - i taps */
+    const int first = blockIdx.x * plan.tiles;
+    auto bin = [&](int tile) {
+        return SPCONV_TAPS_MAX - __popc(plan.mask[2 * tile] | plan.mask[2 * tile + 1]);
+    };
+    if (threadIdx.x <= SPCONV_TAPS_MAX)
+        place[threadIdx.x] = 0;
+    __syncthreads();
+    for (int i = threadIdx.x; i < plan.tiles; i += SCHEDULE_THREADS)
+        atomicAdd(place + bin(first + i), 1);
+    __syncthreads();
+    if (threadIdx.x == 0)
+        for (int i = 0, sum = first; i <= SPCONV_TAPS_MAX; i++) {
+            const int count = place[i];
+            place[i] = sum;
+            sum += count;
+        }
+    __syncthreads();
+    for (int i = threadIdx.x; i < plan.tiles; i += SCHEDULE_THREADS)
+        plan.schedule[atomicAdd(place + bin(first + i), 1)] = first + i;
+}
+
+/* ---- C functions ---- */
+
+static int key_bits(const struct own_plan *plan)
+{
+    return plan->taps + 1 + (plan->splits > 2 ? 2 : plan->splits > 1);
+}
+
+OP_BEGIN
+enum op_status own_plan_open(int rows, int taps, int splits, const struct op_memory *memory,
+                             struct own_plan *plan, struct own_plan_work *work)
+{
+    if (rows < 1 || taps < 1 || taps > SPCONV_TAPS_MAX || splits < 1 || splits > taps ||
+        splits > SPCONV_SPLITS_MAX)
+        return OP_EINVAL;
+    plan->splits = splits;
+    plan->taps = (taps + splits - 1) / splits;
+    plan->tiles = (rows + SPCONV_TILE - 1) / SPCONV_TILE;
+    if (key_bits(plan) > 32)
+        return OP_EUNSUPPORTED;
+    const size_t tiles = (size_t)splits * plan->tiles, all = tiles * SPCONV_TILE;
+    enum op_status status = OP_OK;
+    plan->row = scratch<int32_t>(memory, all, &status);
+    plan->index = scratch<int32_t>(memory, all * plan->taps, &status);
+    plan->mask = scratch<uint32_t>(memory, 2 * tiles, &status);
+    plan->schedule = scratch<int32_t>(memory, tiles, &status);
+    work->key = scratch<uint32_t>(memory, 2 * all, &status);
+    work->row = scratch<int32_t>(memory, 2 * all, &status);
+    work->count = scratch<int32_t>(memory, SPCONV_TAPS_MAX, &status);
+    work->temp_bytes = kmap_sort_bytes((int)all);
+    work->temp = scratch<char>(memory, work->temp_bytes, &status);
+    return status;
+}
+
+enum op_status own_plan_make(const struct own_source *t, const struct own_plan *plan,
+                             const struct own_plan_work *work, op_stream s)
+{
+    const int tiles = plan->splits * plan->tiles, padded = plan->tiles * SPCONV_TILE;
+    const int all = tiles * SPCONV_TILE;
+    const unsigned blocks = (padded + THREADS - 1) / THREADS;
+    if (cudaMemsetAsync(work->count, 0, SPCONV_TAPS_MAX * sizeof *work->count, s))
+        return OP_EDEVICE;
+    count_taps<<<blocks < 264 ? blocks : 264, THREADS, 0, s>>>(*t, work->count);
+    make_keys<<<dim3(blocks, plan->splits), THREADS, 0, s>>>(*t, *plan, work->count, work->key,
+                                                             work->row);
+    const enum op_status status =
+        kmap_sort_masks(work->temp, work->temp_bytes, work->key, work->key + all, work->row,
+                        work->row + all, all, key_bits(plan), s);
+    if (status != OP_OK)
+        return status;
+    make_tiles<<<tiles, SPCONV_TILE, 0, s>>>(*t, *plan, work->row + all);
+    make_schedule<<<plan->splits, SCHEDULE_THREADS, 0, s>>>(*plan);
+    return cudaGetLastError() == cudaSuccess ? OP_OK : OP_EDEVICE;
+}
+
+enum op_status own_plan_slots(const struct own_plan *plan, op_stream s, double *slots)
+{
+    const size_t count = (size_t)2 * plan->splits * plan->tiles;
+    uint32_t *mask = (uint32_t *)malloc(count * sizeof *mask);
+    if (!mask)
+        return OP_ENOMEM;
+    const enum op_status status = cudaMemcpyAsync(mask, plan->mask, count * sizeof *mask,
+                                                  cudaMemcpyDeviceToHost, s) ||
+                                          cudaStreamSynchronize(s)
+                                      ? OP_EDEVICE
+                                      : OP_OK;
+    *slots = 0;
+    for (size_t i = 0; status == OP_OK && i < count; i++)
+        *slots += SPCONV_TILE / 2 * __builtin_popcount(mask[i]);
+    free(mask);
+    return status;
+}
+OP_END

@@ -1,0 +1,52 @@
+/*
+ * own_plan.h - plan.h's order of rows on the device, for this suite's own kernels.
+ *
+ * Enqueues only, and sizes may be known to the device alone, so that a network builds maps and
+ * plans and runs its layers in one graph.  The same rows in the same order as
+ * spconv_plan_make(SPCONV_BY_GRAY), tiles of equal cost in any order.
+ */
+#ifndef KERNELS_SPCONV_OWN_PLAN_H
+#define KERNELS_SPCONV_OWN_PLAN_H
+
+#include "spconv.h"
+
+OP_BEGIN
+
+/* A table of partners, by rows of the result; on the device. */
+struct own_source {
+    const int32_t *partner; /* [rows][taps] */
+    const uint32_t *mask;   /* [rows] taps of a row; NULL: taken from the table */
+    const int32_t *count;   /* rows, where `rows` is only an upper bound; NULL: it is exact */
+    int rows, taps;
+};
+
+/* What the kernels read; device memory.  tiles of SPCONV_TILE rows in each of `splits` ranges. */
+struct own_plan {
+    int splits, taps, tiles; /* taps of a range */
+    int32_t *row;            /* [splits][tiles * SPCONV_TILE], -1: padding */
+    int32_t *index;          /* [splits][tiles][taps][SPCONV_TILE] partners, of taps that the
+                              * tile has */
+    uint32_t *mask;          /* [splits][tiles][2] taps of the lower and of the upper 64 rows */
+    int32_t *schedule;       /* [splits * tiles] ranges in order, in each the tiles with most
+                              * taps first */
+};
+
+struct own_plan_work {
+    uint32_t *key;  /* [2][splits * tiles * SPCONV_TILE] */
+    int32_t *row;   /* the same */
+    int32_t *count; /* [SPCONV_TAPS_MAX] */
+    void *temp;
+    size_t temp_bytes;
+};
+
+/* Takes the memory of both for at most `rows` rows. */
+enum op_status own_plan_open(int rows, int taps, int splits, const struct op_memory *memory,
+                             struct own_plan *plan, struct own_plan_work *work);
+/* Fills the plan. */
+enum op_status own_plan_make(const struct own_source *t, const struct own_plan *plan,
+                             const struct own_plan_work *work, op_stream s);
+/* Pairs that it multiplies; waits for the stream. */
+enum op_status own_plan_slots(const struct own_plan *plan, op_stream s, double *slots);
+
+OP_END
+#endif
