@@ -31,17 +31,29 @@ HD struct quant_shape quant_shape_with(int n, int vectors, int blocks)
 }
 
 /*
- * Few rows: one latency counts, so a thread has little to do; what a multiprocessor can fetch
- * at a time shares rows of more than 64 KB among a cluster.  Many: as many bytes on their way
- * as registers hold, which 4 vectors a thread make more of than more threads would, and blocks
- * small enough that several rows of a multiprocessor are in different phases.
+ * Few rows: one latency counts, so a thread has little to do and a cluster shares a row of
+ * more than 8 KB.  Many: as many bytes on their way as registers hold, which 4 vectors a thread
+ * make more of than more threads would, and blocks small enough that several rows of a
+ * multiprocessor are in different phases; rows of more than 16 KB go to clusters, of 2 vectors a
+ * thread where they are longer still.  The boundaries are those of a sweep on an H200.
  */
 HD struct quant_shape quant_shape_of(const struct quant_problem *p)
 {
-    const int few = (double)p->m * p->n <= 132.0 * 2048 * QUANT_VECTOR;
-    struct quant_shape s = quant_shape_with(p->n, few ? 1 : 4, 1);
-    if (!s.threads)
-        s = quant_shape_with(p->n, few ? 2 : 4, few ? 1 : 2);
+    const double all = (double)p->m * p->n;
+    struct quant_shape s;
+    if (p->n <= 8192) {
+        const int few = all <= 132.0 * 2048 * QUANT_VECTOR;
+        s = few && p->n > 4096 && all <= 3e5 ? quant_shape_with(p->n, 1, 4)
+                                             : quant_shape_with(p->n, few ? 1 : 4, 1);
+        if (!s.threads)
+            s = quant_shape_with(p->n, few ? 2 : 4, few ? 1 : 2);
+    } else if (all <= 4.6e5) {
+        s = quant_shape_with(p->n, 1, 8);
+    } else if (p->n <= 12288) {
+        s = quant_shape_with(p->n, all <= 4e6 ? 2 : 4, 2);
+    } else {
+        s = quant_shape_with(p->n, 2, p->n <= 20480 ? 4 : 8);
+    }
     for (int blocks = 2; !s.threads && blocks <= QUANT_BLOCKS_MAX; blocks *= 2)
         s = quant_shape_with(p->n, 2, blocks);
     return s;
