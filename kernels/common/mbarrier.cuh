@@ -90,6 +90,19 @@ static __device__ __forceinline__ void mbarrier_arrive_at(uint32_t barrier, unsi
                  : "memory");
 }
 
+/* Arrives there where the caller has only read: copies that wait for it may overwrite
+ * that, but nothing that the caller wrote need be seen. */
+static __device__ __forceinline__ void mbarrier_free_at(uint32_t barrier, unsigned rank)
+{
+    asm volatile("{\n\t"
+                 ".reg .b32 there;\n\t"
+                 "mapa.shared::cluster.u32 there, %0, %1;\n\t"
+                 "mbarrier.arrive.shared::cluster.b64 _, [there];\n\t"
+                 "}" ::"r"(barrier),
+                 "r"(rank)
+                 : "memory");
+}
+
 /* mbarrier_wait for arrivals from other blocks of the cluster. */
 static __device__ __forceinline__ void mbarrier_wait_cluster(uint32_t barrier, unsigned parity)
 {

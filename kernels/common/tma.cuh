@@ -53,9 +53,22 @@ static __device__ __forceinline__ void bulk_copy_box(uint32_t shared, const CUte
                  : "memory");
 }
 
+/* The same to this address of every block of the cluster whose bit is set, each of
+ * which counts the bytes off the barrier at that address of its own. */
+static __device__ __forceinline__ void bulk_copy_box_to(uint32_t shared, const CUtensorMap *map,
+                                                        int x, int y, uint32_t barrier,
+                                                        unsigned blocks)
+{
+    asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.tile"
+                 ".mbarrier::complete_tx::bytes.multicast::cluster"
+                 " [%0], [%1, {%2, %3}], [%4], %5;" ::"r"(shared),
+                 "l"(map), "r"(x), "r"(y), "r"(barrier), "h"((unsigned short)blocks)
+                 : "memory");
+}
+
 /*
- * Host: map of a row-major matrix of halves with boxes of 64 columns (128 bytes)
- * by `box_rows`, stored with the 128-byte swizzle that wgmma reads:
+ * Host: map of a row-major matrix with boxes of 128 bytes of columns by `box_rows`,
+ * stored with the 128-byte swizzle that wgmma reads:
  *
  *   byte b of row i of a box stands at 128 i + (b ^ 16 (i % 8))
  *
@@ -63,8 +76,8 @@ static __device__ __forceinline__ void bulk_copy_box(uint32_t shared, const CUte
  * arrive as zeros and count as bytes.  The encoder is asked of the runtime, so
  * that nothing links against the driver's library.  False where it refuses.
  */
-static inline bool tma_map_half(CUtensorMap *map, const void *matrix, int rows, int columns,
-                                int box_rows)
+static inline bool tma_map(CUtensorMap *map, CUtensorMapDataType type, int element,
+                           const void *matrix, int rows, int columns, int box_rows)
 {
     typedef CUresult Encode(CUtensorMap *, CUtensorMapDataType, cuuint32_t, void *,
                             const cuuint64_t *, const cuuint64_t *, const cuuint32_t *,
@@ -77,12 +90,25 @@ static inline bool tma_map_half(CUtensorMap *map, const void *matrix, int rows, 
         found != cudaDriverEntryPointSuccess)
         return false;
     const cuuint64_t size[] = { (cuuint64_t)columns, (cuuint64_t)rows };
-    const cuuint64_t stride[] = { (cuuint64_t)columns * 2 };
-    const cuuint32_t box[] = { 64, (cuuint32_t)box_rows }, step[] = { 1, 1 };
-    return ((Encode *)encode)(map, CU_TENSOR_MAP_DATA_TYPE_FLOAT16, 2, (void *)matrix, size, stride,
-                              box, step, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
+    const cuuint64_t stride[] = { (cuuint64_t)columns * element };
+    const cuuint32_t box[] = { 128u / element, (cuuint32_t)box_rows }, step[] = { 1, 1 };
+    return ((Encode *)encode)(map, type, 2, (void *)matrix, size, stride, box, step,
+                              CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
                               CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
                               CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE) == CUDA_SUCCESS;
+}
+
+static inline bool tma_map_half(CUtensorMap *map, const void *matrix, int rows, int columns,
+                                int box_rows)
+{
+    return tma_map(map, CU_TENSOR_MAP_DATA_TYPE_FLOAT16, 2, matrix, rows, columns, box_rows);
+}
+
+/* Columns: a multiple of 16. */
+static inline bool tma_map_bytes(CUtensorMap *map, const void *matrix, int rows, int columns,
+                                 int box_rows)
+{
+    return tma_map(map, CU_TENSOR_MAP_DATA_TYPE_UINT8, 1, matrix, rows, columns, box_rows);
 }
 
 #endif

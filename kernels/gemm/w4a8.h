@@ -1,0 +1,28 @@
+/*
+ * w4a8.h - what our kernels for 4-bit weights and 8-bit activations share on the
+ * host: packing, and the launchers for the table.
+ */
+#ifndef KERNELS_GEMM_W4A8_H
+#define KERNELS_GEMM_W4A8_H
+
+#include "gemm.h"
+
+OP_BEGIN
+
+/* Codes of a->w4_channel, or grouped: codes, scales and zeros of a->w4_progressive (on
+ * the device), in the order of w4a8_layout.h, in memory taken from m.  NULL and
+ * *status set on failure.  w4a8_pack.cu. */
+unsigned char *w4a8_packed(const struct gemm_problem *p, const struct gemm_args *a, int grouped,
+                           const struct op_memory *m, op_stream s, enum op_status *status);
+
+/* w4a8_sm90.cu: set-up by variant, one run and teardown for all. */
+extern gemm_setup_fn gemm_w4a8_channel_own_setup, gemm_w4a8_group_own_setup;
+extern gemm_setup_fn gemm_w4a8_channel_own_nodeq_setup, gemm_w4a8_group_own_nodeq_setup;
+extern gemm_setup_fn gemm_w4a8_channel_own_loadonly_setup, gemm_w4a8_group_own_loadonly_setup;
+extern gemm_setup_fn gemm_w4a8_channel_own_mmaonly_setup, gemm_w4a8_group_own_mmaonly_setup;
+extern gemm_setup_fn gemm_w4a8_channel_own_deqonly_setup, gemm_w4a8_group_own_deqonly_setup;
+extern gemm_run_fn gemm_w4a8_own;
+void gemm_w4a8_own_teardown(void *state);
+
+OP_END
+#endif

@@ -1,0 +1,643 @@
+/*
+ * w4a8_own.cuh - Y = X W^T: 8-bit X with a scale per token, 4-bit W with a scale per
+ * output channel, or with progressive groups of 128.
+ *
+ * Few tokens: bound by reading W once; many: by the tensor cores.  The product is
+ * taken transposed: wgmma's A operand, which may lie in registers, is W, so that
+ * weights go from memory to the tensor cores without a second pass through shared
+ * memory, and 8 tokens are the narrowest tile.  W in the order of w4a8_layout.h: a
+ * warpgroup's 64 rows are four neighbouring strips, one a warp.  Tiles as
+ * w4a8_shapes.h draws them.
+ *
+ *   warps    0-3 and 4-7   consumers: half of the channels each, all tokens
+ *            8             producer: one thread starts all copies
+ *
+ *   ring     stage = one group of k: X [tokens][128] in the 128-byte swizzle and
+ *            W [channels/64] blocks; `full` when it has come, `empty` when all
+ *            consumers of the cluster are through with it
+ *
+ * A consumer keeps the products of 64 of k (a block) running while it makes the
+ * weights of the next:
+ *
+ *   products   | block 0     | block 1     | block 2     ...
+ *   weights    0 | 1         | 2         | 3           into registers [block % 2]
+ *
+ * Weights enter as unsigned bytes, per channel as they are, 0 .. 15 and, in rows r+8,
+ * 16 times that; per group w8 + 128, and 128 times the sum of X comes off at the end.
+ * Sums are integers, so that their order does not matter.
+ *
+ * A launch may begin while the one before it in the stream ends: it fetches its
+ * first W, which no launch writes, and waits for the end before it touches X, Y or
+ * partial sums.
+ */
+#ifndef KERNELS_GEMM_W4A8_OWN_CUH
+#define KERNELS_GEMM_W4A8_OWN_CUH
+
+#include "../common/mbarrier.cuh"
+#include "../common/tma.cuh"
+#include "../common/wgmma_s8.cuh"
+#include "mma.cuh"
+#include "w4a8_layout.h"
+#include "w4a8_shapes.h"
+
+/* Which stages of the work a kernel does, for ablations. */
+template <bool Load, bool Dequant, bool Mma> struct W4A8Stages {
+    static constexpr bool LOAD = Load, DEQUANT = Dequant, MMA = Mma;
+};
+using W4A8Full = W4A8Stages<true, true, true>;
+using W4A8NoDeq = W4A8Stages<true, false, true>;
+using W4A8LoadOnly = W4A8Stages<true, false, false>;
+using W4A8MmaOnly = W4A8Stages<false, false, true>;
+using W4A8DeqOnly = W4A8Stages<false, true, false>;
+
+struct W4A8 {
+    const unsigned char *packed;
+    const half *w_scale, *w_zero; /* [n]; w_zero: scaled, per channel only */
+    const half *x_scale, *x_sum;  /* [m]; x_sum: per channel only */
+    const int *code_sum;          /* [m]; per group only */
+    half *y;
+    int4 *partial; /* [blocks][2 warpgroups][..][128 threads] */
+    int *arrived;  /* [spread tiles of a block][2 warpgroups]; all 0 */
+    int m, n, groups;
+    struct w4a8_plan plan;
+};
+
+constexpr int W4A8_CONSUMERS = 256;
+
+/* Tilings whose sums take few registers leave room for a second block; the others
+ * take the producer's. */
+template <int Blocks64, int Tokens> struct W4A8Form {
+    static constexpr bool WIDE = Tokens * Blocks64 * Blocks64 >= 128; /* w4a8_wide */
+    static constexpr int THREADS = W4A8_CONSUMERS + (WIDE ? 128 : 32), BLOCKS = WIDE ? 1 : 2;
+    static constexpr int X_BYTES = Tokens * W4A8_GROUP;
+    static constexpr int ROWS = WIDE ? Tokens < 32 ? Tokens : 32 : Tokens < 16 ? Tokens : 16;
+    static constexpr int STRIDE = Blocks64 * 128 + 16;
+};
+
+/* ---- shared memory ---- */
+
+struct W4A8Room {
+    unsigned char *x, *w, *token, *exchange;
+    uint32_t full, empty; /* [stages] barriers */
+};
+
+static __device__ __forceinline__ W4A8Room room_of(const struct w4a8_plan &plan,
+                                                   unsigned char *shared)
+{
+    unsigned char *base = shared + ((1024 - (shared_address(shared) & 1023)) & 1023);
+    const size_t end = plan.bytes - 1024 - W4A8_BARRIERS;
+    W4A8Room room = { base, base + plan.w_at, base + plan.token_at, base + plan.exchange_at };
+    room.full = shared_address(base) + (uint32_t)end;
+    room.empty = room.full + 8 * W4A8_STAGES;
+    return room;
+}
+
+/* Place in the ring: of producer and consumers each their own. */
+struct W4A8Slot {
+    int index;
+    unsigned parity;
+    __device__ __forceinline__ void next(int stages)
+    {
+        if (++index == stages)
+            index = 0, parity ^= 1;
+    }
+};
+
+/* ---- producer ---- */
+
+/* Lets the next launch of the stream begin as soon as there is room for it. */
+static __device__ __forceinline__ void grid_let_next()
+{
+    asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+}
+
+/* Until the launch before has ended and what it wrote is seen. */
+static __device__ __forceinline__ void grid_wait_last()
+{
+    asm volatile("griddepcontrol.wait;" ::: "memory");
+}
+
+template <int Blocks64, int Tokens, bool Grouped> struct W4A8Producer {
+    using Form = W4A8Form<Blocks64, Tokens>;
+    static constexpr int NEAR_BYTES = W4A8_NEAR * (W4A8_CODES + (Grouped ? W4A8_SCALES : 0));
+    const CUtensorMap *x_map;
+    const W4A8 &p;
+    const W4A8Room &room;
+    int cluster, rank;
+
+    /* What a part of a tile is loaded from. */
+    struct Place {
+        const unsigned char *w; /* group 0 of the first 64 channels */
+        int count;              /* of 64 channels that exist */
+        int token;              /* of this block's part of X, the first */
+    };
+
+    __device__ __forceinline__ Place place_of(int tile) const
+    {
+        const struct w4a8_tile at = w4a8_tile_of(&p.plan, tile);
+        const int size = p.plan.shape.cluster, first = (at.channels * size + rank) * 2 * Blocks64;
+        return { p.packed + w4a8_block_at(first, 0, p.groups) * NEAR_BYTES,
+                 max(0, min(2 * Blocks64, w4a8_div_up(p.n, 64) - first)),
+                 at.tokens * Tokens + rank * (Tokens / size) };
+    }
+
+    /* Announces a stage and starts its W. */
+    __device__ __forceinline__ void load_w(const Place &from, int group, int stage) const
+    {
+        const uint32_t full = room.full + 8 * stage;
+        const uint32_t to = shared_address(room.w) + stage * 2 * Blocks64 * NEAR_BYTES;
+        mbarrier_expect(full, Form::X_BYTES + from.count * NEAR_BYTES);
+#pragma unroll 1
+        for (int b = 0; b < from.count; b++) {
+            const unsigned char *near = from.w + w4a8_block_at(b, group, p.groups) * NEAR_BYTES;
+            if (p.plan.token_tiles == 1)
+                bulk_copy(to + b * NEAR_BYTES, near, NEAR_BYTES, full, l2_evict_first());
+            else
+                bulk_copy(to + b * NEAR_BYTES, near, NEAR_BYTES, full);
+        }
+    }
+
+    /* This block's part of X, to all blocks of the cluster. */
+    __device__ __forceinline__ void load_x(const Place &from, int group, int stage) const
+    {
+        const int size = p.plan.shape.cluster;
+        const uint32_t full = room.full + 8 * stage;
+        const uint32_t to = shared_address(room.x) + stage * Form::X_BYTES +
+                            rank * (Tokens / size) * W4A8_GROUP;
+        if (size > 1)
+            bulk_copy_box_to(to, x_map, group * W4A8_GROUP, from.token, full, (1u << size) - 1);
+        else
+            bulk_copy_box(to, x_map, group * W4A8_GROUP, from.token, full);
+    }
+
+    /* W of the first groups, as far as the ring goes; returns how many.  Needs only
+     * barriers that the caller has made. */
+    __device__ __forceinline__ int begin() const
+    {
+        struct w4a8_part t;
+        if (!w4a8_part_at(&p.plan, p.groups, cluster, 0, &t))
+            return 0;
+        const Place from = place_of(t.tile);
+        const int ahead = min(p.plan.stages, t.end - t.begin);
+#pragma unroll 1
+        for (int i = 0; i < ahead; i++)
+            load_w(from, t.begin + i, i);
+        return ahead;
+    }
+
+    __device__ __forceinline__ void go_on(int ahead) const
+    {
+        W4A8Slot stage = { 0, 1 };
+        struct w4a8_part t;
+        for (int i = 0; w4a8_part_at(&p.plan, p.groups, cluster, i, &t); i++) {
+            const Place from = place_of(t.tile);
+            for (int group = t.begin; group < t.end; group++) {
+                /* of the whole cluster: X goes to all its blocks */
+                mbarrier_wait(room.empty + 8 * stage.index, stage.parity);
+                if (ahead)
+                    ahead--;
+                else
+                    load_w(from, group, stage.index);
+                load_x(from, group, stage.index);
+                stage.next(p.plan.stages);
+            }
+        }
+    }
+};
+
+/* ---- output ---- */
+
+/* All threads of warpgroup 0 or 1. */
+static __device__ __forceinline__ void warpgroup_sync(int warpgroup)
+{
+    asm volatile("bar.sync %0, 128;" ::"r"(warpgroup + 1) : "memory");
+}
+
+/* What a warpgroup writes, and how sums become it. */
+struct W4A8Target {
+    half *y;              /* first token, first channel */
+    size_t stride;        /* elements */
+    int tokens, channels; /* that exist, channels a multiple of 8 */
+    int channel;          /* the first */
+};
+
+template <int Blocks64, int Tokens>
+static __device__ __forceinline__ W4A8Target target_of(const W4A8 &p, int tile, int rank,
+                                                       int warpgroup)
+{
+    const struct w4a8_tile at = w4a8_tile_of(&p.plan, tile);
+    const int channel =
+        ((at.channels * p.plan.shape.cluster + rank) * 2 + warpgroup) * Blocks64 * 64;
+    const int token = at.tokens * Tokens;
+    return { p.y + (size_t)token * p.n + channel, (size_t)p.n, p.m - token, p.n - channel,
+             channel };
+}
+
+/* Of a token: scale, and per channel the sum of X, per group 128 times that of its codes. */
+struct W4A8Token {
+    float scale;
+    uint32_t sum;
+};
+
+template <int Tokens, bool Grouped>
+static __device__ __forceinline__ void load_tokens(const W4A8 &p, int tile, W4A8Token *token)
+{
+    const int first = w4a8_tile_of(&p.plan, tile).tokens * Tokens;
+    for (int i = threadIdx.x % 128; i < Tokens; i += 128)
+        if (first + i < p.m) {
+            token[i].scale = __half2float(p.x_scale[first + i]);
+            if constexpr (Grouped)
+                token[i].sum = (uint32_t)p.code_sum[first + i] * 128;
+            else
+                token[i].sum = __float_as_uint(__half2float(p.x_sum[first + i]));
+        }
+}
+
+/* Of a channel: scale; per channel also what the sum of X is multiplied by. */
+struct W4A8Channel {
+    float scale, zero;
+};
+
+/* row8: of rows r+8, whose sums are 16 times too large per channel */
+template <bool Grouped>
+static __device__ __forceinline__ W4A8Channel load_channel(const W4A8 &p, int channel, bool row8)
+{
+    W4A8Channel c = { 0, 0 };
+    if (channel < p.n) {
+        c.scale = __half2float(p.w_scale[channel]) * (!Grouped && row8 ? 0.0625f : 1.0f);
+        if constexpr (!Grouped)
+            c.zero = __half2float(p.w_zero[channel]);
+    }
+    return c;
+}
+
+/* Products of two halves are exact in float: one rounding, then that to half. */
+template <bool Grouped>
+static __device__ __forceinline__ float output_of(int sum, W4A8Channel c, float scale,
+                                                  uint32_t token_sum)
+{
+    if constexpr (Grouped)
+        return (float)(sum - (int)token_sum) * (c.scale * scale);
+    else
+        return fmaf((float)sum, c.scale * scale, -c.zero * __uint_as_float(token_sum));
+}
+
+static __device__ __forceinline__ uint32_t half_pair(float a, float b)
+{
+    const half2 v = __floats2half2_rn(a, b);
+    return *(const uint32_t *)&v;
+}
+
+/* Two 8x8 matrices, transposed: lane l < 16 points at row l%8 of matrix l/8. */
+static __device__ __forceinline__ void store_matrices_trans(uint32_t row, uint32_t m0, uint32_t m1)
+{
+    asm volatile("stmatrix.sync.aligned.m8n8.x2.trans.shared.b16 [%0], {%1, %2};" ::"r"(row),
+                 "r"(m0), "r"(m1)
+                 : "memory");
+}
+
+/* Sums -> half -> shared memory, a row a token -> Y. */
+template <int Blocks64, int Tokens, bool Grouped>
+static __device__ __forceinline__ void store_tile(const int (&sum)[Blocks64][Tokens / 2],
+                                                  const W4A8 &p, const W4A8Target &to,
+                                                  const W4A8Token *tokens, unsigned char *room,
+                                                  int warpgroup)
+{
+    using Form = W4A8Form<Blocks64, Tokens>;
+    const int thread = threadIdx.x % 128, warp = thread / 32, lane = thread % 32;
+    W4A8Channel channel[Blocks64][2];
+#pragma unroll
+    for (int b = 0; b < Blocks64; b++)
+#pragma unroll
+        for (int i = 0; i < 2; i++)
+            channel[b][i] = load_channel<Grouped>(
+                p, to.channel + b * 64 + warp * 16 + lane / 4 + 8 * i, i);
+    const uint32_t at = shared_address(room) + lane % 8 * Form::STRIDE +
+                        (warp * 16 + lane / 8 % 2 * 8) * 2;
+#pragma unroll
+    for (int first = 0; first < Tokens; first += Form::ROWS) {
+#pragma unroll
+        for (int i = 0; i < Form::ROWS; i += 8) {
+            const W4A8Token t0 = tokens[first + i + lane % 4 * 2];
+            const W4A8Token t1 = tokens[first + i + lane % 4 * 2 + 1];
+#pragma unroll
+            for (int b = 0; b < Blocks64; b++) {
+                const int *v = &sum[b][(first + i) / 2];
+                uint32_t pair[2];
+#pragma unroll
+                for (int r = 0; r < 2; r++)
+                    pair[r] = half_pair(
+                        output_of<Grouped>(v[2 * r], channel[b][r], t0.scale, t0.sum),
+                        output_of<Grouped>(v[2 * r + 1], channel[b][r], t1.scale, t1.sum));
+                store_matrices_trans(at + i * Form::STRIDE + b * 128, pair[0], pair[1]);
+            }
+        }
+        warpgroup_sync(warpgroup);
+        constexpr int PIECES = Blocks64 * 8; /* 16 bytes of a row */
+        for (int i = thread; i < Form::ROWS * PIECES; i += 128) {
+            const int token = first + i / PIECES, c = i % PIECES * 8;
+            if (token < to.tokens && c < to.channels)
+                *(uint4 *)(to.y + token * to.stride + c) =
+                    *(const uint4 *)(room + i / PIECES * Form::STRIDE + i % PIECES * 16);
+        }
+        warpgroup_sync(warpgroup);
+    }
+}
+
+/* ---- tiles spread over blocks ---- */
+
+/* Partial sums of a block's warpgroup: a block ends one tile at most. */
+template <int Blocks64, int Tokens>
+static __device__ __forceinline__ int4 *partial_of(const W4A8 &p, int block, int warpgroup)
+{
+    constexpr int QUADS = Blocks64 * Tokens / 8; /* of a thread */
+    return p.partial + ((size_t)block * 2 + warpgroup) * QUADS * 128 + threadIdx.x % 128;
+}
+
+static __device__ __forceinline__ int *count_of(const W4A8 &p, int tile, int rank, int warpgroup)
+{
+    return p.arrived + (tile * p.plan.shape.cluster + rank) * 2 + warpgroup;
+}
+
+template <int Blocks64, int Tokens>
+static __device__ __forceinline__ void store_partial(const int (&sum)[Blocks64][Tokens / 2],
+                                                     const W4A8 &p, int *arrived, int warpgroup)
+{
+    int4 *to = partial_of<Blocks64, Tokens>(p, blockIdx.x, warpgroup);
+#pragma unroll
+    for (int b = 0; b < Blocks64; b++)
+#pragma unroll
+        for (int i = 0; i < Tokens / 2; i += 4, to += 128)
+            __stcg(to, make_int4(sum[b][i], sum[b][i + 1], sum[b][i + 2], sum[b][i + 3]));
+    __threadfence();
+    warpgroup_sync(warpgroup);
+    if (threadIdx.x % 128 == 0)
+        atomicAdd(arrived, 1);
+}
+
+/* Adds the sums of the clusters behind this one, which took the tile's further
+ * groups; sets the count back for the next launch. */
+template <int Blocks64, int Tokens>
+static __device__ __forceinline__ void add_partials(int (&sum)[Blocks64][Tokens / 2], const W4A8 &p,
+                                                    int tile, int cluster, int rank, int warpgroup)
+{
+    constexpr int SUMS = Blocks64 * Tokens / 2;
+    const int units = p.plan.spread_tiles * p.groups;
+    const int last = w4a8_cluster_of((tile + 1) * p.groups - 1, p.plan.clusters, units);
+    int *arrived = count_of(p, tile, rank, warpgroup);
+    if (threadIdx.x % 128 == 0) {
+        while (flag_get(arrived) < last - cluster)
+            ;
+        *arrived = 0;
+    }
+    warpgroup_sync(warpgroup);
+    /* with few sums several blocks' are on their way at a time */
+#pragma unroll(SUMS <= 8 ? 4 : SUMS <= 16 ? 2 : 1)
+    for (int other = cluster + 1; other <= last; other++) {
+        const int4 *from =
+            partial_of<Blocks64, Tokens>(p, other * p.plan.shape.cluster + rank, warpgroup);
+#pragma unroll
+        for (int b = 0; b < Blocks64; b++)
+#pragma unroll
+            for (int i = 0; i < Tokens / 2; i += 4, from += 128) {
+                const int4 v = __ldcg(from);
+                sum[b][i] += v.x;
+                sum[b][i + 1] += v.y;
+                sum[b][i + 2] += v.z;
+                sum[b][i + 3] += v.w;
+            }
+    }
+}
+
+/* ---- consumers ---- */
+
+/* What a lane needs to make weights of a group: of its strips' rows r and r+8. */
+struct W4A8Scales {
+    uint32_t scale[2], shift[2];
+};
+
+static __device__ __forceinline__ W4A8Scales scales_of(uint32_t word)
+{
+    return { { word & 0xff, word >> 16 & 0xff },
+             { __byte_perm(word, 0, 0x1111), __byte_perm(word, 0, 0x3333) } };
+}
+
+/* Products that run need registers of their own, written here and not later. */
+static __device__ __forceinline__ void written(uint32_t &v)
+{
+    asm volatile("" : "+r"(v));
+}
+
+static __device__ __forceinline__ void fold(int &sum, uint32_t bits)
+{
+    sum ^= (int)bits;
+}
+
+template <int Blocks64, int Tokens, bool Grouped, class Stages>
+static __device__ __forceinline__ void multiply_tiles(const W4A8 &p, const W4A8Room &room,
+                                                      int cluster, int rank)
+{
+    using Form = W4A8Form<Blocks64, Tokens>;
+    constexpr int NEAR_BYTES = W4A8_NEAR * (W4A8_CODES + (Grouped ? W4A8_SCALES : 0));
+    constexpr int W_BYTES = 2 * Blocks64 * NEAR_BYTES;
+    constexpr int STEPS = 2; /* of k32 a block, of which a group has two */
+    /* steps that weights are made for; without that, words serve two of them as they are */
+    constexpr int MADE = Stages::DEQUANT ? STEPS : 1;
+    constexpr bool FIXED = !Stages::LOAD && !Stages::DEQUANT; /* the same codes throughout */
+    const int warp = __shfl_sync(~0u, threadIdx.x / 32, 0), lane = threadIdx.x % 32;
+    const int warpgroup = warp / 4, size = p.plan.shape.cluster;
+    const unsigned char *w = room.w + warpgroup * Blocks64 * NEAR_BYTES; /* of stage 0 */
+    unsigned char *exchange = room.exchange + warpgroup * Form::ROWS * Form::STRIDE;
+    W4A8Token *tokens = (W4A8Token *)room.token + warpgroup * Tokens;
+    W4A8Slot stage = { 0, 0 };
+
+    int sum[Blocks64][Tokens / 2];
+    uint32_t a[2][STEPS][Blocks64][4];
+    W4A8Scales scales[Blocks64];
+    uint4 codes[Blocks64];
+
+    auto wait_full = [&] {
+        if constexpr (Stages::LOAD)
+            mbarrier_wait(room.full + 8 * stage.index, stage.parity);
+    };
+    auto release = [&](int index) {
+        if constexpr (Stages::LOAD) {
+            __syncwarp();
+            if (size > 1) {
+                if (lane < size)
+                    mbarrier_free_at(room.empty + 8 * index, lane);
+            } else if (lane == 0) {
+                mbarrier_arrive(room.empty + 8 * index);
+            }
+        }
+    };
+    /* what the weights of block `block` of the group in the stage are made of */
+    auto fetch = [&](int block) {
+        const unsigned char *here = w + stage.index * W_BYTES;
+#pragma unroll
+        for (int b = 0; b < Blocks64; b++) {
+            const unsigned char *near = here + b * NEAR_BYTES;
+            if (Grouped && block == 0)
+                scales[b] = scales_of(*(const uint32_t *)(near + W4A8_NEAR * W4A8_CODES +
+                                                          warp % 4 * W4A8_SCALES + lane / 4 * 4));
+            codes[b] =
+                *(const uint4 *)(near + warp % 4 * W4A8_CODES + (block * 32 + lane) * 16);
+        }
+    };
+    auto make_weights = [&](uint32_t(&to)[STEPS][Blocks64][4]) {
+#pragma unroll
+        for (int b = 0; b < Blocks64; b++) {
+            const uint32_t word[4] = { codes[b].x, codes[b].y, codes[b].z, codes[b].w };
+#pragma unroll
+            for (int step = 0; step < MADE; step++)
+#pragma unroll
+                for (int i = 0; i < 4; i++) {
+                    const uint32_t v = word[Stages::DEQUANT ? 2 * step + i / 2 : i];
+                    uint32_t &out = to[step][b][i];
+                    if constexpr (!Stages::DEQUANT)
+                        out = v;
+                    else if constexpr (Grouped)
+                        out = w4a8_shifted(i % 2 ? w4a8_high(v) : w4a8_low(v),
+                                           scales[b].scale[i % 2], scales[b].shift[i % 2]);
+                    else
+                        out = i % 2 ? w4a8_high_16(v) : w4a8_low(v);
+                    written(out);
+                }
+            if constexpr (Grouped && !Stages::DEQUANT) /* or nothing would load them */
+                to[0][b][0] ^= scales[b].scale[0] ^ scales[b].shift[0] ^ scales[b].scale[1] ^
+                               scales[b].shift[1];
+        }
+    };
+    /* products of a block, or what stands for them */
+    auto multiply = [&](int block, bool add, const uint32_t(&from)[STEPS][Blocks64][4]) {
+        if constexpr (Stages::MMA) {
+            const uint64_t operand =
+                wgmma_operand(shared_address(room.x) + stage.index * Form::X_BYTES);
+            wgmma_fence();
+#pragma unroll
+            for (int step = 0; step < STEPS; step++)
+#pragma unroll
+                for (int b = 0; b < Blocks64; b++)
+                    wgmma_u8(sum[b], from[step % MADE][b], operand + (block * STEPS + step) * 2,
+                             add || step);
+            wgmma_commit();
+        } else {
+#pragma unroll
+            for (int step = 0; step < MADE; step++)
+#pragma unroll
+                for (int b = 0; b < Blocks64; b++)
+#pragma unroll
+                    for (int i = 0; i < 4; i++)
+                        fold(sum[b][i], from[step][b][i]);
+        }
+    };
+
+    struct w4a8_part t;
+    for (int i = 0; w4a8_part_at(&p.plan, p.groups, cluster, i, &t); i++) {
+        if (!t.begin)
+            load_tokens<Tokens, Grouped>(p, t.tile, tokens);
+        if constexpr (!Stages::MMA) {
+#pragma unroll
+            for (int b = 0; b < Blocks64; b++)
+#pragma unroll
+                for (int e = 0; e < Tokens / 2; e++)
+                    sum[b][e] = 0;
+        }
+        wait_full();
+        fetch(0);
+        make_weights(a[0]);
+        for (int group = t.begin; group < t.end; group++) {
+            const int before = stage.index ? stage.index - 1 : p.plan.stages - 1;
+            multiply(0, group > t.begin, a[0]);
+            if constexpr (!FIXED)
+                fetch(1);
+            if constexpr (Stages::MMA)
+                wgmma_wait<1>(); /* the block before is through with its registers and X */
+            if (group > t.begin)
+                release(before);
+            make_weights(a[1]);
+            multiply(1, true, a[1]);
+            stage.next(p.plan.stages);
+            const bool more = group + 1 < t.end;
+            if (more) {
+                wait_full();
+                if constexpr (!FIXED)
+                    fetch(0);
+            }
+            if constexpr (Stages::MMA)
+                wgmma_wait<1>();
+            if (more)
+                make_weights(a[0]);
+        }
+        if constexpr (Stages::MMA)
+            wgmma_wait<0>();
+        release(stage.index ? stage.index - 1 : p.plan.stages - 1);
+
+        if (t.begin) {
+            store_partial<Blocks64, Tokens>(sum, p, count_of(p, t.tile, rank, warpgroup),
+                                            warpgroup);
+            continue;
+        }
+        if (t.end < p.groups)
+            add_partials<Blocks64, Tokens>(sum, p, t.tile, cluster, rank, warpgroup);
+        else
+            warpgroup_sync(warpgroup); /* tokens' scales have come */
+        const W4A8Target to = target_of<Blocks64, Tokens>(p, t.tile, rank, warpgroup);
+        store_tile<Blocks64, Tokens, Grouped>(sum, p, to, tokens, exchange, warpgroup);
+    }
+}
+
+/* ---- the kernel ---- */
+
+template <int Blocks64, int Tokens, bool Grouped, class Stages>
+static __global__ __launch_bounds__(W4A8Form<Blocks64, Tokens>::THREADS,
+                                    W4A8Form<Blocks64, Tokens>::BLOCKS) void
+w4a8_own(const __grid_constant__ CUtensorMap x_map, const __grid_constant__ W4A8 p)
+{
+    constexpr bool WIDE = W4A8Form<Blocks64, Tokens>::WIDE;
+    extern __shared__ __align__(1024) unsigned char shared[];
+    const W4A8Room room = room_of(p.plan, shared);
+    const int size = p.plan.shape.cluster, rank = size > 1 ? (int)cluster_rank() : 0;
+    const int cluster = blockIdx.x / size;
+    const W4A8Producer<Blocks64, Tokens, Grouped> producer = { &x_map, p, room, cluster, rank };
+    int ahead = 0;
+    if (threadIdx.x == W4A8_CONSUMERS) {
+        for (int i = 0; i < p.plan.stages; i++) {
+            mbarrier_init(room.full + 8 * i, 1);
+            mbarrier_init(room.empty + 8 * i, W4A8_CONSUMERS / 32 * size);
+        }
+        mbarrier_init_done();
+        if constexpr (Stages::LOAD)
+            ahead = producer.begin();
+        grid_let_next();
+    }
+    __syncthreads();
+    if (size > 1) {
+        cluster_arrive();
+        cluster_wait();
+    }
+
+    if (threadIdx.x >= W4A8_CONSUMERS) {
+        if constexpr (WIDE)
+            asm volatile("setmaxnreg.dec.sync.aligned.u32 40;");
+        if constexpr (Stages::LOAD)
+            if (threadIdx.x == W4A8_CONSUMERS) {
+                grid_wait_last();
+                producer.go_on(ahead);
+            }
+        __syncwarp();
+    } else {
+        if constexpr (WIDE)
+            asm volatile("setmaxnreg.inc.sync.aligned.u32 232;");
+        grid_wait_last();
+        multiply_tiles<Blocks64, Tokens, Grouped, Stages>(p, room, cluster, rank);
+        __syncwarp();
+    }
+    /* shared memory must outlive its readers and writers */
+    if (size > 1) {
+        cluster_arrive();
+        cluster_wait();
+    }
+}
+
+#endif

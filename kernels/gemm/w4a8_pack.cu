@@ -1,0 +1,64 @@
+/*
+ * w4a8_pack.cu - plain codes to the order of w4a8_layout.h, on the device.
+ *
+ * One block a strip and group, one thread a word of eight codes.  Set-up work:
+ * read once, written once, not tuned.
+ */
+#include <cuda_runtime.h>
+
+#include "w4a8.h"
+#include "w4a8_layout.h"
+
+/* scale, zero: NULL per channel */
+static __global__ __launch_bounds__(W4A8_WORDS) void pack(const unsigned char *code,
+                                                          const unsigned char *scale,
+                                                          const unsigned char *zero, int n, int k,
+                                                          unsigned char *packed)
+{
+    const int groups = w4a8_div_up(k, W4A8_GROUP), thread = threadIdx.x;
+    const int strip = blockIdx.x / groups, group = blockIdx.x % groups;
+    unsigned char *block = packed + w4a8_block_at(strip / W4A8_NEAR, group, groups) *
+                                        w4a8_block_bytes(scale != NULL);
+    unsigned word = 0;
+    for (int nibble = 0; nibble < 8; nibble++) {
+        int channel, p;
+        w4a8_place(thread, nibble, &channel, &p);
+        const int j = strip * W4A8_STRIP + channel;
+        p += group * W4A8_GROUP;
+        if (j < n && p < k)
+            word |= (code[(size_t)j * k + p] & 15u) << 4 * nibble;
+    }
+    ((unsigned *)block)[strip % W4A8_NEAR * W4A8_WORDS + thread] = word;
+    if (!scale || thread >= W4A8_STRIP / 2)
+        return;
+    int of[2][2] = {}; /* channels r, r+8: scale, zero */
+    for (int i = 0; i < 2; i++) {
+        const int j = strip * W4A8_STRIP + thread + 8 * i;
+        const size_t at = (size_t)j * groups + group;
+        if (j < n)
+            of[i][0] = scale[at], of[i][1] = zero[at];
+    }
+    ((unsigned *)(block + W4A8_NEAR * W4A8_CODES))[strip % W4A8_NEAR * (W4A8_STRIP / 2) + thread] =
+        w4a8_scales(of[0][0], of[0][1], of[1][0], of[1][1]);
+}
+
+OP_BEGIN
+unsigned char *w4a8_packed(const struct gemm_problem *p, const struct gemm_args *a, int grouped,
+                           const struct op_memory *m, op_stream s, enum op_status *status)
+{
+    unsigned char *packed =
+        (unsigned char *)m->take(m->context, w4a8_packed_bytes(p->n, p->k, grouped));
+    if (!packed) {
+        *status = OP_ENOMEM;
+        return NULL;
+    }
+    const int strips = w4a8_div_up(p->n, W4A8_STRIP * W4A8_NEAR) * W4A8_NEAR;
+    const long blocks = (long)strips * w4a8_div_up(p->k, W4A8_GROUP);
+    pack<<<blocks, W4A8_WORDS, 0, s>>>(grouped ? a->w4_progressive.code : a->w4_channel.code,
+                                       grouped ? a->w4_progressive.scale : NULL,
+                                       grouped ? a->w4_progressive.zero : NULL, p->n, p->k,
+                                       packed);
+    *status = cudaGetLastError() == cudaSuccess ? OP_OK : OP_EDEVICE;
+    return *status == OP_OK ? packed : NULL;
+}
+OP_END
