@@ -5,6 +5,8 @@
 #include "qserve_layout.h"
 #include "w4a16.h"
 #include "w4a16_shapes.h"
+#include "w4a8.h"
+#include "w4a8_shapes.h"
 
 /* ---- which problems ---- */
 
@@ -146,6 +148,25 @@ static enum op_status quarot_tiles(const struct gemm_problem *p, const char **wh
     return qserve_tiles(p, 256, 128, why);
 }
 
+static enum op_status own_bytes_of_x(const struct gemm_problem *p, int grouped, const char **why)
+{
+    if (p->k > W4A8_MOST_K)
+        return no(why, "k exceeds 65536: sums of so many products may not fit 32 bits");
+    if (p->k % 16 || p->n % 8)
+        return no(why, "k is not a multiple of 16 or n not one of 8: 16 bytes of a row");
+    return w4a8_covers(p, grouped) ? OP_OK : no(why, "group is not 128");
+}
+
+static enum op_status own_channel(const struct gemm_problem *p, const char **why)
+{
+    return own_bytes_of_x(p, 0, why);
+}
+
+static enum op_status own_group(const struct gemm_problem *p, const char **why)
+{
+    return own_bytes_of_x(p, 1, why);
+}
+
 /* ---- bytes ---- */
 
 static double codes_bytes(const struct gemm_problem *p)
@@ -211,6 +232,36 @@ static double own_partials(const struct gemm_problem *p)
 static double own_pdl_partials(const struct gemm_problem *p)
 {
     return w4_small_best(p, 1) ? own_small_sums(p, 1) : 0;
+}
+
+static double own_channel_bytes(const struct gemm_problem *p)
+{
+    return (double)w4a8_packed_bytes(p->n, p->k, 0) + 4.0 * p->n;
+}
+
+static double own_group_bytes(const struct gemm_problem *p)
+{
+    return (double)w4a8_packed_bytes(p->n, p->k, 1) + 2.0 * p->n;
+}
+
+/* Sums of tiles that blocks share, written and read, on a GPU with 132 multiprocessors. */
+static double own_w4a8_sums(const struct gemm_problem *p, int grouped)
+{
+    const struct w4a8_shape shape = w4a8_best(p, grouped);
+    struct w4a8_plan plan;
+    if (w4a8_plan(p, grouped, shape, 132 * shape.each / shape.cluster, 232448, &plan))
+        return 0;
+    return 2 * w4a8_partials(&plan, w4a8_div_up(p->k, W4A8_GROUP));
+}
+
+static double own_channel_sums(const struct gemm_problem *p)
+{
+    return own_w4a8_sums(p, 0);
+}
+
+static double own_group_sums(const struct gemm_problem *p)
+{
+    return own_w4a8_sums(p, 1);
 }
 
 /* Half partial sums of eight slices, written and read. */
@@ -304,6 +355,26 @@ static double quarot_sums(const struct gemm_problem *p)
               .sm_max = 999, .symbol = instance },                                                \
     .run = OP_CUDA(gemm_##kernel##_##suffix)
 
+/* Our own W4A8: by products of unsigned with signed bytes. */
+#define OWN_W4A8(form, suffix, text, from, role_, min, max, instance)                              \
+    .base = { .name = "w4a8_" #form "_" #suffix, .title = text, .origin = from, .role = role_,     \
+              .sm_min = min, .sm_max = max, .symbol = instance },                                  \
+    OWN_W4A8_##form, .setup = OP_CUDA(gemm_w4a8_##form##_##suffix##_setup)
+#define OWN_W4A8_channel                                                                           \
+    .scheme = GEMM_W4A8_CHANNEL, .accumulate = GEMM_ACC_S32, .supports = own_channel,              \
+    .weight_bytes = own_channel_bytes
+#define OWN_W4A8_group                                                                             \
+    .scheme = GEMM_W4A8_GROUP, .accumulate = GEMM_ACC_S32, .supports = own_group,                  \
+    .weight_bytes = own_group_bytes
+#define OWN_W4A8_WITHOUT(form, suffix, text, left_out, instance)                                   \
+    .base = { .name = "w4a8_" #form "_own_" #suffix, .title = text ", " #suffix,                   \
+              .origin = W4A8_ON, .role = OP_ABLATION, .ablates = "w4a8_" #form "_own",             \
+              .stage = left_out, .sm_min = 90, .sm_max = 90, .symbol = instance },                 \
+    OWN_W4A8_##form, .extra_bytes = own_##form##_sums,                                             \
+    .setup = OP_CUDA(gemm_w4a8_##form##_own_##suffix##_setup), OWN_RUN(w4a8_own)
+#define W4A8_ON "W4A8 as in QServe, arXiv 2405.04532, for compute capability 9.0"
+#define W4A8_PORTABLE "W4A8 as in QServe, arXiv 2405.04532, without what 9.0 adds"
+
 /* The instances that the smallest numbers of tokens run. */
 #define QSERVE_FEW(form, stage)                                                                   \
     "qserve_gemmI11QserveShapeILi32ELi64ELi128ELi32ELi32ELi3EEL11qserve_form" #form               \
@@ -313,6 +384,8 @@ static double quarot_sums(const struct gemm_problem *p)
     "E"
 #define OWN_SMALL(stages) "w4a16_smallILi8ELi8ELi1ELi4ELb0E8W4StagesIL" stages "E"
 #define OWN_LARGE(stages) "w4a16_largeILi2ELi128ELb0E8W4StagesIL" stages "E"
+#define OWN_W4A8_FEW(grouped, stages)                                                              \
+    "w4a8_ownILi2ELi8ELb" grouped "E10W4A8StagesIL" stages "E"
 #define GEMM_2023(stage) "awq2023_gemmIL8op_stage" #stage "E"
 #define GEMV_2024(stage, sum) "awq2024_gemvILi1EL8op_stage" #stage "E" sum
 #define GEMM_2024(stage, sum) "awq2024_gemmI8AwqShapeILi16ELi128ELi2ELi4EEL8op_stage" #stage "E" sum
@@ -415,6 +488,18 @@ const struct gemm_impl gemm_kernels[] = {
           "W4A16 as in AWQ, arXiv 2306.00978, without what 9.0 adds", 80, 999, NULL),
       OWN_SYM, .supports = own_groups, .setup = OP_CUDA(gemm_w4a16_portable_sym_setup),
       OWN_RUN(w4a16_portable) },
+    { OWN_W4A8(channel, own, "W4A8 per channel, " PDL, W4A8_ON, OP_OWN, 90, 90,
+               OWN_W4A8_FEW("0", "b1ELb1ELb1")),
+      .extra_bytes = own_channel_sums, OWN_RUN(w4a8_own) },
+    { OWN_W4A8(group, own, "W4A8 per group, " PDL, W4A8_ON, OP_OWN, 90, 90,
+               OWN_W4A8_FEW("1", "b1ELb1ELb1")),
+      .extra_bytes = own_group_sums, OWN_RUN(w4a8_own) },
+    { OWN_W4A8(channel, portable, "W4A8 per channel portable", W4A8_PORTABLE, OP_OWN, 80, 999,
+               "w4a8_portableILi8ELi2ELb0E"),
+      OWN_RUN(w4a8_portable) },
+    { OWN_W4A8(group, portable, "W4A8 per group portable", W4A8_PORTABLE, OP_OWN, 80, 999,
+               "w4a8_portableILi8ELi2ELb1E"),
+      OWN_RUN(w4a8_portable) },
 
     /* AWQ's kernels with a stage left out */
     { WITHOUT(awq2023_gemm, nodeq, "AWQ 2023 GEMM", AWQ2023, OP_NODEQ, GEMM_2023(1)),
@@ -465,6 +550,14 @@ const struct gemm_impl gemm_kernels[] = {
       .supports = own_groups },
     { OWN_WITHOUT(large, deqonly, MANY, OP_DEQONLY, OWN_LARGE("b0ELb1ELb0")),
       .supports = own_groups },
+    { OWN_W4A8_WITHOUT(channel, nodeq, "W4A8 per channel", OP_NODEQ, OWN_W4A8_FEW("0", "b1ELb0ELb1")) },
+    { OWN_W4A8_WITHOUT(channel, loadonly, "W4A8 per channel", OP_LOADONLY, OWN_W4A8_FEW("0", "b1ELb0ELb0")) },
+    { OWN_W4A8_WITHOUT(channel, mmaonly, "W4A8 per channel", OP_MMAONLY, OWN_W4A8_FEW("0", "b0ELb0ELb1")) },
+    { OWN_W4A8_WITHOUT(channel, deqonly, "W4A8 per channel", OP_DEQONLY, OWN_W4A8_FEW("0", "b0ELb1ELb0")) },
+    { OWN_W4A8_WITHOUT(group, nodeq, "W4A8 per group", OP_NODEQ, OWN_W4A8_FEW("1", "b1ELb0ELb1")) },
+    { OWN_W4A8_WITHOUT(group, loadonly, "W4A8 per group", OP_LOADONLY, OWN_W4A8_FEW("1", "b1ELb0ELb0")) },
+    { OWN_W4A8_WITHOUT(group, mmaonly, "W4A8 per group", OP_MMAONLY, OWN_W4A8_FEW("1", "b0ELb0ELb1")) },
+    { OWN_W4A8_WITHOUT(group, deqonly, "W4A8 per group", OP_DEQONLY, OWN_W4A8_FEW("1", "b0ELb1ELb0")) },
 
     /* QServe's and Atom's with a stage left out */
     { QSERVE_WITHOUT(w4a8_channel, nodeq, "QServe W4A8 per channel", QSERVE,

@@ -24,5 +24,10 @@ extern gemm_setup_fn gemm_w4a8_channel_own_deqonly_setup, gemm_w4a8_group_own_de
 extern gemm_run_fn gemm_w4a8_own;
 void gemm_w4a8_own_teardown(void *state);
 
+/* w4a8_portable.cu: the same. */
+extern gemm_setup_fn gemm_w4a8_channel_portable_setup, gemm_w4a8_group_portable_setup;
+extern gemm_run_fn gemm_w4a8_portable;
+void gemm_w4a8_portable_teardown(void *state);
+
 OP_END
 #endif

@@ -37,28 +37,12 @@
 #include "../common/tma.cuh"
 #include "../common/wgmma_s8.cuh"
 #include "mma.cuh"
-#include "w4a8_layout.h"
+#include "w4a8_device.cuh"
 #include "w4a8_shapes.h"
 
-/* Which stages of the work a kernel does, for ablations. */
-template <bool Load, bool Dequant, bool Mma> struct W4A8Stages {
-    static constexpr bool LOAD = Load, DEQUANT = Dequant, MMA = Mma;
-};
-using W4A8Full = W4A8Stages<true, true, true>;
-using W4A8NoDeq = W4A8Stages<true, false, true>;
-using W4A8LoadOnly = W4A8Stages<true, false, false>;
-using W4A8MmaOnly = W4A8Stages<false, false, true>;
-using W4A8DeqOnly = W4A8Stages<false, true, false>;
-
-struct W4A8 {
-    const unsigned char *packed;
-    const half *w_scale, *w_zero; /* [n]; w_zero: scaled, per channel only */
-    const half *x_scale, *x_sum;  /* [m]; x_sum: per channel only */
-    const int *code_sum;          /* [m]; per group only */
-    half *y;
+struct W4A8 : W4A8Operands {
     int4 *partial; /* [blocks][2 warpgroups][..][128 threads] */
     int *arrived;  /* [spread tiles of a block][2 warpgroups]; all 0 */
-    int m, n, groups;
     struct w4a8_plan plan;
 };
 
@@ -233,59 +217,12 @@ static __device__ __forceinline__ W4A8Target target_of(const W4A8 &p, int tile, 
              channel };
 }
 
-/* Of a token: scale, and per channel the sum of X, per group 128 times that of its codes. */
-struct W4A8Token {
-    float scale;
-    uint32_t sum;
-};
-
 template <int Tokens, bool Grouped>
 static __device__ __forceinline__ void load_tokens(const W4A8 &p, int tile, W4A8Token *token)
 {
     const int first = w4a8_tile_of(&p.plan, tile).tokens * Tokens;
     for (int i = threadIdx.x % 128; i < Tokens; i += 128)
-        if (first + i < p.m) {
-            token[i].scale = __half2float(p.x_scale[first + i]);
-            if constexpr (Grouped)
-                token[i].sum = (uint32_t)p.code_sum[first + i] * 128;
-            else
-                token[i].sum = __float_as_uint(__half2float(p.x_sum[first + i]));
-        }
-}
-
-/* Of a channel: scale; per channel also what the sum of X is multiplied by. */
-struct W4A8Channel {
-    float scale, zero;
-};
-
-/* row8: of rows r+8, whose sums are 16 times too large per channel */
-template <bool Grouped>
-static __device__ __forceinline__ W4A8Channel load_channel(const W4A8 &p, int channel, bool row8)
-{
-    W4A8Channel c = { 0, 0 };
-    if (channel < p.n) {
-        c.scale = __half2float(p.w_scale[channel]) * (!Grouped && row8 ? 0.0625f : 1.0f);
-        if constexpr (!Grouped)
-            c.zero = __half2float(p.w_zero[channel]);
-    }
-    return c;
-}
-
-/* Products of two halves are exact in float: one rounding, then that to half. */
-template <bool Grouped>
-static __device__ __forceinline__ float output_of(int sum, W4A8Channel c, float scale,
-                                                  uint32_t token_sum)
-{
-    if constexpr (Grouped)
-        return (float)(sum - (int)token_sum) * (c.scale * scale);
-    else
-        return fmaf((float)sum, c.scale * scale, -c.zero * __uint_as_float(token_sum));
-}
-
-static __device__ __forceinline__ uint32_t half_pair(float a, float b)
-{
-    const half2 v = __floats2half2_rn(a, b);
-    return *(const uint32_t *)&v;
+        token[i] = load_token<Grouped>(p, first + i);
 }
 
 /* Two 8x8 matrices, transposed: lane l < 16 points at row l%8 of matrix l/8. */
@@ -327,8 +264,8 @@ static __device__ __forceinline__ void store_tile(const int (&sum)[Blocks64][Tok
 #pragma unroll
                 for (int r = 0; r < 2; r++)
                     pair[r] = half_pair(
-                        output_of<Grouped>(v[2 * r], channel[b][r], t0.scale, t0.sum),
-                        output_of<Grouped>(v[2 * r + 1], channel[b][r], t1.scale, t1.sum));
+                        output_of<Grouped>(v[2 * r], channel[b][r], t0),
+                        output_of<Grouped>(v[2 * r + 1], channel[b][r], t1));
                 store_matrices_trans(at + i * Form::STRIDE + b * 128, pair[0], pair[1]);
             }
         }
@@ -411,17 +348,6 @@ static __device__ __forceinline__ void add_partials(int (&sum)[Blocks64][Tokens 
 
 /* ---- consumers ---- */
 
-/* What a lane needs to make weights of a group: of its strips' rows r and r+8. */
-struct W4A8Scales {
-    uint32_t scale[2], shift[2];
-};
-
-static __device__ __forceinline__ W4A8Scales scales_of(uint32_t word)
-{
-    return { { word & 0xff, word >> 16 & 0xff },
-             { __byte_perm(word, 0, 0x1111), __byte_perm(word, 0, 0x3333) } };
-}
-
 /* Products that run need registers of their own, written here and not later. */
 static __device__ __forceinline__ void written(uint32_t &v)
 {
@@ -494,13 +420,7 @@ static __device__ __forceinline__ void multiply_tiles(const W4A8 &p, const W4A8R
                 for (int i = 0; i < 4; i++) {
                     const uint32_t v = word[Stages::DEQUANT ? 2 * step + i / 2 : i];
                     uint32_t &out = to[step][b][i];
-                    if constexpr (!Stages::DEQUANT)
-                        out = v;
-                    else if constexpr (Grouped)
-                        out = w4a8_shifted(i % 2 ? w4a8_high(v) : w4a8_low(v),
-                                           scales[b].scale[i % 2], scales[b].shift[i % 2]);
-                    else
-                        out = i % 2 ? w4a8_high_16(v) : w4a8_low(v);
+                    out = Stages::DEQUANT ? weights<Grouped>(v, i % 2, scales[b]) : v;
                     written(out);
                 }
             if constexpr (Grouped && !Stages::DEQUANT) /* or nothing would load them */

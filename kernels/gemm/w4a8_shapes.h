@@ -102,6 +102,13 @@ HD int w4a8_cluster_of(int unit, int clusters, int units)
     return (int)(((long long)(unit + 1) * clusters - 1) / units);
 }
 
+/* Whether our kernels take a problem: rows of X and Y of whole 16 bytes. */
+static inline int w4a8_covers(const struct gemm_problem *p, int grouped)
+{
+    return p->k % 16 == 0 && p->n % 8 == 0 && p->k <= W4A8_MOST_K &&
+           (!grouped || p->group == W4A8_GROUP);
+}
+
 /* ---- what a cluster does, in order ---- */
 
 struct w4a8_part {
@@ -196,6 +203,15 @@ static inline int w4a8_plan(const struct gemm_problem *p, int grouped, struct w4
         return -1;
     *plan = s;
     return 0;
+}
+
+/* Bytes of partial sums that a launch leaves in memory. */
+static inline double w4a8_partials(const struct w4a8_plan *s, int groups)
+{
+    int parts = 0;
+    for (int cluster = 0; cluster < s->clusters; cluster++)
+        parts += w4a8_first_unit(cluster, s->clusters, s->spread_tiles * groups) % groups != 0;
+    return (double)parts * s->shape.cluster * (double)w4a8_partial_bytes(s->shape);
 }
 
 /* The tiling by tokens and shape. */

@@ -112,25 +112,12 @@ static enum op_status workspace(const struct op_memory *memory, op_stream s, con
     return cudaMemsetAsync(state->work.arrived, 0, counts, s) ? OP_EDEVICE : OP_OK;
 }
 
-template <bool Grouped>
-static void operands(const struct gemm_problem *p, const struct gemm_args *a, W4A8 *work)
-{
-    work->w_scale = (const half *)(Grouped ? a->w4_progressive.channel_scale : a->w4_channel.scale);
-    work->w_zero = Grouped ? NULL : (const half *)a->w4_channel.scaled_zero;
-    work->x_scale = (const half *)a->int_x.scale;
-    work->x_sum = (const half *)a->int_x.sum;
-    work->code_sum = a->int_x.code_sum;
-    work->m = p->m;
-    work->n = p->n;
-    work->groups = w4a8_div_up(p->k, W4A8_GROUP);
-}
-
 template <bool Grouped, class Stages>
 static enum op_status own_setup(const struct gemm_problem *p, const struct gemm_args *a,
                                 struct w4a8_shape shape, const struct op_memory *memory,
                                 op_stream s, void **out)
 {
-    if ((Grouped && p->group != W4A8_GROUP) || p->k % 16 || p->n % 8 || p->k > W4A8_MOST_K)
+    if (!w4a8_covers(p, Grouped))
         return OP_EUNSUPPORTED;
     Own *state = (Own *)calloc(1, sizeof *state);
     if (!state)
@@ -148,6 +135,7 @@ static enum op_status own_setup(const struct gemm_problem *p, const struct gemm_
     else if (!tma_map_bytes(&state->x_map, a->int_x.code, p->m, p->k,
                             shape.tokens / shape.cluster))
         status = OP_EDEVICE;
+    (W4A8Operands &)state->work = w4a8_operands(p, a, Grouped);
     if (status == OP_OK)
         state->work.packed = w4a8_packed(p, a, Grouped, memory, s, &status);
     if (status == OP_OK)
@@ -156,7 +144,6 @@ static enum op_status own_setup(const struct gemm_problem *p, const struct gemm_
         free(state);
         return status;
     }
-    operands<Grouped>(p, a, &state->work);
     state->x = a->int_x.code;
     state->overlap = true;
     *out = state;
