@@ -1,5 +1,6 @@
 /* w4a8_sm90.cu - set-up and launch of w4a8_own.cuh. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "w4a8.h"
 #include "w4a8_own.cuh"
@@ -119,9 +120,10 @@ static enum op_status own_setup(const struct gemm_problem *p, const struct gemm_
 {
     if (!w4a8_covers(p, Grouped))
         return OP_EUNSUPPORTED;
-    Own *state = (Own *)calloc(1, sizeof *state);
+    Own *state = (Own *)aligned_alloc(alignof(Own), sizeof *state); /* the map: to 64 bytes */
     if (!state)
         return OP_ENOMEM;
+    memset((void *)state, 0, sizeof *state);
     size_t shared;
     int clusters;
     enum op_status status = OP_OK;
