@@ -77,14 +77,14 @@ static void check_plan(const struct w4a8_plan *s, int groups)
     for (int cluster = 0; cluster < s->clusters; cluster++) {
         struct w4a8_part t;
         int partials = 0;
-        for (int i = 0; w4a8_part_at(s, groups, cluster, i, &t); i++) {
+        for (int i = 0; w4a8_part_at(s, s->shape.slices, groups, cluster, i, &t); i++) {
             if (t.tile < 0 || t.tile >= tiles || t.begin >= t.end || t.end > groups) {
                 outside++;
                 continue;
             }
             for (int g = t.begin; g < t.end; g++)
                 twice += seen[t.tile * groups + g]++;
-            if (t.begin)
+            if (t.begin && !s->shape.slices)
                 partials++, others[t.tile]++;
         }
         partial_twice += partials > 1;
@@ -113,6 +113,27 @@ static void check_plan(const struct w4a8_plan *s, int groups)
     free(place);
 }
 
+/* Strips lie where packing says, each once, and those of a tile of 8 or 16 together. */
+static void check_strips(void)
+{
+    static const int ns[] = { 8, 72, 256, 264, 4544 };
+    for (int at = 0; at < 10; at++) {
+        const int n = ns[at % 5], groups = at / 5 * 8 + 1, strips = w4a8_div_up(n, 256) * 16;
+        char *seen = calloc((size_t)strips * (size_t)groups, 1);
+        CHECK(w4a8_strips(n, groups * W4A8_GROUP) == (size_t)strips * (size_t)groups);
+        int wrong = 0;
+        for (int strip = 0; strip < strips; strip++)
+            for (int g = 0; g < groups; g++) {
+                const size_t here = w4a8_strip_at(strip, g, groups);
+                wrong += here >= (size_t)strips * (size_t)groups || seen[here]++;
+                wrong += here != w4a8_strip_at(strip / 16 * 16, 0, groups) + (size_t)g * 16 +
+                                     (size_t)(strip % 16);
+            }
+        CHECK(!wrong);
+        free(seen);
+    }
+}
+
 static void check_plans(void)
 {
     static const int ms[] = { 1, 9, 100, 700, 4096 }, ns[] = { 8, 200, 4096, 10240 };
@@ -121,11 +142,15 @@ static void check_plans(void)
         for (int tokens = 8; tokens <= 256; tokens *= 2)
             for (int wide = 1; wide <= 2; wide++)
                 for (int cluster = 1; cluster <= W4A8_CLUSTER; cluster *= 2)
-                    for (int spread = W4A8_REST; spread <= W4A8_ALL; spread++) {
+                    for (int spread = W4A8_REST; spread <= W4A8_NONE + 3; spread++) {
                         const struct gemm_problem p = { ms[at % 5], ns[at / 5 % 4],
                                                         ks[at / 20 % 4], 128 };
-                        const struct w4a8_shape shape = { tokens, wide, cluster, 1,
-                                                          (enum w4a8_spread)spread };
+                        /* slices instead of spread tiles: 2, 4, 8 */
+                        const int slices = spread > W4A8_NONE ? 1 << (spread - W4A8_NONE) : 0;
+                        const struct w4a8_shape shape = {
+                            tokens, wide, cluster, 1,
+                            slices ? W4A8_NONE : (enum w4a8_spread)spread, slices
+                        };
                         struct w4a8_plan plan;
                         if (w4a8_plan(&p, 1, shape, residents[at / 80], 232448, &plan))
                             continue;
@@ -139,6 +164,7 @@ int main(void)
 {
     check_fragments();
     check_bytes();
+    check_strips();
     check_plans();
     return TEST_END();
 }

@@ -140,6 +140,21 @@ static __device__ __forceinline__ void mbarrier_wait_cluster(uint32_t barrier, u
                  : "memory");
 }
 
+/* Four words at this address of the shared memory of block `rank`. */
+static __device__ __forceinline__ int4 cluster_load_s32(uint32_t address, unsigned rank)
+{
+    int4 v;
+    asm volatile("{\n\t"
+                 ".reg .b32 there;\n\t"
+                 "mapa.shared::cluster.u32 there, %4, %5;\n\t"
+                 "ld.shared::cluster.v4.s32 {%0, %1, %2, %3}, [there];\n\t"
+                 "}"
+                 : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+                 : "r"(address), "r"(rank)
+                 : "memory");
+    return v;
+}
+
 /* Four floats at this address of the shared memory of block `rank`. */
 static __device__ __forceinline__ float4 cluster_load(uint32_t address, unsigned rank)
 {

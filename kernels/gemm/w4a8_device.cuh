@@ -11,7 +11,8 @@
 #include "w4a8_layout.h"
 
 struct W4A8Operands {
-    const unsigned char *packed;
+    const unsigned char *packed; /* codes, behind code_bytes scales */
+    size_t code_bytes;
     const half *w_scale, *w_zero; /* [n]; w_zero: scaled, per channel only */
     const half *x_scale, *x_sum;  /* [m]; x_sum: per channel only */
     const int *code_sum;          /* [m]; per group only */
@@ -33,6 +34,7 @@ static inline W4A8Operands w4a8_operands(const struct gemm_problem *p, const str
     o.m = p->m;
     o.n = p->n;
     o.groups = w4a8_div_up(p->k, W4A8_GROUP);
+    o.code_bytes = w4a8_strips(p->n, p->k) * W4A8_CODES;
     return o;
 }
 
@@ -97,18 +99,34 @@ struct W4A8Channel {
     float scale, zero;
 };
 
+/* Its halves as they are in memory, zero in the upper one. */
+template <bool Grouped>
+static __device__ __forceinline__ uint32_t fetch_channel(const W4A8Operands &p, int channel)
+{
+    if (channel >= p.n)
+        return 0;
+    const uint32_t scale = ((const unsigned short *)p.w_scale)[channel];
+    return Grouped ? scale
+                   : scale | (uint32_t)((const unsigned short *)p.w_zero)[channel] << 16;
+}
+
 /* row8: of rows r+8, whose sums are 16 times too large per channel */
+template <bool Grouped>
+static __device__ __forceinline__ W4A8Channel channel_of(uint32_t halves, bool row8)
+{
+    W4A8Channel c = { __half2float(__ushort_as_half((unsigned short)halves)), 0 };
+    if constexpr (!Grouped) {
+        c.scale *= row8 ? 0.0625f : 1.0f;
+        c.zero = __half2float(__ushort_as_half((unsigned short)(halves >> 16)));
+    }
+    return c;
+}
+
 template <bool Grouped>
 static __device__ __forceinline__ W4A8Channel load_channel(const W4A8Operands &p, int channel,
                                                            bool row8)
 {
-    W4A8Channel c = { 0, 0 };
-    if (channel < p.n) {
-        c.scale = __half2float(p.w_scale[channel]) * (!Grouped && row8 ? 0.0625f : 1.0f);
-        if constexpr (!Grouped)
-            c.zero = __half2float(p.w_zero[channel]);
-    }
-    return c;
+    return channel_of<Grouped>(fetch_channel<Grouped>(p, channel), row8);
 }
 
 /* Products of two halves are exact in float: one rounding, then that to half. */

@@ -3,12 +3,14 @@
  * bytes take them, and how they become bytes.
  *
  * A strip is 16 output channels by 128 input channels: one A tile (m16) of mma
- * m16n8k32, or one warp's quarter of wgmma m64, in 4 steps of k32.  Four strips
- * that are neighbours in n lie behind each other, then comes what belongs to them:
+ * m16n8k32, or one warp's quarter of wgmma m64, in 4 steps of k32.  16 strips
+ * that are neighbours in n lie behind each other, so that a tile of 128 or 256
+ * channels takes one copy a group:
  *
- *   packed   [n/64][k/128] blocks                       n, k rounded up, rest zeros
- *   block    [4 strips] codes     [2][32 lanes][4] words of steps 2 i, 2 i + 1
- *            [4 strips] scales    [8] words             per group only
+ *   codes    [n/256][k/128][16 strips][2][32 lanes][4] words of steps 2 i, 2 i + 1
+ *   scales   [n/256][k/128][16 strips][8] words        per group only, behind the codes
+ *
+ * n, k rounded up, the rest zeros.
  *
  * A lane, r = lane/4, c = lane%4, loads 16 bytes for two steps.  Word h = 0, 1 of a
  * step holds its bytes of A fragments 2 h and 2 h + 1:
@@ -45,7 +47,7 @@
 enum {
     W4A8_GROUP = 128,    /* input channels of a strip */
     W4A8_STRIP = 16,     /* its output channels */
-    W4A8_NEAR = 4,       /* strips of a block */
+    W4A8_NEAR = 16,      /* strips that lie together */
     W4A8_CODES = 1024,   /* bytes of a strip */
     W4A8_SCALES = 32,    /* the same, per group */
     W4A8_WORDS = 256,    /* of a strip's codes */
@@ -57,21 +59,28 @@ HD int w4a8_div_up(int a, int b)
     return (a + b - 1) / b;
 }
 
-HD int w4a8_block_bytes(int grouped)
+/* Of codes and scales of a strip and group. */
+HD int w4a8_strip_bytes(int grouped)
 {
-    return W4A8_NEAR * (W4A8_CODES + (grouped ? W4A8_SCALES : 0));
+    return W4A8_CODES + (grouped ? W4A8_SCALES : 0);
 }
 
-/* Number of blocks before this one: channels 64 near .., input channels 128 group .. */
-HD size_t w4a8_block_at(int near, int group, int groups)
+/* Number of strips and groups before this one. */
+HD size_t w4a8_strip_at(int strip, int group, int groups)
 {
-    return (size_t)near * groups + group;
+    return ((size_t)(strip / W4A8_NEAR) * groups + group) * W4A8_NEAR + strip % W4A8_NEAR;
+}
+
+/* Number of all of them. */
+HD size_t w4a8_strips(int n, int k)
+{
+    return (size_t)w4a8_div_up(n, W4A8_STRIP * W4A8_NEAR) * W4A8_NEAR *
+           w4a8_div_up(k, W4A8_GROUP);
 }
 
 HD size_t w4a8_packed_bytes(int n, int k, int grouped)
 {
-    return (size_t)w4a8_div_up(n, W4A8_STRIP * W4A8_NEAR) * w4a8_div_up(k, W4A8_GROUP) *
-           w4a8_block_bytes(grouped);
+    return w4a8_strips(n, k) * w4a8_strip_bytes(grouped);
 }
 
 /* Channel (0..15) and input channel (0..127) of a nibble of a word of a strip. */

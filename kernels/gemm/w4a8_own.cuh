@@ -13,7 +13,7 @@
  *            8             producer: one thread starts all copies
  *
  *   ring     stage = one group of k: X [tokens][128] in the 128-byte swizzle and
- *            W [channels/64] blocks; `full` when it has come, `empty` when all
+ *            W [channels/16] strips; `full` when it has come, `empty` when all
  *            consumers of the cluster are through with it
  *
  * A consumer keeps the products of 64 of k (a block) running while it makes the
@@ -103,25 +103,25 @@ static __device__ __forceinline__ void grid_wait_last()
 
 template <int Blocks64, int Tokens, bool Grouped> struct W4A8Producer {
     using Form = W4A8Form<Blocks64, Tokens>;
-    static constexpr int NEAR_BYTES = W4A8_NEAR * (W4A8_CODES + (Grouped ? W4A8_SCALES : 0));
+    static constexpr int STRIPS = 8 * Blocks64, CODES = STRIPS * W4A8_CODES;
+    static constexpr int SCALES = Grouped ? STRIPS * W4A8_SCALES : 0;
     const CUtensorMap *x_map;
     const W4A8 &p;
     const W4A8Room &room;
-    int cluster, rank;
+    int cluster, rank, slices;
 
     /* What a part of a tile is loaded from. */
     struct Place {
-        const unsigned char *w; /* group 0 of the first 64 channels */
-        int count;              /* of 64 channels that exist */
-        int token;              /* of this block's part of X, the first */
+        size_t strip; /* number of the first, of group 0 */
+        bool there;   /* channels that exist */
+        int token;    /* of this block's part of X, the first */
     };
 
     __device__ __forceinline__ Place place_of(int tile) const
     {
         const struct w4a8_tile at = w4a8_tile_of(&p.plan, tile);
-        const int size = p.plan.shape.cluster, first = (at.channels * size + rank) * 2 * Blocks64;
-        return { p.packed + w4a8_block_at(first, 0, p.groups) * NEAR_BYTES,
-                 max(0, min(2 * Blocks64, w4a8_div_up(p.n, 64) - first)),
+        const int size = p.plan.shape.cluster, first = (at.channels * size + rank) * STRIPS;
+        return { w4a8_strip_at(first, 0, p.groups), first * W4A8_STRIP < p.n,
                  at.tokens * Tokens + rank * (Tokens / size) };
     }
 
@@ -129,15 +129,21 @@ template <int Blocks64, int Tokens, bool Grouped> struct W4A8Producer {
     __device__ __forceinline__ void load_w(const Place &from, int group, int stage) const
     {
         const uint32_t full = room.full + 8 * stage;
-        const uint32_t to = shared_address(room.w) + stage * 2 * Blocks64 * NEAR_BYTES;
-        mbarrier_expect(full, Form::X_BYTES + from.count * NEAR_BYTES);
-#pragma unroll 1
-        for (int b = 0; b < from.count; b++) {
-            const unsigned char *near = from.w + w4a8_block_at(b, group, p.groups) * NEAR_BYTES;
-            if (p.plan.token_tiles == 1)
-                bulk_copy(to + b * NEAR_BYTES, near, NEAR_BYTES, full, l2_evict_first());
-            else
-                bulk_copy(to + b * NEAR_BYTES, near, NEAR_BYTES, full);
+        const uint32_t to = shared_address(room.w) + stage * (CODES + SCALES);
+        mbarrier_expect(full, Form::X_BYTES + (from.there ? CODES + SCALES : 0));
+        if (!from.there)
+            return;
+        const size_t at = from.strip + (size_t)group * W4A8_NEAR;
+        const unsigned char *codes = p.packed + at * W4A8_CODES;
+        const unsigned char *scales = p.packed + p.code_bytes + at * W4A8_SCALES;
+        if (p.plan.token_tiles == 1) {
+            bulk_copy(to, codes, CODES, full, l2_evict_first());
+            if (Grouped)
+                bulk_copy(to + CODES, scales, SCALES, full, l2_evict_first());
+        } else {
+            bulk_copy(to, codes, CODES, full);
+            if (Grouped)
+                bulk_copy(to + CODES, scales, SCALES, full);
         }
     }
 
@@ -159,7 +165,7 @@ template <int Blocks64, int Tokens, bool Grouped> struct W4A8Producer {
     __device__ __forceinline__ int begin() const
     {
         struct w4a8_part t;
-        if (!w4a8_part_at(&p.plan, p.groups, cluster, 0, &t))
+        if (!w4a8_part_at(&p.plan, slices, p.groups, cluster, 0, &t))
             return 0;
         const Place from = place_of(t.tile);
         const int ahead = min(p.plan.stages, t.end - t.begin);
@@ -173,7 +179,7 @@ template <int Blocks64, int Tokens, bool Grouped> struct W4A8Producer {
     {
         W4A8Slot stage = { 0, 1 };
         struct w4a8_part t;
-        for (int i = 0; w4a8_part_at(&p.plan, p.groups, cluster, i, &t); i++) {
+        for (int i = 0; w4a8_part_at(&p.plan, slices, p.groups, cluster, i, &t); i++) {
             const Place from = place_of(t.tile);
             for (int group = t.begin; group < t.end; group++) {
                 /* of the whole cluster: X goes to all its blocks */
@@ -233,12 +239,26 @@ static __device__ __forceinline__ void store_matrices_trans(uint32_t row, uint32
                  : "memory");
 }
 
+/* What the sums of a thread's channels are scaled by.  W's alone, so that it may be
+ * fetched before the launch before this one has ended. */
+template <int Blocks64, bool Grouped>
+static __device__ __forceinline__ void fetch_channels(const W4A8 &p, int first,
+                                                      uint32_t (&channel)[Blocks64][2])
+{
+    const int row = threadIdx.x % 128 / 32 * 16 + threadIdx.x % 32 / 4;
+#pragma unroll
+    for (int b = 0; b < Blocks64; b++)
+#pragma unroll
+        for (int i = 0; i < 2; i++)
+            channel[b][i] = fetch_channel<Grouped>(p, first + b * 64 + row + 8 * i);
+}
+
 /* Sums -> half -> shared memory, a row a token -> Y. */
 template <int Blocks64, int Tokens, bool Grouped>
 static __device__ __forceinline__ void store_tile(const int (&sum)[Blocks64][Tokens / 2],
-                                                  const W4A8 &p, const W4A8Target &to,
-                                                  const W4A8Token *tokens, unsigned char *room,
-                                                  int warpgroup)
+                                                  const uint32_t (&fetched)[Blocks64][2],
+                                                  const W4A8Target &to, const W4A8Token *tokens,
+                                                  unsigned char *room, int warpgroup)
 {
     using Form = W4A8Form<Blocks64, Tokens>;
     const int thread = threadIdx.x % 128, warp = thread / 32, lane = thread % 32;
@@ -247,8 +267,7 @@ static __device__ __forceinline__ void store_tile(const int (&sum)[Blocks64][Tok
     for (int b = 0; b < Blocks64; b++)
 #pragma unroll
         for (int i = 0; i < 2; i++)
-            channel[b][i] = load_channel<Grouped>(
-                p, to.channel + b * 64 + warp * 16 + lane / 4 + 8 * i, i);
+            channel[b][i] = channel_of<Grouped>(fetched[b][i], i);
     const uint32_t at = shared_address(room) + lane % 8 * Form::STRIDE +
                         (warp * 16 + lane / 8 % 2 * 8) * 2;
 #pragma unroll
@@ -346,7 +365,74 @@ static __device__ __forceinline__ void add_partials(int (&sum)[Blocks64][Tokens 
     }
 }
 
+/* ---- tiles shared by the blocks of a cluster ---- */
+
+/* Thread and place of a quad of sums among those of a block, [2 warpgroups][quads][128]. */
+template <int Tokens> struct W4A8Quad {
+    int channel, token; /* the first: quads are channels r, r+8 by tokens 2 c, 2 c + 1 */
+    __device__ __forceinline__ W4A8Quad(int at)
+    {
+        const int thread = at % 128, quad = at / 128; /* of both warpgroups: [64 channels][8 tokens] */
+        channel = quad / (Tokens / 8) * 64 + thread / 32 * 16 + thread % 32 / 4;
+        token = quad % (Tokens / 8) * 8 + thread % 4 * 2;
+    }
+};
+
+/* Every block leaves its sums in shared memory and makes a part of Y of all blocks'.
+ * All threads of the cluster meet twice. */
+template <int Blocks64, int Tokens, bool Grouped>
+static __device__ __forceinline__ void share_tile(const int (&sum)[Blocks64][Tokens / 2],
+                                                  const W4A8 &p, const W4A8Target &to,
+                                                  const W4A8Token *tokens, unsigned char *room)
+{
+    constexpr int QUADS = Blocks64 * Tokens / 8; /* of a thread */
+    const int slices = p.plan.shape.slices, rank = (int)cluster_rank();
+    const int part = 256 * QUADS / slices, first = rank * part + threadIdx.x;
+    const int tile_channel = to.channel - threadIdx.x / 128 * Blocks64 * 64;
+    uint32_t halves[2] = { 0, 0 };
+    auto fetch_halves = [&](int at) {
+        for (int i = 0; i < 2; i++)
+            halves[i] =
+                fetch_channel<Grouped>(p, tile_channel + W4A8Quad<Tokens>(at).channel + 8 * i);
+    };
+    if ((int)threadIdx.x < part)
+        fetch_halves(first);
+    asm volatile("bar.sync 3, 256;" ::: "memory"); /* both warpgroups are through with the ring */
+    int4 *mine = (int4 *)room + threadIdx.x / 128 * QUADS * 128 + threadIdx.x % 128;
+#pragma unroll
+    for (int b = 0; b < Blocks64; b++)
+#pragma unroll
+        for (int i = 0; i < Tokens / 2; i += 4, mine += 128)
+            *mine = make_int4(sum[b][i], sum[b][i + 1], sum[b][i + 2], sum[b][i + 3]);
+    cluster_arrive();
+    cluster_wait();
+    for (int at = first; at < (rank + 1) * part; at += 256) {
+        if (at != first)
+            fetch_halves(at);
+        int4 v = make_int4(0, 0, 0, 0);
+#pragma unroll 8
+        for (int other = 0; other < slices; other++) {
+            const int4 part_of = cluster_load_s32(shared_address(room) + at * 16, other);
+            v.x += part_of.x, v.y += part_of.y, v.z += part_of.z, v.w += part_of.w;
+        }
+        const W4A8Quad<Tokens> quad(at);
+        const int sums[2][2] = { { v.x, v.y }, { v.z, v.w } }, channel = quad.channel + tile_channel;
+        half *y = p.y + (size_t)(p.m - to.tokens + quad.token) * p.n + channel;
+        for (int r = 0; r < 2; r++)
+            for (int i = 0; i < 2; i++)
+                if (channel + 8 * r < p.n && quad.token + i < to.tokens)
+                    y[(size_t)i * p.n + 8 * r] = __float2half_rn(output_of<Grouped>(
+                        sums[r][i], channel_of<Grouped>(halves[r], r), tokens[quad.token + i]));
+    }
+}
+
 /* ---- consumers ---- */
+
+static __device__ __forceinline__ void spend(int clocks)
+{
+    for (const unsigned start = clock(); (unsigned)clock() - start < (unsigned)clocks;)
+        ;
+}
 
 /* Products that run need registers of their own, written here and not later. */
 static __device__ __forceinline__ void written(uint32_t &v)
@@ -364,20 +450,25 @@ static __device__ __forceinline__ void multiply_tiles(const W4A8 &p, const W4A8R
                                                       int cluster, int rank)
 {
     using Form = W4A8Form<Blocks64, Tokens>;
-    constexpr int NEAR_BYTES = W4A8_NEAR * (W4A8_CODES + (Grouped ? W4A8_SCALES : 0));
-    constexpr int W_BYTES = 2 * Blocks64 * NEAR_BYTES;
+    constexpr int STRIPS = 8 * Blocks64, CODES = STRIPS * W4A8_CODES;
+    constexpr int W_BYTES = CODES + (Grouped ? STRIPS * W4A8_SCALES : 0);
     constexpr int STEPS = 2; /* of k32 a block, of which a group has two */
     /* steps that weights are made for; without that, words serve two of them as they are */
     constexpr int MADE = Stages::DEQUANT ? STEPS : 1;
     constexpr bool FIXED = !Stages::LOAD && !Stages::DEQUANT; /* the same codes throughout */
     const int warp = __shfl_sync(~0u, threadIdx.x / 32, 0), lane = threadIdx.x % 32;
     const int warpgroup = warp / 4, size = p.plan.shape.cluster;
-    const unsigned char *w = room.w + warpgroup * Blocks64 * NEAR_BYTES; /* of stage 0 */
+    const int slices = Form::WIDE ? 0 : p.plan.shape.slices;
+    /* in stage 0; a further 64 channels are four strips on */
+    const int strip = warpgroup * Blocks64 * 4 + warp % 4;
+    const unsigned char *codes_at = room.w + strip * W4A8_CODES + lane * 16;
+    const unsigned char *scales_at = room.w + CODES + strip * W4A8_SCALES + lane / 4 * 4;
     unsigned char *exchange = room.exchange + warpgroup * Form::ROWS * Form::STRIDE;
     W4A8Token *tokens = (W4A8Token *)room.token + warpgroup * Tokens;
     W4A8Slot stage = { 0, 0 };
 
     int sum[Blocks64][Tokens / 2];
+    uint32_t channel[Blocks64][2];
     uint32_t a[2][STEPS][Blocks64][4];
     W4A8Scales scales[Blocks64];
     uint4 codes[Blocks64];
@@ -399,15 +490,13 @@ static __device__ __forceinline__ void multiply_tiles(const W4A8 &p, const W4A8R
     };
     /* what the weights of block `block` of the group in the stage are made of */
     auto fetch = [&](int block) {
-        const unsigned char *here = w + stage.index * W_BYTES;
+        const int here = stage.index * W_BYTES;
 #pragma unroll
         for (int b = 0; b < Blocks64; b++) {
-            const unsigned char *near = here + b * NEAR_BYTES;
             if (Grouped && block == 0)
-                scales[b] = scales_of(*(const uint32_t *)(near + W4A8_NEAR * W4A8_CODES +
-                                                          warp % 4 * W4A8_SCALES + lane / 4 * 4));
-            codes[b] =
-                *(const uint4 *)(near + warp % 4 * W4A8_CODES + (block * 32 + lane) * 16);
+                scales[b] =
+                    scales_of(*(const uint32_t *)(scales_at + here + b * 4 * W4A8_SCALES));
+            codes[b] = *(const uint4 *)(codes_at + here + b * 4 * W4A8_CODES + block * 512);
         }
     };
     auto make_weights = [&](uint32_t(&to)[STEPS][Blocks64][4]) {
@@ -453,8 +542,21 @@ static __device__ __forceinline__ void multiply_tiles(const W4A8 &p, const W4A8R
     };
 
     struct w4a8_part t;
-    for (int i = 0; w4a8_part_at(&p.plan, p.groups, cluster, i, &t); i++) {
-        if (!t.begin)
+    const auto channels_of = [&](int tile) {
+        fetch_channels<Blocks64, Grouped>(
+            p, target_of<Blocks64, Tokens>(p, tile, rank, warpgroup).channel, channel);
+    };
+    /* in time where there are registers for it */
+    if (!Form::WIDE && w4a8_part_at(&p.plan, slices, p.groups, cluster, 0, &t))
+        channels_of(t.tile);
+    grid_wait_last();
+    /* from here on one warpgroup stores its tile while the other still multiplies */
+    if (warpgroup)
+        spend(p.plan.skew);
+    for (int i = 0; w4a8_part_at(&p.plan, slices, p.groups, cluster, i, &t); i++) {
+        if (!Form::WIDE && i)
+            channels_of(t.tile);
+        if (!t.begin || slices)
             load_tokens<Tokens, Grouped>(p, t.tile, tokens);
         if constexpr (!Stages::MMA) {
 #pragma unroll
@@ -493,6 +595,13 @@ static __device__ __forceinline__ void multiply_tiles(const W4A8 &p, const W4A8R
             wgmma_wait<0>();
         release(stage.index ? stage.index - 1 : p.plan.stages - 1);
 
+        if constexpr (!Form::WIDE)
+            if (slices) {
+                share_tile<Blocks64, Tokens, Grouped>(
+                    sum, p, target_of<Blocks64, Tokens>(p, t.tile, rank, warpgroup), tokens,
+                    room.x);
+                return;
+            }
         if (t.begin) {
             store_partial<Blocks64, Tokens>(sum, p, count_of(p, t.tile, rank, warpgroup),
                                             warpgroup);
@@ -503,7 +612,15 @@ static __device__ __forceinline__ void multiply_tiles(const W4A8 &p, const W4A8R
         else
             warpgroup_sync(warpgroup); /* tokens' scales have come */
         const W4A8Target to = target_of<Blocks64, Tokens>(p, t.tile, rank, warpgroup);
-        store_tile<Blocks64, Tokens, Grouped>(sum, p, to, tokens, exchange, warpgroup);
+        if (Form::WIDE)
+            channels_of(t.tile);
+#pragma unroll
+        for (int b = 0; b < Blocks64; b++)
+#pragma unroll
+            for (int r = 0; r < 2; r++)
+                written(channel[b][r]); /* converted here, not where it was fetched */
+        store_tile<Blocks64, Tokens, Grouped>(sum, channel, to, tokens, exchange,
+                                              warpgroup);
     }
 }
 
@@ -518,10 +635,13 @@ w4a8_own(const __grid_constant__ CUtensorMap x_map, const __grid_constant__ W4A8
     extern __shared__ __align__(1024) unsigned char shared[];
     const W4A8Room room = room_of(p.plan, shared);
     const int size = p.plan.shape.cluster, rank = size > 1 ? (int)cluster_rank() : 0;
-    const int cluster = blockIdx.x / size;
-    const W4A8Producer<Blocks64, Tokens, Grouped> producer = { &x_map, p, room, cluster, rank };
+    const int cluster = blockIdx.x / size, slices = WIDE ? 0 : p.plan.shape.slices;
+    const W4A8Producer<Blocks64, Tokens, Grouped> producer = { &x_map, p, room, cluster, rank,
+                                                                   slices };
     int ahead = 0;
     if (threadIdx.x == W4A8_CONSUMERS) {
+        grid_let_next();
+        tma_map_fetch(&x_map);
         for (int i = 0; i < p.plan.stages; i++) {
             mbarrier_init(room.full + 8 * i, 1);
             mbarrier_init(room.empty + 8 * i, W4A8_CONSUMERS / 32 * size);
@@ -529,7 +649,6 @@ w4a8_own(const __grid_constant__ CUtensorMap x_map, const __grid_constant__ W4A8
         mbarrier_init_done();
         if constexpr (Stages::LOAD)
             ahead = producer.begin();
-        grid_let_next();
     }
     __syncthreads();
     if (size > 1) {
@@ -549,12 +668,15 @@ w4a8_own(const __grid_constant__ CUtensorMap x_map, const __grid_constant__ W4A8
     } else {
         if constexpr (WIDE)
             asm volatile("setmaxnreg.inc.sync.aligned.u32 232;");
-        grid_wait_last();
         multiply_tiles<Blocks64, Tokens, Grouped, Stages>(p, room, cluster, rank);
         __syncwarp();
     }
+    if (slices && threadIdx.x >= W4A8_CONSUMERS) { /* as share_tile does */
+        cluster_arrive();
+        cluster_wait();
+    }
     /* shared memory must outlive its readers and writers */
-    if (size > 1) {
+    if (size > 1 || slices) {
         cluster_arrive();
         cluster_wait();
     }

@@ -17,8 +17,7 @@ static __global__ __launch_bounds__(W4A8_WORDS) void pack(const unsigned char *c
 {
     const int groups = w4a8_div_up(k, W4A8_GROUP), thread = threadIdx.x;
     const int strip = blockIdx.x / groups, group = blockIdx.x % groups;
-    unsigned char *block = packed + w4a8_block_at(strip / W4A8_NEAR, group, groups) *
-                                        w4a8_block_bytes(scale != NULL);
+    const size_t at = w4a8_strip_at(strip, group, groups);
     unsigned word = 0;
     for (int nibble = 0; nibble < 8; nibble++) {
         int channel, p;
@@ -28,17 +27,18 @@ static __global__ __launch_bounds__(W4A8_WORDS) void pack(const unsigned char *c
         if (j < n && p < k)
             word |= (code[(size_t)j * k + p] & 15u) << 4 * nibble;
     }
-    ((unsigned *)block)[strip % W4A8_NEAR * W4A8_WORDS + thread] = word;
+    ((unsigned *)packed)[at * W4A8_WORDS + thread] = word;
     if (!scale || thread >= W4A8_STRIP / 2)
         return;
     int of[2][2] = {}; /* channels r, r+8: scale, zero */
     for (int i = 0; i < 2; i++) {
         const int j = strip * W4A8_STRIP + thread + 8 * i;
-        const size_t at = (size_t)j * groups + group;
+        const size_t of_group = (size_t)j * groups + group;
         if (j < n)
-            of[i][0] = scale[at], of[i][1] = zero[at];
+            of[i][0] = scale[of_group], of[i][1] = zero[of_group];
     }
-    ((unsigned *)(block + W4A8_NEAR * W4A8_CODES))[strip % W4A8_NEAR * (W4A8_STRIP / 2) + thread] =
+    unsigned *scales = (unsigned *)(packed + w4a8_strips(n, k) * W4A8_CODES);
+    scales[at * (W4A8_STRIP / 2) + thread] =
         w4a8_scales(of[0][0], of[0][1], of[1][0], of[1][1]);
 }
 

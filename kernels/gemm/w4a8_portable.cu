@@ -52,11 +52,11 @@ static __device__ __forceinline__ void fetch(const W4A8Portable &p, unsigned cha
     for (int i = threadIdx.x; i < here * PIECES; i += THREADS) {
         const int group = i / PIECES, piece = i % PIECES;
         const unsigned char *from =
-            p.packed + w4a8_block_at(strip / W4A8_NEAR, first + group, p.groups) *
-                           w4a8_block_bytes(Grouped);
-        const int at = strip % W4A8_NEAR; /* 0, or with two strips 2 */
-        from += piece < CODES ? at * W4A8_CODES + piece * 16
-                              : W4A8_NEAR * W4A8_CODES + at * W4A8_SCALES + (piece - CODES) * 16;
+            p.packed + w4a8_strip_at(strip, first + group, p.groups) * W4A8_CODES + piece * 16;
+        if (piece >= CODES)
+            from = p.packed + p.code_bytes +
+                   w4a8_strip_at(strip, first + group, p.groups) * W4A8_SCALES +
+                   (piece - CODES) * 16;
         copy_async(stage + group * Form::W_BYTES + piece * 16, from, true);
     }
     unsigned char *x = stage + Form::BEHIND * Form::W_BYTES;

@@ -16,6 +16,10 @@
  *
  *   cluster  | block 0: channels 0 .. 127 | block 1: 128 .. 255 |   same tokens
  *
+ * With few tokens and few channels tiles do not fill the GPU, and memory is a long
+ * way: there the blocks of a cluster are slices of k of one tile, which hand their
+ * sums to one another through shared memory.
+ *
  * Order of tiles: within a band of a few tiles of tokens those of the same channels
  * stand side by side, so that what runs at a time reads few rows of X and of W.
  */
@@ -31,13 +35,15 @@
 enum {
     W4A8_STAGES = 12,     /* most; a block's ring of groups of X and W */
     W4A8_BARRIERS = 1024, /* bytes */
-    W4A8_CLUSTER = 4      /* most blocks */
+    W4A8_CLUSTER = 4,     /* most blocks that share X */
+    W4A8_SLICES = 8       /* most that share a tile */
 };
 
 enum w4a8_spread {
     W4A8_REST,     /* what whole rounds leave over */
     W4A8_REST_TOO, /* that and one round */
-    W4A8_ALL
+    W4A8_ALL,
+    W4A8_NONE
 };
 
 /* What a tiling may choose. */
@@ -46,6 +52,7 @@ struct w4a8_shape {
     int cluster;           /* blocks that share X: 1, 2 or 4 */
     int each;              /* blocks of a multiprocessor that work, 1 or 2 */
     enum w4a8_spread spread;
+    int slices;              /* blocks that share a tile: 2, 4 or 8; 0: none do */
 };
 
 struct w4a8_plan {
@@ -55,6 +62,7 @@ struct w4a8_plan {
     int spread_tiles, whole;
     int band;                       /* tiles of tokens */
     int stages;
+    int skew;                       /* clocks that the second warpgroup begins later */
     int x_bytes, w_bytes;           /* of a stage */
     size_t w_at, token_at, exchange_at, bytes; /* in shared memory, behind 1024-byte alignment */
 };
@@ -116,11 +124,18 @@ struct w4a8_part {
     int begin, end; /* groups */
 };
 
-/* The i-th tile of a cluster, or part of one; 0: there is none. */
-HD int w4a8_part_at(const struct w4a8_plan *s, int groups, int cluster, int i,
+/* The i-th tile of a cluster, or part of one; 0: there is none.  slices: of the tiling,
+ * apart so that kernels without them can say so. */
+HD int w4a8_part_at(const struct w4a8_plan *s, int slices, int groups, int cluster, int i,
                     struct w4a8_part *part)
 {
     const int units = s->spread_tiles * groups;
+    if (slices) {
+        part->tile = cluster / slices;
+        part->begin = w4a8_first_unit(cluster % slices, slices, groups);
+        part->end = w4a8_first_unit(cluster % slices + 1, slices, groups);
+        return i == 0;
+    }
     const int begin = w4a8_first_unit(cluster, s->clusters, units);
     const int end = w4a8_first_unit(cluster + 1, s->clusters, units);
     const int parts = end > begin ? (end - 1) / groups - begin / groups + 1 : 0;
@@ -171,6 +186,12 @@ static inline int w4a8_plan(const struct gemm_problem *p, int grouped, struct w4
     const long tiles = (long)s.token_tiles * s.channel_tiles;
     if (tiles * groups > INT_MAX / 2)
         return -1;
+    if (shape.slices) {
+        if (w4a8_wide(shape.tokens, shape.blocks_64) || shape.cluster > 1 ||
+            groups < shape.slices)
+            return -1;
+        clusters = (int)tiles * shape.slices;
+    }
     s.clusters = tiles * groups < clusters ? (int)(tiles * groups) : clusters;
     s.whole = (int)(tiles / s.clusters);
     if (shape.spread == W4A8_ALL)
@@ -181,13 +202,19 @@ static inline int w4a8_plan(const struct gemm_problem *p, int grouped, struct w4
         s.whole--;
     }
     s.spread_tiles = (int)(tiles - (long)s.whole * s.clusters);
-    if (s.spread_tiles * groups < s.clusters && s.spread_tiles) { /* a cluster would get none */
+    if (shape.slices) {
         s.spread_tiles = 0;
+        s.whole = 1;
+    } else if (shape.spread == W4A8_NONE ||
+               (s.spread_tiles && s.spread_tiles * groups < s.clusters)) { /* some would get none */
+        s.spread_tiles = 0;
+        s.clusters = tiles < s.clusters ? (int)tiles : s.clusters;
         s.whole = (int)((tiles + s.clusters - 1) / s.clusters);
     }
     s.band = s.token_tiles < 8 ? s.token_tiles : 8;
+    s.skew = w4a8_wide(shape.tokens, shape.blocks_64) && s.whole ? 2000 : 0;
     s.x_bytes = shape.tokens * W4A8_GROUP;
-    s.w_bytes = 2 * shape.blocks_64 * w4a8_block_bytes(grouped);
+    s.w_bytes = 8 * shape.blocks_64 * w4a8_strip_bytes(grouped);
     const size_t exchange = 2 * (size_t)w4a8_exchange_tokens(shape.tokens, shape.blocks_64) *
                             w4a8_exchange_stride(shape.blocks_64);
     const size_t token = 2 * (size_t)shape.tokens * 8;
@@ -214,16 +241,40 @@ static inline double w4a8_partials(const struct w4a8_plan *s, int groups)
     return (double)parts * s->shape.cluster * (double)w4a8_partial_bytes(s->shape);
 }
 
-/* The tiling by tokens and shape. */
+/* ---- the choice ---- */
+
+/* The first row with m <= most_m, n <= most_n; measured on an H200 with weights out of
+ * cache, layers of Llama-3-8B and Llama-2-70B.  Few channels: narrow tiles, of which
+ * there are more; two blocks a multiprocessor where tiles do not go round once. */
 static inline struct w4a8_shape w4a8_best(const struct gemm_problem *p, int grouped)
 {
-    (void)grouped;
-    const int m = p->m;
-    if (m <= 32)
-        return (struct w4a8_shape){ m <= 8 ? 8 : m <= 16 ? 16 : 32, 2, 1, 1, W4A8_ALL };
-    if (m <= 128)
-        return (struct w4a8_shape){ m <= 64 ? 64 : 128, 2, 1, 1, W4A8_ALL };
-    return (struct w4a8_shape){ 256, 1, 2, 1, W4A8_REST };
+    static const struct {
+        int most_m, most_n;
+        struct w4a8_shape channel, group;
+    } rows[] = {
+        /*                    tokens, blocks, cluster, each, spread */
+#define ONE(...) { __VA_ARGS__ }, { __VA_ARGS__ }
+        { 8, 40960, ONE(8, 2, 1, 1, W4A8_ALL, 0) },
+        { 8, INT_MAX, ONE(8, 2, 1, 2, W4A8_ALL, 0) },
+        { 16, 4096, ONE(16, 1, 1, 1, W4A8_ALL, 0) },
+        { 16, 40960, ONE(16, 2, 1, 1, W4A8_ALL, 0) },
+        { 16, INT_MAX, ONE(16, 2, 1, 2, W4A8_ALL, 0) },
+        { 32, 6144, ONE(32, 1, 1, 1, W4A8_ALL, 0) },
+        { 32, INT_MAX, ONE(32, 2, 1, 1, W4A8_ALL, 0) },
+        { 64, 6144, ONE(64, 1, 1, 1, W4A8_ALL, 0) },
+        { 64, 10240, ONE(64, 1, 1, 2, W4A8_ALL, 0) },
+        { 64, INT_MAX, ONE(64, 2, 1, 1, W4A8_ALL, 0) },
+        { 128, 10240, ONE(128, 1, 1, 1, W4A8_ALL, 0) },
+        { 128, INT_MAX, ONE(128, 2, 1, 1, W4A8_REST, 0) },
+        { 256, 10240, ONE(256, 1, 1, 1, W4A8_ALL, 0) },
+        { 256, INT_MAX, ONE(128, 2, 1, 1, W4A8_REST, 0) },
+        { INT_MAX, INT_MAX, ONE(128, 2, 2, 1, W4A8_REST, 0) },
+#undef ONE
+    };
+    int i = 0;
+    while (p->m > rows[i].most_m || p->n > rows[i].most_n)
+        i++;
+    return grouped ? rows[i].group : rows[i].channel;
 }
 
 #endif

@@ -44,10 +44,11 @@ static cudaLaunchConfig_t config_of(const struct w4a8_plan &plan, bool overlap,
     c.dynamicSmemBytes = plan.bytes;
     c.stream = s;
     c.attrs = attributes;
-    if (plan.shape.cluster > 1) {
+    const int together = plan.shape.slices ? plan.shape.slices : plan.shape.cluster;
+    if (together > 1) {
         cudaLaunchAttribute &cluster = attributes[c.numAttrs++];
         cluster.id = cudaLaunchAttributeClusterDimension;
-        cluster.val.clusterDim = { (unsigned)plan.shape.cluster, 1, 1 };
+        cluster.val.clusterDim = { (unsigned)together, 1, 1 };
     }
     if (overlap) {
         cudaLaunchAttribute &early = attributes[c.numAttrs++];
