@@ -97,6 +97,7 @@ int main(int argc, char **argv)
         { 8, 256, 960, 64 },    { 16, 640, 1088, 64 },  { 64, 512, 1024, 64 },  { 200, 384, 1088, 64 },
         { 1, 4544, 1024, 128 }, { 16, 4672, 896, 64 },  { 1, 72, 384, 128 },    { 8, 520, 1152, 128 },
         { 100, 72, 1152, 128 }, { 300, 520, 384, 128 }, { 1024, 1280, 1024, 128 } };
+    static const char *const large[] = { "rmat17x_e32", "longrow_10kx1M_d500" };
     const struct cb_policy policy = { .name = "exact", .invocations = 1, .rotate_l2 = 2, .flush_l2 = 3, .executions_max = 64 };
     struct cb_context c = { .policy = &policy, .cache = CB_HOT, .seed = 11, .order_seed = 5, .exact = true, .once = true, .aa = -1 };
     char path[128];
