@@ -43,6 +43,12 @@ static __device__ __forceinline__ void bulk_copy(uint32_t shared, const void *gl
 
 /* ---- boxes of a matrix ---- */
 
+/* Fetches the map itself, before the first box is asked for. */
+static __device__ __forceinline__ void bulk_prefetch_map(const CUtensorMap *map)
+{
+    asm volatile("prefetch.tensormap [%0];" ::"l"(map) : "memory");
+}
+
 /* The box of the map that begins at column x, row y. */
 static __device__ __forceinline__ void bulk_copy_box(uint32_t shared, const CUtensorMap *map, int x,
                                                      int y, uint32_t barrier)

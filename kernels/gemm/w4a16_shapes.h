@@ -272,24 +272,29 @@ HD int w4_spread_block(int unit, int blocks, int units)
 /*
  * Microseconds that a tiling takes, from times seen on an H200: a group of k in a
  * tile, the way from one tile to the next, to add up a tile over a cluster or
- * over all.  What counts is how tilings compare.
+ * over all.  Blocks that share a tile are at different k, so that tiles of the same
+ * tokens or channels meet less in the L2 cache.  What counts is how tilings compare.
  */
 static inline double w4_large_us(const struct w4_large_plan *s, int groups)
 {
     const int wide = s->shape.blocks_64 == 2, tokens = s->shape.tokens;
-    const double group = tokens == 128  ? (wide ? 1.25 : 0.75)
-                         : tokens == 64 ? (wide ? 0.70 : 0.45)
-                         : tokens == 32 ? (wide ? 0.55 : 0.35)
-                                        : (wide ? 0.52 : 0.30);
-    const double size = s->shape.blocks_64 * tokens / 256.0, next = 0.6;
+    const double group = tokens == 256   ? 1.565
+                         : tokens == 128 ? (wide ? 1.73 : 0.99)
+                         : tokens == 64  ? (wide ? 1.16 : 0.73)
+                         : tokens == 32  ? (wide ? 0.97 : 0.60)
+                                         : (wide ? 0.91 : 0.62);
+    const double size = s->shape.blocks_64 * tokens / 256.0, next = 0.06;
     const int tiles = s->token_tiles * s->channel_tiles, blocks = s->clusters * s->shape.cluster;
     const int rest = tiles - s->whole * blocks;
     double us = s->whole * (groups * group + next);
-    if (s->shape.spread)
-        us += w4_div_up(rest * groups, blocks) * group + next + 2 + 8 * size;
-    else
+    if (s->shape.spread && rest) {
+        const int part = w4_div_up(rest * groups, blocks); /* groups */
+        us += part * group * (s->token_tiles > 1 ? 1.1 : 1) + next + 3.2 +
+              1.3 * size * (w4_div_up(groups, part) + 1);
+    } else if (rest) {
         us += w4_div_up(rest, s->clusters) * (w4_div_up(groups, s->shape.cluster) * group + next +
-                                              (s->shape.cluster > 1 ? 1 + 2 * size : 0));
+                                              (s->shape.cluster > 1 ? 2.1 + 3.7 * size : 0));
+    }
     return us;
 }
 
