@@ -1,4 +1,5 @@
 /* test_w4a16_layout.c - packed 4-bit strips against the fragments that tensor cores take. */
+#include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
 
@@ -55,8 +56,11 @@ static void test_fragments(void)
                 const int column = 2 * (lane % 4) + e % 2 + (e >= 4 ? 8 : 0);
                 const uint32_t pair = dequant_u4_biased(word, e / 2);
                 const float biased = half_to_float((half_bits)(e % 2 ? pair >> 16 : pair));
-                const int odd = e / 2 % 2;
-                wrong += biased != 1024 + (odd ? 16 : 1) * code[row][step * 16 + column];
+                const int odd = e / 2 % 2, here = code[row][step * 16 + column];
+                wrong += biased != 1024 + (odd ? 16 : 1) * here;
+                const uint32_t least = dequant_u4_least(word, e / 2);
+                const float small = half_to_float((half_bits)(e % 2 ? least >> 16 : least));
+                wrong += small != ldexpf((float)here, odd ? -20 : -24);
             }
         }
     CHECK(wrong == 0);
@@ -121,7 +125,7 @@ static int plan_small(const struct gemm_problem *p, struct w4_small_shape shape,
                       struct w4_small_plan *s)
 {
     const size_t room = shape.room == 1 ? 232448 : 233472 / (size_t)shape.room - 1024;
-    if (w4_small_plan(p, 0, 8, shape, 132 * shape.blocks, whole, room, W4_STAGES, s))
+    if (w4_small_plan(p, 0, shape, 132 * shape.blocks, whole, room, W4_STAGES, s))
         return -1;
     if (!covered(s) || s->bytes > room || s->stages < shape.strips / W4_PAIR ||
         s->stages > W4_STAGES || s->x_stages > W4_X_STAGES || s->x_at % 16 || s->ring_at % 16 ||
@@ -133,9 +137,10 @@ static int plan_small(const struct gemm_problem *p, struct w4_small_shape shape,
 /* Every tiling that is compiled. */
 static void test_plans(void)
 {
-    static const int form[][3] = { { 8, 1, 2 },  { 8, 1, 4 },  { 8, 2, 4 },
-                                   { 16, 2, 4 }, { 16, 4, 4 }, { 16, 8, 4 },
-                                   { 32, 4, 2 }, { 32, 8, 2 }, { 32, 8, 4 } };
+    static const int form[][4] = { { 8, 1, 2, 8 },  { 8, 1, 4, 8 },  { 8, 2, 4, 8 },
+                                   { 8, 1, 2, 12 }, { 8, 1, 4, 12 }, { 8, 1, 2, 16 },
+                                   { 16, 2, 4, 8 }, { 16, 4, 4, 8 }, { 32, 4, 2, 8 },
+                                   { 32, 8, 2, 8 } };
     static const int place[][2] = { { 1, 1 }, { 1, 2 }, { 2, 2 }, { 2, 3 }, { 1, 3 } };
     static const int size[][2] = { { 12288, 4096 }, { 4096, 4096 },  { 22016, 4096 },
                                    { 4096, 11008 }, { 10240, 8192 }, { 8192, 8192 },
@@ -152,13 +157,13 @@ static void test_plans(void)
                             .m = m, .n = size[i][0], .k = size[i][1], .group = 128
                         };
                         const struct w4_small_shape shape = { form[f][1], form[f][2], place[r][0],
-                                                              place[r][1] };
+                                                              place[r][1], form[f][3] };
                         struct w4_small_plan s;
                         const int status = plan_small(&p, shape, whole, &s);
                         planned += status >= 0;
                         wrong += status > 0;
                     }
-    CHECK(planned == 1393);
+    CHECK(planned == 1644);
     CHECK(wrong == 0);
 }
 
@@ -167,7 +172,8 @@ static void test_table(void)
 {
     static const int n[] = { 8, 64, 200, 4096, 8192, 10240, 12288, 22016, 57344 };
     static const int k[] = { 128, 1024, 4096, 8192, 11008, 28672 };
-    static const int compiled[] = { 812, 814, 824, 1624, 1644, 1684, 3242, 3282, 3284 };
+    static const int compiled[] = { 80812,  80814,  80824,  81212,  81214,
+                                    81612, 160824, 160844, 320842, 320882 };
     int none = 0, missing = 0;
     for (size_t i = 0; i < sizeof n / sizeof *n; i++)
         for (size_t j = 0; j < sizeof k / sizeof *k; j++)
@@ -182,7 +188,8 @@ static void test_table(void)
                     }
                     int found = 0;
                     for (size_t c = 0; c < sizeof compiled / sizeof *compiled; c++)
-                        found |= compiled[c] == s.tokens * 100 + s.across * 10 + s.strips;
+                        found |= compiled[c] ==
+                                 s.tokens * 10000 + s.warps * 100 + s.across * 10 + s.strips;
                     missing += !found;
                 }
     CHECK(none == 0);
@@ -193,25 +200,30 @@ static void test_table(void)
 static void test_choice(void)
 {
     static const struct {
-        int m, n, k, overlap, tiling, small; /* tiling: across, strips, blocks, room */
+        int m, n, k, overlap, tiling, small; /* tiling: warps, across, strips, blocks, room */
     } want[] = {
-        { 1, 4096, 4096, 0, 1213, 1 },    { 1, 12288, 4096, 0, 1213, 1 },
-        { 1, 8192, 28672, 0, 1223, 1 },   { 1, 57344, 8192, 0, 1423, 1 },
-        { 8, 8192, 8192, 0, 1412, 1 },    { 8, 22016, 4096, 0, 2423, 1 },
-        { 16, 4096, 11008, 0, 2412, 0 },  { 16, 57344, 8192, 0, 2422, 1 },
-        { 17, 57344, 8192, 0, 8222, 0 },  { 32, 8192, 8192, 0, 4222, 0 },
-        { 1, 4096, 4096, 1, 1211, 1 },    { 1, 8192, 8192, 1, 1222, 1 },
-        { 4, 12288, 4096, 1, 1212, 1 },   { 8, 12288, 4096, 1, 1422, 1 },
-        { 8, 4096, 11008, 1, 1412, 1 },   { 16, 57344, 8192, 1, 8422, 1 },
-        { 16, 12288, 4096, 1, 4422, 1 },  { 32, 4096, 4096, 1, 4212, 0 },
+        { 1, 4096, 4096, 0, 81213, 1 },    { 1, 12288, 4096, 0, 81213, 1 },
+        { 1, 8192, 28672, 0, 81223, 1 },   { 1, 57344, 8192, 0, 81423, 1 },
+        { 8, 8192, 8192, 0, 81412, 1 },    { 8, 22016, 4096, 0, 82423, 1 },
+        { 16, 4096, 11008, 0, 82412, 1 },  { 16, 57344, 8192, 0, 82422, 1 },
+        { 17, 57344, 8192, 0, 88222, 0 },  { 32, 8192, 8192, 0, 84222, 0 },
+        { 1, 4096, 4096, 1, 161211, 1 },   { 1, 8192, 8192, 1, 121222, 1 },
+        { 1, 12288, 4096, 1, 121212, 1 },  { 4, 12288, 4096, 1, 81422, 1 },
+        { 1, 57344, 8192, 1, 81422, 1 },   { 4, 4096, 11008, 1, 121412, 1 },
+        { 8, 12288, 4096, 1, 81422, 1 },   { 8, 4096, 11008, 1, 81422, 1 },
+        { 8, 22016, 4096, 1, 82422, 1 },   { 8, 8192, 28672, 1, 82422, 1 },
+        { 16, 57344, 8192, 1, 84422, 1 },  { 16, 12288, 4096, 1, 84422, 1 },
+        { 16, 4096, 11008, 1, 82412, 1 },  { 16, 8192, 28672, 1, 82422, 1 },
+        { 32, 4096, 4096, 1, 84212, 0 },
     };
     for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
         const struct gemm_problem p = {
             .m = want[i].m, .n = want[i].n, .k = want[i].k, .group = 128
         };
         const struct w4_small_shape s = w4_small_shape(&p, 132, want[i].overlap);
-        CHECK(s.across * 1000 + s.strips * 100 + s.blocks * 10 + s.room == want[i].tiling);
-        CHECK(w4_small_best(&p, want[i].overlap) == want[i].small);
+        CHECK(s.warps * 10000 + s.across * 1000 + s.strips * 100 + s.blocks * 10 + s.room ==
+              want[i].tiling);
+        CHECK(w4_small_best(&p) == want[i].small);
     }
 }
 

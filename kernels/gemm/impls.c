@@ -81,7 +81,7 @@ static int own_small_plan(const struct gemm_problem *p, int overlap, struct w4_s
 {
     const struct w4_small_shape s = w4_small_shape(p, 132, overlap);
     const size_t room = s.room == 1 ? 232448 : 233472 / (size_t)s.room - 1024;
-    return w4_small_plan(p, 0, 8, s, 132 * s.blocks, 0, room, W4_STAGES, plan);
+    return w4_small_plan(p, 0, s, 132 * s.blocks, 0, room, W4_STAGES, plan);
 }
 
 static enum op_status own_small(const struct gemm_problem *p, const char **why)
@@ -226,12 +226,12 @@ static double own_small_pdl_partials(const struct gemm_problem *p)
 /* Where the choice is w4a16_small. */
 static double own_partials(const struct gemm_problem *p)
 {
-    return w4_small_best(p, 0) ? own_small_sums(p, 0) : 0;
+    return w4_small_best(p) ? own_small_sums(p, 0) : 0;
 }
 
 static double own_pdl_partials(const struct gemm_problem *p)
 {
-    return w4_small_best(p, 1) ? own_small_sums(p, 1) : 0;
+    return w4_small_best(p) ? own_small_sums(p, 1) : 0;
 }
 
 static double own_channel_bytes(const struct gemm_problem *p)

@@ -1,4 +1,4 @@
-/* w4a16.cu - w4a16_small or w4a16_large, by the number of tokens and the size of W. */
+/* w4a16.cu - w4a16_small or w4a16_large, by the number of tokens. */
 #include <stdlib.h>
 
 #include "w4a16.h"
@@ -9,7 +9,7 @@ struct W4Choice {
     void *state; /* of the one chosen */
 };
 
-static enum op_status choose(const struct gemm_problem *p, const struct gemm_args *a, int overlap,
+static enum op_status choose(const struct gemm_problem *p, const struct gemm_args *a,
                              gemm_setup_fn *small, gemm_setup_fn *large, const struct op_memory *m,
                              op_stream s, void **out)
 {
@@ -18,7 +18,7 @@ static enum op_status choose(const struct gemm_problem *p, const struct gemm_arg
     if (!choice)
         return OP_ENOMEM;
     enum op_status status = OP_EUNSUPPORTED;
-    if (first ? first->small : w4_small_best(p, overlap)) {
+    if (first ? first->small : w4_small_best(p)) {
         choice->small = true;
         choice->state = first ? first->state : NULL;
         status = small(p, a, m, s, &choice->state);
@@ -45,25 +45,25 @@ gemm_run_fn gemm_w4a16;
 enum op_status gemm_w4a16_setup(const struct gemm_problem *p, const struct gemm_args *a,
                                 const struct op_memory *m, op_stream s, void **state)
 {
-    return choose(p, a, 0, gemm_w4a16_small_setup, gemm_w4a16_large_setup, m, s, state);
+    return choose(p, a, gemm_w4a16_small_setup, gemm_w4a16_large_setup, m, s, state);
 }
 
 enum op_status gemm_w4a16_sym_setup(const struct gemm_problem *p, const struct gemm_args *a,
                                     const struct op_memory *m, op_stream s, void **state)
 {
-    return choose(p, a, 0, gemm_w4a16_small_sym_setup, gemm_w4a16_large_sym_setup, m, s, state);
+    return choose(p, a, gemm_w4a16_small_sym_setup, gemm_w4a16_large_sym_setup, m, s, state);
 }
 
 enum op_status gemm_w4a16_pdl_setup(const struct gemm_problem *p, const struct gemm_args *a,
                                     const struct op_memory *m, op_stream s, void **state)
 {
-    return choose(p, a, 1, gemm_w4a16_small_pdl_setup, gemm_w4a16_large_setup, m, s, state);
+    return choose(p, a, gemm_w4a16_small_pdl_setup, gemm_w4a16_large_setup, m, s, state);
 }
 
 enum op_status gemm_w4a16_pdl_sym_setup(const struct gemm_problem *p, const struct gemm_args *a,
                                         const struct op_memory *m, op_stream s, void **state)
 {
-    return choose(p, a, 1, gemm_w4a16_small_pdl_sym_setup, gemm_w4a16_large_sym_setup, m, s,
+    return choose(p, a, gemm_w4a16_small_pdl_sym_setup, gemm_w4a16_large_sym_setup, m, s,
                   state);
 }
 

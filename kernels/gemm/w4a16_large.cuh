@@ -447,18 +447,35 @@ static __device__ __forceinline__ void add_partials(float (&sum)[Blocks64][Token
         *arrived = 0;
     }
     warpgroup_sync(warpgroup);
-    for (int block = blockIdx.x + 1; block <= last; block++) {
-        const float4 *from = partial_of<Blocks64, Tokens>(p, block, warpgroup);
+    /* as many quads of sums at a time as registers hold, of few tokens several blocks' */
+    constexpr int QUADS = Blocks64 * Tokens / 8, HERE = QUADS < 16 ? QUADS : 16;
+    constexpr int TOGETHER = 16 / HERE, ROW = Tokens / 8;
+#pragma unroll 1
+    for (int block = blockIdx.x + 1; block <= last; block += TOGETHER) {
 #pragma unroll
-        for (int b = 0; b < Blocks64; b++)
+        for (int first = 0; first < QUADS; first += HERE) {
+            float4 v[TOGETHER][HERE];
 #pragma unroll
-            for (int i = 0; i < Tokens / 2; i += 4, from += 128) {
-                const float4 v = __ldcg(from);
-                sum[b][i] += v.x;
-                sum[b][i + 1] += v.y;
-                sum[b][i + 2] += v.z;
-                sum[b][i + 3] += v.w;
+            for (int i = 0; i < TOGETHER; i++) {
+                const float4 *from =
+                    partial_of<Blocks64, Tokens>(p, min(block + i, last), warpgroup);
+#pragma unroll
+                for (int q = 0; q < HERE; q++)
+                    v[i][q] = __ldcg(from + (first + q) * 128);
             }
+#pragma unroll
+            for (int i = 0; i < TOGETHER; i++)
+#pragma unroll
+                for (int q = 0; q < HERE; q++) {
+                    float *to = &sum[(first + q) / ROW][(first + q) % ROW * 4];
+                    if (block + i > last)
+                        continue;
+                    to[0] += v[i][q].x;
+                    to[1] += v[i][q].y;
+                    to[2] += v[i][q].z;
+                    to[3] += v[i][q].w;
+                }
+        }
     }
 }
 
@@ -470,7 +487,8 @@ static __device__ __forceinline__ void multiply_tiles(const W4Large &p, const W4
 {
     constexpr int STRIP = W4_CODES + W4_SCALES + (Symmetric ? 0 : W4_ZEROS);
     /* of k16 a block: as many as registers hold; blocks a group, blocks a stage */
-    constexpr int STEPS = Tokens <= 64 ? 4 : 4 / Blocks64, BLOCKS = 8 / STEPS;
+    constexpr int STEPS = Tokens <= 64 ? 4 : Tokens == 256 ? 2 : 4 / Blocks64;
+    constexpr int BLOCKS = 8 / STEPS;
     constexpr int SLICES = W4_LARGE_SLICES(Tokens), PER_STAGE = BLOCKS / SLICES;
     constexpr int X_BYTES = Tokens * W4_GROUP * 2 / SLICES;
     constexpr int W_BYTES = 2 * Blocks64 * W4_NEAR * STRIP;
@@ -564,14 +582,13 @@ static __device__ __forceinline__ void multiply_tiles(const W4Large &p, const W4
         }
         wait_full();
         fetch(0), make_weights(0, a[0]);
-        if constexpr (FIXED)
-            fetch(1), make_weights(1, a[1]);
+#pragma unroll 1
         for (int group = t.begin; group < t.end; group++) {
 #pragma unroll
             for (int block = 0; block < BLOCKS; block++) {
                 const bool last = block + 1 == BLOCKS;
                 const int here = stage.index, before = here ? here - 1 : p.plan.stages - 1;
-                multiply(block, here, block || group > t.begin, a[block % 2]);
+                multiply(block, here, block || group > t.begin, a[FIXED ? 0 : block % 2]);
                 if ((block + 1) % PER_STAGE == 0)
                     stage.next(p.plan.stages);
                 if (last && ++slot == p.plan.slots)
@@ -634,8 +651,10 @@ static __global__ __launch_bounds__(LARGE_THREADS,
             mbarrier_init(room.taken + 8 * i, p.plan.shape.cluster);
         }
         mbarrier_init_done();
-        if constexpr (Stages::LOAD)
+        if constexpr (Stages::LOAD) {
+            tma_map_fetch(&x_map);
             ahead = producer.begin();
+        }
         grid_let_next();
     }
     __syncthreads();

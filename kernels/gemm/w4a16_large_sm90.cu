@@ -102,8 +102,12 @@ static enum op_status large_prepare(const struct gemm_problem *p, const struct w
              : w4_large_best(p, Symmetric, clusters, shared, &plan))
         return OP_EUNSUPPORTED;
     state->kernel = large_kernel_of<Symmetric, Stages>(plan.shape);
+    /* kernels that overlap must not ask for different amounts of L1 cache */
     return cudaFuncSetAttribute((const void *)state->kernel,
-                                cudaFuncAttributeMaxDynamicSharedMemorySize, shared)
+                                cudaFuncAttributeMaxDynamicSharedMemorySize, shared) ||
+                   cudaFuncSetAttribute((const void *)state->kernel,
+                                        cudaFuncAttributePreferredSharedMemoryCarveout,
+                                        cudaSharedmemCarveoutMaxShared)
                ? OP_EDEVICE
                : OP_OK;
 }

@@ -14,7 +14,7 @@ typedef void (*PortableKernel)(W4Small);
 
 /* four warps, each with a ring of four slots */
 constexpr int PORTABLE_WARPS = 4, PORTABLE_STAGES = 4;
-constexpr struct w4_small_shape PORTABLE_SHAPE = { 1, 4, 1, 1 };
+constexpr struct w4_small_shape PORTABLE_SHAPE = { 1, 4, 1, 1, PORTABLE_WARPS };
 
 struct Portable {
     W4Small work;
@@ -29,7 +29,7 @@ static bool fits(const struct gemm_problem *p, int blocks, size_t shared, Portab
     tile.m = Tokens;
     state->kernel = w4a16_small<Tokens, PORTABLE_WARPS, 1, 4, Symmetric, W4Full,
                                 W4Async<PORTABLE_STAGES>>;
-    return !w4_small_plan(&tile, Symmetric, PORTABLE_WARPS, PORTABLE_SHAPE, blocks, 1, shared,
+    return !w4_small_plan(&tile, Symmetric, PORTABLE_SHAPE, blocks, 1, shared,
                           PORTABLE_STAGES, &state->work.plan) &&
            state->work.plan.stages == PORTABLE_STAGES;
 }

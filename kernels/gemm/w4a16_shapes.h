@@ -47,7 +47,7 @@ enum {
     W4_STAGES = 8,        /* slots, most */
     W4_X_STAGES = 4,      /* slots for X of warps that share it, most */
     W4_FRAGMENT = 512,    /* bytes of a warp's float sums of 16 channels by 8 tokens */
-    W4_BARRIER_BYTES = 1024
+    W4_BARRIER_BYTES = 2048
 };
 
 /* Tiling by tokens and shape, see the drawing above. */
@@ -56,6 +56,7 @@ struct w4_small_shape {
     int strips; /* of a warp at a time: 2 or 4 */
     int blocks; /* per multiprocessor */
     int room;   /* blocks that fit into a multiprocessor's shared memory */
+    int warps;  /* of a block: 8, 12 or 16 */
 };
 
 /* What a launch of w4a16_small does; made by w4_small_plan. */
@@ -103,11 +104,11 @@ static inline int w4_even(int tiles, int blocks)
  * tile is divided between blocks.  `shared` bytes are for a block, and what the
  * sums and X leave of them is for the ring.  Returns 0 if it fits, else -1.
  */
-static inline int w4_small_plan(const struct gemm_problem *p, int symmetric, int warps,
+static inline int w4_small_plan(const struct gemm_problem *p, int symmetric,
                                 struct w4_small_shape shape, int blocks, int whole, size_t shared,
                                 int stages, struct w4_small_plan *plan)
 {
-    const int slots = shape.strips / W4_PAIR, behind = warps / shape.across;
+    const int warps = shape.warps, slots = shape.strips / W4_PAIR, behind = warps / shape.across;
     struct w4_small_plan s;
     memset(&s, 0, sizeof s);
     if (blocks < 1)
@@ -156,7 +157,8 @@ static inline int w4_small_plan(const struct gemm_problem *p, int symmetric, int
  * tokens narrow whole tiles win where they spread evenly over the multiprocessors,
  * else wide ones whose ends are shared; two blocks to a multiprocessor hide more
  * of what they wait for, if each has enough units.  overlap: launches begin before
- * the one before has ended, so that blocks of two must fit, not all of one.
+ * the one before has ended, so that blocks of two must fit, not all of one; what
+ * was fetched ahead is then to be made up for, which more warps do sooner.
  */
 static inline struct w4_small_shape w4_small_shape(const struct gemm_problem *p, int sms,
                                                    int overlap)
@@ -164,36 +166,33 @@ static inline struct w4_small_shape w4_small_shape(const struct gemm_problem *p,
     const long strips = w4_div_up(p->n, W4_STRIP); /* all; below, of a multiprocessor */
     const long units = strips * (p->k / W4_GROUP) / sms, each = strips / sms;
     const int narrow = w4_div_up(p->n, 2 * W4_STRIP), rounds = w4_div_up(narrow, sms);
+    const int even = rounds <= 3 && w4_even(narrow, sms);
     if (p->m > 16)
         return (struct w4_small_shape){ units > (overlap ? 175 : 600) ? 8 : 4, 2,
-                                        units > 100 ? 2 : 1, 2 };
+                                        units > 100 ? 2 : 1, 2, 8 };
     if (p->m > 8)
-        return (struct w4_small_shape){ !overlap || each < 5 ? 2 : each < 20 ? 4 : 8, 4,
-                                        units > (overlap ? 175 : 220) ? 2 : 1, 2 };
-    if (rounds <= 3 && w4_even(narrow, sms)) {
+        return (struct w4_small_shape){ !overlap || each < 5 ? 2 : 4, 4,
+                                        units > (overlap ? 175 : 220) ? 2 : 1, 2, 8 };
+    if (!overlap && even) {
         if (p->m == 1)
-            return (struct w4_small_shape){ 1, 2, rounds == 2 ? 2 : 1,
-                                            !overlap ? 3 : rounds == 1 ? 1 : 2 };
-        if (!overlap)
-            return (struct w4_small_shape){ 1, rounds == 2 ? 4 : 2, 1, 2 };
-        if (rounds == 1)
-            return p->k > 8192 ? (struct w4_small_shape){ 1, 4, 1, 2 }
-                               : (struct w4_small_shape){ 1, 2, 1, 1 };
-        if (rounds == 3 && p->m <= 4)
-            return (struct w4_small_shape){ 1, 2, 1, 2 };
+            return (struct w4_small_shape){ 1, 2, rounds == 2 ? 2 : 1, 3, 8 };
+        return (struct w4_small_shape){ 1, rounds == 2 ? 4 : 2, 1, 2, 8 };
     }
-    return (struct w4_small_shape){ p->m == 1 || (overlap && each < 8) ? 1 : 2, 4, 2,
-                                    overlap ? 2 : 3 };
+    if (!overlap)
+        return (struct w4_small_shape){ p->m == 1 ? 1 : 2, 4, 2, 3, 8 };
+    if (even && rounds == 1 && p->k <= 8192)
+        return (struct w4_small_shape){ 1, 2, 1, 1, 16 };
+    if (even && rounds == 1 && p->m <= 4)
+        return (struct w4_small_shape){ 1, 4, 1, 2, 12 };
+    if (even && p->m <= (rounds == 2 ? 4 : 1))
+        return (struct w4_small_shape){ 1, 2, rounds == 2 ? 2 : 1, 2, 12 };
+    return (struct w4_small_shape){ p->m > 4 && units >= 240 && units < 1200 ? 2 : 1, 4, 2, 2, 8 };
 }
 
-/* Whether w4a16, or with overlap w4a16_pdl, takes it and not w4a16_large; by times on
- * an H200, at 9 to 16 tokens for large weights only.  With overlap wherever it can,
- * since w4a16_large has no such form, although that is faster from 17 tokens on. */
-static inline int w4_small_best(const struct gemm_problem *p, int overlap)
+/* Whether w4a16 takes it and not w4a16_large; by times on an H200. */
+static inline int w4_small_best(const struct gemm_problem *p)
 {
-    if (overlap)
-        return p->m <= 16; /* at 32 the large kernel without overlap is faster */
-    return p->m <= 8 || (p->m <= 16 && (long)p->n * p->k > 75000000);
+    return p->m <= 16;
 }
 
 /* ---- more tokens ---- */
@@ -272,24 +271,29 @@ HD int w4_spread_block(int unit, int blocks, int units)
 /*
  * Microseconds that a tiling takes, from times seen on an H200: a group of k in a
  * tile, the way from one tile to the next, to add up a tile over a cluster or
- * over all.  What counts is how tilings compare.
+ * over all.  Blocks that share a tile are at different k, so that tiles of the same
+ * tokens or channels meet less in the L2 cache.  What counts is how tilings compare.
  */
 static inline double w4_large_us(const struct w4_large_plan *s, int groups)
 {
     const int wide = s->shape.blocks_64 == 2, tokens = s->shape.tokens;
-    const double group = tokens == 128  ? (wide ? 1.25 : 0.75)
-                         : tokens == 64 ? (wide ? 0.70 : 0.45)
-                         : tokens == 32 ? (wide ? 0.55 : 0.35)
-                                        : (wide ? 0.52 : 0.30);
-    const double size = s->shape.blocks_64 * tokens / 256.0, next = 0.6;
+    const double group = tokens == 256   ? 1.565
+                         : tokens == 128 ? (wide ? 1.73 : 0.99)
+                         : tokens == 64  ? (wide ? 1.16 : 0.73)
+                         : tokens == 32  ? (wide ? 0.97 : 0.60)
+                                         : (wide ? 0.91 : 0.62);
+    const double size = s->shape.blocks_64 * tokens / 256.0, next = 0.06;
     const int tiles = s->token_tiles * s->channel_tiles, blocks = s->clusters * s->shape.cluster;
     const int rest = tiles - s->whole * blocks;
     double us = s->whole * (groups * group + next);
-    if (s->shape.spread)
-        us += w4_div_up(rest * groups, blocks) * group + next + 2 + 8 * size;
-    else
+    if (s->shape.spread && rest) {
+        const int part = w4_div_up(rest * groups, blocks); /* groups */
+        us += part * group * (s->token_tiles > 1 ? 1.1 : 1) + next + 3.2 +
+              1.3 * size * (w4_div_up(groups, part) + 1);
+    } else if (rest) {
         us += w4_div_up(rest, s->clusters) * (w4_div_up(groups, s->shape.cluster) * group + next +
-                                              (s->shape.cluster > 1 ? 1 + 2 * size : 0));
+                                              (s->shape.cluster > 1 ? 2.1 + 3.7 * size : 0));
+    }
     return us;
 }
 

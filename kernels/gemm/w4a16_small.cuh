@@ -15,9 +15,12 @@
  * W does not depend on the kernel before, so the rings for W fill before that one
  * has ended, where the launch allows the two to overlap; X waits for its end.
  *
- * Codes become half once (code - zero, exact), and a group's products are added
- * up apart and then scaled in float, which costs tokens/16 of what scaling the
- * weights would and rounds nothing to half.
+ * Codes enter the products as they are, as halves too small to be normal, and a
+ * group's products are added up apart, then scaled in float, which costs tokens/16
+ * of what scaling the weights would and rounds nothing to half.  What the zero takes
+ * away is the same for all codes of a group and channel: zero times the sum of X,
+ * which one more product gives for all strips of a warp.  With more than 16 tokens
+ * that one weighs more than subtracting, and code - zero (exact) is multiplied.
  *
  * Sums stay fragments, 16 bytes a lane, until they are stored: they are added up
  * over the warps behind each other in shared memory, over blocks in a workspace,
@@ -75,11 +78,42 @@ static __device__ __forceinline__ void await_previous()
 
 /* ---- products ---- */
 
+/* 2^-24 sum of X over the steps, for the lane's tokens. */
+template <int Tiles, int Steps>
+static __device__ __forceinline__ void add_x(const uint32_t (&x)[Tiles][Steps / 2][4],
+                                             float (&sum)[Tiles][4])
+{
+    const uint32_t ones[4] = { 0x00010001, 0x00010001, 0x00010001, 0x00010001 };
+    float part[2][Tiles][4] = {};
+#pragma unroll
+    for (int step = 0; step < Steps; step++)
+#pragma unroll
+        for (int tile = 0; tile < Tiles; tile++) {
+            const uint32_t *b = x[tile][step / 2] + step % 2 * 2;
+            mma(part[step % 2][tile], ones, b[0], b[1]);
+        }
+#pragma unroll
+    for (int tile = 0; tile < Tiles; tile++)
+#pragma unroll
+        for (int e = 0; e < 4; e++)
+            sum[tile][e] = part[0][tile][e] + part[1][tile][e];
+}
+
+/* Words of a strip to A fragments of 2^-24 code, and 2^-20 code for channels r+8. */
+static __device__ __forceinline__ void least_weights(uint32_t word, uint32_t (&a)[4])
+{
+#pragma unroll
+    for (int t = 0; t < 4; t++)
+        a[t] = dequant_u4_least(word, t);
+}
+
 /* sum += scale * (codes - zeros) * X for two strips over one group, or half of
- * one; x as ldmatrix gives it, four words for each two steps. */
-template <int Tiles, int Steps, bool Symmetric, class Stages>
+ * one; x as ldmatrix gives it, four words for each two steps.  Least: codes become
+ * the least halves, and zeros * X, from the sum of X, is subtracted in float. */
+template <int Tiles, int Steps, bool Least, bool Symmetric, class Stages>
 static __device__ __forceinline__ void multiply_pair(const unsigned char *pair, int lane, int half,
                                                      const uint32_t (&x)[Tiles][Steps / 2][4],
+                                                     const float (&x_sum)[Tiles][4],
                                                      float (*sum)[Tiles][4])
 {
     constexpr int STRIP = W4_CODES + W4_SCALES + (Symmetric ? 0 : W4_ZEROS);
@@ -101,7 +135,14 @@ static __device__ __forceinline__ void multiply_pair(const unsigned char *pair, 
                 word[i][j * 4 + 2] = v.z, word[i][j * 4 + 3] = v.w;
             }
             scale[i] = *(const half2 *)(strip + W4_CODES + lane / 4 * 4);
-            zeros[i] = load_zeros<Symmetric>(strip, lane / 4);
+            if constexpr (Least) {
+                const uint32_t z =
+                    Symmetric ? 0x8008
+                              : *(const uint16_t *)(strip + W4_CODES + W4_SCALES + lane / 4 * 2);
+                zeros[i] = { z & 0xff, z >> 8 };
+            } else {
+                zeros[i] = load_zeros<Symmetric>(strip, lane / 4);
+            }
             if constexpr (!Stages::DEQUANT)
                 word[i][0] ^= zeros[i].even ^ zeros[i].odd; /* or nothing would load them */
         }
@@ -110,7 +151,10 @@ static __device__ __forceinline__ void multiply_pair(const unsigned char *pair, 
 #pragma unroll
             for (int i = 0; i < TOGETHER; i++) {
                 uint32_t a[4];
-                weights<Stages>(word[i][step], zeros[i], a);
+                if constexpr (Least && Stages::DEQUANT)
+                    least_weights(word[i][step], a);
+                else
+                    weights<Stages>(word[i][step], zeros[i], a);
 #pragma unroll
                 for (int tile = 0; tile < Tiles; tile++) {
                     const uint32_t *b = x[tile][step / 2] + step % 2 * 2;
@@ -124,7 +168,9 @@ static __device__ __forceinline__ void multiply_pair(const unsigned char *pair, 
             }
 #pragma unroll
         for (int i = 0; i < TOGETHER; i++) {
-            const float2 s = __half22float2(scale[i]);
+            float2 s = __half22float2(scale[i]);
+            if constexpr (Least)
+                s.x *= 1 << 24, s.y *= 1 << 20;
 #pragma unroll
             for (int tile = 0; tile < Tiles; tile++)
 #pragma unroll
@@ -132,6 +178,9 @@ static __device__ __forceinline__ void multiply_pair(const unsigned char *pair, 
                     float v = part[i][0][tile][e];
                     if constexpr (CHAINS == 2)
                         v += part[i][1][tile][e];
+                    if constexpr (Least)
+                        v = fmaf(-(float)(e < 2 ? zeros[i].even : zeros[i].odd), x_sum[tile][e],
+                                 v);
                     sum[first + i][tile][e] = fmaf(e < 2 ? s.x : s.y, v, sum[first + i][tile][e]);
                 }
         }
@@ -198,9 +247,10 @@ static __device__ __forceinline__ void store_fragment(half *y, int n, int channe
 /* Grid: x blocks, y tiles of tokens. */
 template <int Tokens, int Warps, int Across, int Strips, bool Symmetric, class Stages, class Copy>
 static __global__
-__launch_bounds__(Warps * 32, Tokens * Strips > 64 ? 1 : Tokens > 8 ? 2 : 3)
+__launch_bounds__(Warps * 32, Tokens * Strips > 64 ? 1 : Tokens > 8 || Warps > 8 ? 2 : 3)
 void w4a16_small(const W4Small p)
 {
+    constexpr bool LEAST = Tokens <= 16; /* registers do not hold more sums of X */
     constexpr int TILES = Tokens / 8, BEHIND = Warps / Across, SLOTS = Strips / W4_PAIR;
     /* registers do not hold 32 tokens' X for a whole group */
     constexpr int HALVES = Tokens > 16 ? 2 : 1, STEPS = 8 / HALVES;
@@ -352,6 +402,9 @@ void w4a16_small(const W4Small p)
             for (int h = 0; h < HALVES; h++) {
                 uint32_t f[TILES][STEPS / 2][4];
                 load_x<TILES, STEPS>(x + row + h * (W4_GROUP / HALVES * 2), f);
+                float x_sum[TILES][4] = {};
+                if constexpr (LEAST && Stages::MMA)
+                    add_x<TILES, STEPS>(f, x_sum);
                 if (h == HALVES - 1) {
                     __syncwarp(); /* all lanes have read X */
                     if constexpr (Across > 1 && Stages::LOAD)
@@ -367,8 +420,8 @@ void w4a16_small(const W4Small p)
                     if constexpr (Stages::LOAD && Copy::BULK)
                         if (h == 0)
                             mbarrier_wait(full + at * 8, parity ^ wraps);
-                    multiply_pair<TILES, STEPS, Symmetric, Stages>(
-                        ring + at * (W4_PAIR * STRIP), lane, h, f, sum + pair * W4_PAIR);
+                    multiply_pair<TILES, STEPS, LEAST, Symmetric, Stages>(
+                        ring + at * (W4_PAIR * STRIP), lane, h, f, x_sum, sum + pair * W4_PAIR);
                     if (h == HALVES - 1) {
                         __syncwarp(); /* all lanes have read the slot */
                         if constexpr (HALVES > 1)

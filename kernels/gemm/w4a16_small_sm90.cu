@@ -6,8 +6,6 @@
 
 typedef void (*SmallKernel)(W4Small);
 
-constexpr int SMALL_WARPS = 8;
-
 struct Small {
     W4Small work;
     SmallKernel kernel;
@@ -15,24 +13,25 @@ struct Small {
     int overlap; /* with the kernel before */
 };
 
-template <int Tokens, int Across, int Strips, bool Symmetric, class Stages>
+template <int Tokens, int Warps, int Across, int Strips, bool Symmetric, class Stages>
 static constexpr SmallKernel KERNEL =
-    w4a16_small<Tokens, SMALL_WARPS, Across, Strips, Symmetric, Stages, W4Bulk>;
+    w4a16_small<Tokens, Warps, Across, Strips, Symmetric, Stages, W4Bulk>;
 
 /* NULL: this combination is not compiled. */
 template <bool Symmetric, class Stages>
 static SmallKernel kernel_of(int tokens, struct w4_small_shape shape)
 {
-    switch (tokens * 100 + shape.across * 10 + shape.strips) {
-    case 8 * 100 + 12: return KERNEL<8, 1, 2, Symmetric, Stages>;
-    case 8 * 100 + 14: return KERNEL<8, 1, 4, Symmetric, Stages>;
-    case 8 * 100 + 24: return KERNEL<8, 2, 4, Symmetric, Stages>;
-    case 16 * 100 + 24: return KERNEL<16, 2, 4, Symmetric, Stages>;
-    case 16 * 100 + 44: return KERNEL<16, 4, 4, Symmetric, Stages>;
-    case 16 * 100 + 84: return KERNEL<16, 8, 4, Symmetric, Stages>;
-    case 32 * 100 + 42: return KERNEL<32, 4, 2, Symmetric, Stages>;
-    case 32 * 100 + 82: return KERNEL<32, 8, 2, Symmetric, Stages>;
-    case 32 * 100 + 84: return KERNEL<32, 8, 4, Symmetric, Stages>;
+    switch ((tokens * 100 + shape.warps) * 100 + shape.across * 10 + shape.strips) {
+    case 8 * 10000 + 812: return KERNEL<8, 8, 1, 2, Symmetric, Stages>;
+    case 8 * 10000 + 814: return KERNEL<8, 8, 1, 4, Symmetric, Stages>;
+    case 8 * 10000 + 824: return KERNEL<8, 8, 2, 4, Symmetric, Stages>;
+    case 8 * 10000 + 1212: return KERNEL<8, 12, 1, 2, Symmetric, Stages>;
+    case 8 * 10000 + 1214: return KERNEL<8, 12, 1, 4, Symmetric, Stages>;
+    case 8 * 10000 + 1612: return KERNEL<8, 16, 1, 2, Symmetric, Stages>;
+    case 16 * 10000 + 824: return KERNEL<16, 8, 2, 4, Symmetric, Stages>;
+    case 16 * 10000 + 844: return KERNEL<16, 8, 4, 4, Symmetric, Stages>;
+    case 32 * 10000 + 842: return KERNEL<32, 8, 4, 2, Symmetric, Stages>;
+    case 32 * 10000 + 882: return KERNEL<32, 8, 8, 2, Symmetric, Stages>;
     default: return NULL;
     }
 }
@@ -51,7 +50,7 @@ static enum op_status prepare(const struct gemm_problem *p, struct w4_small_shap
         cudaDeviceGetAttribute(&reserved, cudaDevAttrReservedSharedMemoryPerBlock, device))
         return OP_EDEVICE;
     const int room = sm_shared / shape.room - reserved;
-    if (w4_small_plan(p, Symmetric, SMALL_WARPS, shape, sms * shape.blocks, 0,
+    if (w4_small_plan(p, Symmetric, shape, sms * shape.blocks, 0,
                       room < shared ? room : shared, W4_STAGES, &plan))
         return OP_EUNSUPPORTED;
     state->kernel = kernel_of<Symmetric, Stages>(plan.tokens, shape);
@@ -151,7 +150,7 @@ enum op_status gemm_w4a16_small(const struct gemm_problem *p, const struct gemm_
     overlap.val.programmaticStreamSerializationAllowed = 1;
     cudaLaunchConfig_t config = {};
     config.gridDim = work.plan.blocks;
-    config.blockDim = SMALL_WARPS * 32;
+    config.blockDim = work.plan.warps * 32;
     config.dynamicSmemBytes = work.plan.bytes;
     config.stream = s;
     config.attrs = &overlap;
