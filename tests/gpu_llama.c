@@ -474,6 +474,7 @@ static void test_own(struct cb_device *d)
 
 int main(void)
 {
+    setvbuf(stdout, NULL, _IOLBF, 0); /* what takes long is known by its last line */
 #ifdef WITH_CUDA
     struct cb_device *d;
     if (cb_device_open("cuda:0", &d)) {

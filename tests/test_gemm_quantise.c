@@ -280,7 +280,8 @@ static void test_bound(void)
                lengths[i], a.worst, b.worst, c.worst, 100.0 * (double)a.caught / (double)rows,
                100.0 * (double)b.caught / (double)rows, 100.0 * (double)c.caught / (double)rows);
     }
-    CHECK(gemm_limit(&plain, 1e6) == 4e-4 && gemm_limit(&halves, 1e6) == 5e-3);
+    CHECK(gemm_limit(&plain, 4096, 1e6) == 4e-4 && gemm_limit(&halves, 4096, 1e6) == 5e-3);
+    CHECK(gemm_limit(&halves, 32768, 1e6) == 1e-2 && gemm_limit(&plain, 32768, 1e6) == 4e-4);
 }
 
 int main(void)

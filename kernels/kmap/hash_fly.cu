@@ -202,9 +202,10 @@ static __global__ void hash_first(const kmap_coord *in, int n, kmap_coord *coord
 
 /* ---- host ---- */
 
+/* At least one: a map may have no outputs. */
 static int blocks_of(long long threads)
 {
-    return (int)((threads + 255) / 256);
+    return threads > 256 ? (int)((threads + 255) / 256) : 1;
 }
 
 static bool clear_hash(FlyState *x, int n, op_stream s)
@@ -255,6 +256,10 @@ static enum op_status build_strided(FlyState *x, const Fly &f, const kmap_coord 
         return OP_EDEVICE;
     if (found > x->candidates_max)
         return OP_ENOMEM;
+    if (!found) { /* no input meets an output */
+        *n_out = 0;
+        return cudaMemsetAsync(count, 0, sizeof *count, s) == cudaSuccess ? OP_OK : OP_EDEVICE;
+    }
     enum op_status status =
         kmap_sort_keys(x->temp, x->temp_bytes, x->candidate, x->sorted, found, bits, s);
     if (!status)

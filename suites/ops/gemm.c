@@ -245,7 +245,8 @@ static int check(struct cb_context *c, void *bound, int weights, int ins, struct
     const struct bound *b = bound;
     struct instance *in = b->in;
     (void)c, (void)weights;
-    *limit = gemm_limit(b->impl, (double)in->expectation.rows * in->operands.p.n);
+    *limit = gemm_limit(b->impl, in->operands.p.k,
+                        (double)in->expectation.rows * in->operands.p.n);
     return gemm_expectation_check(&in->expectation, b->impl, in->operands.y.set[ins],
                                   in->operands.exact, r1, r2);
 }
