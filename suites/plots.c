@@ -543,13 +543,16 @@ static int case_bars(const struct plots *w, const struct view *v)
 
 /* ---- roofline ---- */
 
-/* Whether a row of the view names the ceiling as the one that bounds its arithmetic. */
+/* Whether a row of the view names the ceiling as the one that bounds its arithmetic; one that
+ * names none is taken to be bounded by the CUDA cores. */
 static bool bounds_rows(const struct view *v, const char *id)
 {
     for (int k = 0; k < v->count; k++)
-        for (int r = 0; r < v->c[k]->row_count; r++)
-            if (!strcmp(result_text(result_work(v->c[k], v->c[k]->row + r), "peak"), id))
+        for (int r = 0; r < v->c[k]->row_count; r++) {
+            const char *peak = result_text(result_work(v->c[k], v->c[k]->row + r), "peak");
+            if (*peak ? !strcmp(peak, id) : strstr(id, "fma") != NULL)
                 return true;
+        }
     return false;
 }
 
