@@ -721,44 +721,50 @@ static int run_tool(char *const *argv, char **text)
     return 0;
 }
 
-/* Does the word [name, name + length) contain one of the texts? */
-static bool contains_one(const char *name, size_t length, const char *const *part, int count)
+/* Of the functions among the symbols, a line each, the one called `part`, else the first that
+ * contains it: as sass_find chooses.  *length 0: none. */
+static const char *find_function(const char *symbols, const char *part, size_t *length)
 {
-    char word[2048];
-    if (length >= sizeof word)
-        return false;
-    memcpy(word, name, length);
-    word[length] = 0;
-    for (int i = 0; i < count; i++)
-        if (strstr(word, part[i]))
-            return true;
-    return false;
-}
-
-/* The functions among the symbols that contain one of the texts, with commas between; malloc. */
-static char *select_functions(const char *symbols, const char *const *part, int count)
-{
-    char *list = malloc(strlen(symbols) + 1);
-    size_t used = 0;
-    if (!list)
-        return NULL;
-    list[0] = 0;
+    const size_t size = strlen(part);
+    const char *found = NULL;
+    *length = 0;
     for (const char *line = symbols; *line;) {
-        const size_t length = strcspn(line, "\n");
-        const bool function = !strncmp(line, "STT_FUNC", 8) || !strncmp(line, "FUNC", 4);
-        size_t from = length;
+        const size_t end = strcspn(line, "\n");
+        size_t from = end;
         while (from && line[from - 1] != ' ' && line[from - 1] != '\t')
             from--;
-        const char *name = line + from;
-        const size_t size = length - from;
-        if (function && size && contains_one(name, size, part, count)) {
-            if (used)
-                list[used++] = ',';
-            memcpy(list + used, name, size);
-            list[used += size] = 0;
+        const char *name = line + from, *in = strncmp(line, "FUNC", 4) ? NULL : strstr(name, part);
+        const bool exact = end - from == size && in == name;
+        if (in && in + size <= line + end && (exact || !found)) {
+            found = name;
+            *length = end - from;
+            if (exact)
+                break;
         }
-        line += length + (line[length] == '\n');
+        line += end + (line[end] == '\n');
     }
+    return found;
+}
+
+/* One function for each text that is found, with commas between; malloc. */
+static char *select_functions(const char *symbols, const char *const *part, int count)
+{
+    size_t room = 1, used = 0, length;
+    for (int i = 0; i < count; i++)
+        if (find_function(symbols, part[i], &length))
+            room += length + 1;
+    char *list = malloc(room);
+    for (int i = 0; list && i < count; i++) {
+        const char *name = find_function(symbols, part[i], &length);
+        if (!name)
+            continue;
+        if (used)
+            list[used++] = ',';
+        memcpy(list + used, name, length);
+        used += length;
+    }
+    if (list)
+        list[used] = 0;
     return list;
 }
 

@@ -84,9 +84,9 @@ bool sass_comparable(const struct sass_report *full, const struct sass_report *n
 /* Path of cuobjdump: $CUOBJDUMP, PATH, $CUDA_HOME/bin, $CUDA_PATH/bin,
  * /usr/local/cuda/bin.  0, or -1 if there is none: flag "sass_unverified". */
 int sass_tool(char *path, int size);
-/* Its listing of a program or library: of the functions whose symbol contains one of count
- * texts (a large program takes the tool half a minute otherwise), or, part NULL, of all.
- * *text is freed by the caller. */
+/* Its listing of a program or library: of one function for each of count texts, the one that
+ * sass_find takes (a large program takes the tool half a minute otherwise), or, part NULL, of
+ * all.  *text is freed by the caller. */
 int sass_dump(const char *tool, const char *binary, const char *const *part, int count,
               char **text);
 

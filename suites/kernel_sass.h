@@ -13,8 +13,8 @@
 
 struct kernel_sass;
 
-/* Listing of the running program's functions whose symbol contains one of count texts.  NULL
- * without a tool, or where nothing can be read; the functions below accept it. */
+/* Listing of the running program's function for each of count symbols.  NULL without a tool, or
+ * where nothing can be read; the functions below accept it. */
 struct kernel_sass *kernel_sass_open(const char *const *symbol, int count);
 void kernel_sass_close(struct kernel_sass *k);
 

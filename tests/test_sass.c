@@ -261,7 +261,7 @@ static void test_tool(void)
     free(text);
     CHECK(sass_dump("/bin/false", "name", NULL, 0, &text) == -1 && !text);
     CHECK(sass_dump("/nonexistent/tool", "name", NULL, 0, &text) == -1 && !text);
-    /* with parts: those functions of -symbols alone */
+    /* with parts: the first function of -symbols for each */
     static const char *const part[] = { "own_stream", "gone" };
     snprintf(path, sizeof path, "/tmp/test_sass_%ld", (long)getpid());
     FILE *f = fopen(path, "w");
@@ -270,7 +270,7 @@ static void test_tool(void)
     fclose(f);
     CHECK(!chmod(path, 0700));
     CHECK(sass_dump(path, "name", part, 2, &text) == 0);
-    CHECK_STR(text ? text : "", "-sass name -fun _Z10own_streamILi1E,_Z10own_streamILi2E\n");
+    CHECK_STR(text ? text : "", "-sass name -fun _Z10own_streamILi1E\n");
     free(text);
     CHECK(sass_dump(path, "name", part + 1, 1, &text) == -1 && !text);
     remove(path);
