@@ -5,7 +5,7 @@
  * Runs on the first GPU, and on the host where there is none (then only the
  * host's rows are tried, which is said).  `gpu_exact quick` takes every third width
  * and half the shapes, `gpu_exact few` a handful: for tools that slow it down a
- * hundred and a thousand times.
+ * hundred and a thousand times.  A second word, spmm or gemm, leaves the other out.
  */
 #include <stdlib.h>
 #include <unistd.h>
@@ -38,6 +38,7 @@ static int heavy_last(int row) { return row == 300 ? 997 : 2; }
 static int full_warps(int row) { return row >= 0 ? 32 : 0; }
 
 static int tried, wrong;
+static bool told; /* each case */
 
 static void try_case(struct cb_context *c, const struct cb_op *op, json_t *params)
 {
@@ -55,6 +56,8 @@ static void try_case(struct cb_context *c, const struct cb_op *op, json_t *param
     CHECK(!lost);
     if (lost)
         printf("%s %s: %s\n", op->name, label, cb_error_text());
+    else if (told)
+        printf("%s %s\n", op->name, label);
     for (int k = 0; k < out.count; k++) {
         const struct cb_outcome *o = &out.out[k];
         if (o->status == CB_SKIPPED || o->status == CB_UNSUPPORTED)
@@ -76,6 +79,9 @@ static void try_case(struct cb_context *c, const struct cb_op *op, json_t *param
 int main(int argc, char **argv)
 {
     const size_t step = argc < 2 ? 1 : !strcmp(argv[1], "quick") ? 3 : 6;
+    const char *const only = argc < 3 ? "" : argv[2];
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    told = step > 3;
     static const int widths[] = { 1, 2, 3, 4, 5, 8, 16, 20, 31, 32, 33, 48, 64, 100, 128, 200, 256, 512 };
     static const struct {
         const char *name;
@@ -108,7 +114,7 @@ int main(int argc, char **argv)
     if (!cb_device_info(c.device)->sm)
         SKIP("gpu_exact: no GPU, rows of the host only");
     const struct cb_op *spmm = suite_op("spmm"), *gemm = suite_op("gemm");
-    for (size_t s = step > 3 ? 2 : 0; s < sizeof shapes / sizeof *shapes; s += step > 3 ? 4 : step > 1 ? 2 : 1) {
+    for (size_t s = step > 3 ? 2 : 0; strcmp(only, "gemm") && s < sizeof shapes / sizeof *shapes; s += step > 3 ? 4 : step > 1 ? 2 : 1) {
         snprintf(path, sizeof path, "/tmp/exact_%ld_%s.mtx", (long)getpid(), shapes[s].name);
         write_matrix(path, shapes[s].rows, shapes[s].cols, shapes[s].length);
         for (size_t w = 0; w < sizeof widths / sizeof *widths; w += step)
@@ -117,10 +123,10 @@ int main(int argc, char **argv)
         unlink(path);
     }
     /* large enough for the forms that only large matrices get */
-    for (int n = 1; n <= 4 && step == 1; n++)
+    for (int n = 1; n <= 4 && step == 1 && strcmp(only, "gemm"); n++)
         for (size_t g = 0; g < sizeof large / sizeof *large; g++)
             try_case(&c, spmm, json_pack("{s:s,s:i,s:s}", "matrix", large[g], "n", n, "dtype", "f32"));
-    for (size_t t = 0; t < sizeof gemms / sizeof *gemms; t += step)
+    for (size_t t = 0; strcmp(only, "spmm") && t < sizeof gemms / sizeof *gemms; t += step)
         try_case(&c, gemm, json_pack("{s:i,s:i,s:i,s:i}", "m", gemms[t][0], "n", gemms[t][1], "k", gemms[t][2],
                                      "group", gemms[t][3]));
     cb_device_close(c.device);
