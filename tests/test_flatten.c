@@ -76,7 +76,7 @@ static void try_problem(struct buffers *t, const struct flatten_problem *p)
     static int32_t met[SIDE_MAX * SIDE_MAX];
     const struct flatten_args a = { t->in, t->slot, t->rank };
     const int slots = flatten_slots(p), group = flatten_group(p);
-    const struct flatten_grid g = flatten_grid(p);
+    const struct flatten_grid g = flatten_grid_of(p);
     int wrong = 0, unordered = 0, outside = 0, queries = 0;
     memset(t->slot, 0xff, sizeof t->slot);
     memset(t->rank, 0xff, sizeof t->rank);
@@ -141,7 +141,7 @@ static void measured_grid(void)
     static const int windows[] = { 5, 7, 9, 11, 12, 13, 15, 16 };
     for (size_t i = 0; i < sizeof windows / sizeof *windows; i++) {
         const struct flatten_problem p = { .n = 1, .side = 468, .window = windows[i], .group = 69 };
-        const struct flatten_grid g = flatten_grid(&p);
+        const struct flatten_grid g = flatten_grid_of(&p);
         const size_t places = (size_t)g.words * 32;
         int64_t *key = malloc(places * sizeof *key), last = -1, most = 0;
         int bad = 0;

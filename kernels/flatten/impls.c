@@ -26,7 +26,7 @@ static enum op_status in_shared(const struct flatten_problem *p, const char **wh
 {
     if (any(p, why) != OP_OK)
         return OP_EUNSUPPORTED;
-    const struct flatten_grid g = flatten_grid(p);
+    const struct flatten_grid g = flatten_grid_of(p);
     if (g.words * 4 * FLATTEN_CLUSTER_BITMAPS > FLATTEN_CLUSTER_SHARED)
         return no(why, "a bitmap does not fit into shared memory");
     return OP_OK;
@@ -59,7 +59,7 @@ const struct flatten_impl flatten_impls[] = {
       .supports = any, .setup = OP_CUDA(flatten_sort_once_setup), .teardown = teardown,
       .run = OP_CUDA(flatten_sort_once) },
     { .base = { .name = "rank", .title = "rank in a bitmap", .role = OP_OWN,
-                .origin = "a bit a place, ranks by counting bits; three kernels", .sm_min = 80,
+                .origin = "a bit a place, ranks by counting bits; a memset and three kernels", .sm_min = 80,
                 .sm_max = 999, .symbol = "rank_write" },
       .supports = any, .setup = OP_CUDA(flatten_rank_setup), .teardown = teardown,
       .run = OP_CUDA(flatten_rank) },

@@ -26,7 +26,7 @@ struct flatten_grid {
     int serpentine;
 };
 
-HD struct flatten_grid flatten_grid(const struct flatten_problem *p)
+HD struct flatten_grid flatten_grid_of(const struct flatten_problem *p)
 {
     struct flatten_grid g;
     g.window = p->window;
