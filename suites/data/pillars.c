@@ -94,6 +94,22 @@ int pillars_generate(int frames, uint64_t seed, int want, struct pillars *out)
     return status;
 }
 
+int pillars_mirror(const struct pillars *p, int along_x, int along_y, struct pillars *out)
+{
+    unsigned char *occupied = data_calloc(CELLS, 1);
+    *out = (struct pillars){ .points = p->points };
+    if (!occupied)
+        return cb_error("no memory for a grid");
+    for (int i = 0; i < p->n; i++) {
+        const int x = along_x ? PILLARS_SIDE - 1 - p->cell[i].x : p->cell[i].x;
+        const int y = along_y ? PILLARS_SIDE - 1 - p->cell[i].y : p->cell[i].y;
+        occupied[y * PILLARS_SIDE + x] = 1;
+    }
+    const int status = collect(occupied, 0, 0, out);
+    data_free(occupied);
+    return status;
+}
+
 void pillars_free(struct pillars *p)
 {
     data_free(p->cell);

@@ -30,6 +30,8 @@ struct pillars {
 int pillars_generate(int frames, uint64_t seed, int want, struct pillars *out);
 /* Of given points. */
 int pillars_of(const struct points *p, struct pillars *out);
+/* Mirrored along an axis or both, again in raster order. */
+int pillars_mirror(const struct pillars *p, int along_x, int along_y, struct pillars *out);
 void pillars_free(struct pillars *p); /* accepts { 0 }; leaves { 0 } */
 
 #endif

@@ -1,10 +1,9 @@
 /*
  * flatten.c - cells in groups of equal size, bound to the harness.
  *
- * A problem is a generated scene, as many pillars as it has or exactly as many as asked for. Sets
- * of operands hold scenes of different seeds but equally many pillars: those after the first are
- * filled up or thinned to the count of the first.  All implementations of a case write the same
- * memory.
+ * A problem is a generated scene, as many pillars as it has or exactly as many as asked for.  Sets
+ * of operands hold mirror images of it in turn, in raster order each.  All implementations of a
+ * case write the same memory.
  */
 #include "../../kernels/flatten/flatten.h"
 
@@ -19,7 +18,7 @@
 #include "bind.h"
 #include "ops.h"
 
-enum { SCENES = 4 }; /* different ones among the sets: they take a second each to make */
+enum { SCENES = 4 }; /* as made, x mirrored, y mirrored, both */
 
 struct flatten_params {
     int pillars, window, group, frames, path, frame;
@@ -45,7 +44,7 @@ static const struct cb_param params[] = {
 struct instance {
     struct flatten_params q;
     struct flatten_problem p;
-    struct pillars scene[SCENES]; /* of sets 0, SCENES, ..; the later ones made when needed */
+    struct pillars scene[SCENES]; /* of sets 0, SCENES, .. first; mirrored when needed */
     struct cb_device *device;
     char sha256[65];
     struct op_sets in, slot, rank;
@@ -201,9 +200,7 @@ static int prepare(struct cb_context *c, void *instance, int weight_sets, int in
         return -1;
     for (int s = 0; s < input_sets; s++) {
         struct pillars *scene = &in->scene[s % SCENES];
-        if (!scene->cell && pillars_generate(in->q.frames,
-                                             (uint64_t)(in->q.frame + 100 * (s % SCENES)), in->p.n,
-                                             scene))
+        if (!scene->cell && pillars_mirror(&in->scene[0], s & 1, s & 2, scene))
             return -1;
         if (cb_alloc(d, cell_bytes(in), &in->in.set[s]) ||
             cb_alloc(d, slot_bytes(in), &in->slot.set[s]) ||
