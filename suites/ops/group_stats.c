@@ -1,0 +1,307 @@
+/*
+ * group_stats.c - what groups of equal size are against windows: an experiment that is not timed.
+ *
+ * Counted on the host over a few generated scenes, figures being their means:
+ *
+ *     points, cells, windows     in the grid; windows of the given side that hold a cell
+ *     padding_bucket             tokens of 12 x 12 windows padded to 30, 60, 100 or 144, as SST
+ *                                does, over cells; pairs_bucket: the same of query-key pairs
+ *     padding_fullest            windows padded to the fullest, over cells
+ *     keys_window, keys_group    keys a query attends to, exact windows and groups
+ *     distance_group, _window    metres between two cells of a group (order x), of a window
+ *     cover_R_one, _any          share of pairs of cells within R that share a group, in
+ *                                order x, in any of the four (last group without its filling)
+ */
+#include <math.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../harness/error.h"
+#include "../../kernels/flatten/flatten.h"
+#include "../data/pillars.h"
+#include "bind.h"
+#include "ops.h"
+
+struct stats_params {
+    int window, group, frames, path, frame, scenes;
+};
+
+static const char *const path_names[] = { "serpentine", "plain", NULL };
+static const struct cb_param params[] = {
+    { "window", CB_INT, offsetof(struct stats_params, window), 13, 1, 468, NULL, false,
+      "as of flatten" },
+    { "group", CB_INT, offsetof(struct stats_params, group), 144, 1, 4096, NULL, false,
+      "as of flatten" },
+    { "frames", CB_INT, offsetof(struct stats_params, frames), 1, 1, 3, NULL, false,
+      "as of flatten" },
+    { "path", CB_CHOICE, offsetof(struct stats_params, path), 0, 0, 0, path_names, false,
+      "as of flatten" },
+    { "frame", CB_INT, offsetof(struct stats_params, frame), 0, 0, 1000000, NULL, false,
+      "number of the first generated scene" },
+    { "scenes", CB_INT, offsetof(struct stats_params, scenes), 8, 1, 32, NULL, false,
+      "scenes to take the mean of" },
+    { 0 },
+};
+
+static const struct op_impl stats_row = {
+    .name = "group_counts", .title = "counted", .origin = "definition", .role = OP_REFERENCE,
+    .sm_min = 0, .sm_max = 999,
+};
+
+enum { FIGURES = 16, RADII = 2 };
+static const int radius[RADII] = { 3, 6 }; /* in cells: 0.96 m, 1.92 m */
+static const char *const names[FIGURES] = {
+    "points", "cells", "windows", "cells_window", "padding_bucket", "pairs_bucket",
+    "padding_fullest", "keys_window", "keys_group", "distance_group", "distance_window",
+    "groups", "cover_96cm_one", "cover_96cm_any", "cover_192cm_one", "cover_192cm_any",
+};
+
+struct instance {
+    struct stats_params q;
+    double sum[FIGURES];
+};
+
+static const struct op_impl *impl_at(int i)
+{
+    return i == 0 ? &stats_row : NULL;
+}
+
+/* ---- windows ---- */
+
+/* Cells of each window of side w; counts: [per row * per row], zeroed.  Returns windows a row. */
+static int count_windows(const struct pillars *v, int w, int *counts)
+{
+    const int across = (PILLARS_SIDE + w - 1) / w;
+    for (int i = 0; i < v->n; i++)
+        counts[v->cell[i].y / w * across + v->cell[i].x / w]++;
+    return across;
+}
+
+static int bucket(int n)
+{
+    return n < 30 ? 30 : n < 60 ? 60 : n < 100 ? 100 : 144;
+}
+
+static void padding(const struct pillars *v, int *counts, double *out)
+{
+    const int across = count_windows(v, 12, counts);
+    double tokens = 0, padded = 0, exact = 0;
+    int fullest = 0, windows = 0;
+    for (int i = 0; i < across * across; i++) {
+        const double n = counts[i], b = counts[i] ? bucket(counts[i]) : 0;
+        tokens += b;
+        padded += b * b;
+        exact += n * n;
+        windows += counts[i] > 0;
+        fullest = counts[i] > fullest ? counts[i] : fullest;
+    }
+    out[4] = tokens / v->n;
+    out[5] = padded / exact;
+    out[6] = (double)windows * fullest / v->n;
+    out[7] = exact / v->n;
+}
+
+/* ---- distances ---- */
+
+static double metres(struct flatten_cell a, struct flatten_cell b)
+{
+    return PILLARS_METRES * hypot(a.x - b.x, a.y - b.y);
+}
+
+static double distance_in_groups(const struct pillars *v, const int32_t *slot, int slots, int group)
+{
+    double sum = 0;
+    for (int g = 0; g < slots; g += group)
+        for (int i = g; i < g + group; i++)
+            for (int j = g; j < i; j++)
+                sum += metres(v->cell[slot[i]], v->cell[slot[j]]);
+    return slots && group > 1 ? sum / ((double)slots * (group - 1) / 2) : 0;
+}
+
+/* Pairs of a window are near each other in raster order only along x: cells are looked up. */
+static double distance_in_windows(const struct pillars *v, const int *row_at, int w)
+{
+    double sum = 0;
+    long pairs = 0;
+    for (int i = 0; i < v->n; i++) {
+        const struct flatten_cell c = v->cell[i];
+        for (int y = c.y / w * w; y < PILLARS_SIDE && y < (c.y / w + 1) * w; y++)
+            for (int x = c.x / w * w; x < PILLARS_SIDE && x < (c.x / w + 1) * w; x++)
+                if (row_at[y * PILLARS_SIDE + x] > i) {
+                    sum += metres(c, (struct flatten_cell){ x, y });
+                    pairs++;
+                }
+    }
+    return pairs ? sum / (double)pairs : 0;
+}
+
+static void coverage(const struct pillars *v, const int *row_at, const int32_t *rank, int group,
+                     double *out)
+{
+    long pairs[RADII] = { 0 }, shared[RADII] = { 0 }, any[RADII] = { 0 };
+    const int far = radius[RADII - 1];
+    for (int i = 0; i < v->n; i++)
+        for (int dy = -far; dy <= far; dy++)
+            for (int dx = -far; dx <= far; dx++) {
+                const int x = v->cell[i].x + dx, y = v->cell[i].y + dy;
+                if (x < 0 || y < 0 || x >= PILLARS_SIDE || y >= PILLARS_SIDE || (!dx && !dy))
+                    continue;
+                const int j = row_at[y * PILLARS_SIDE + x];
+                int in_first = 0, in_any = 0;
+                for (int o = 0; j >= 0 && o < FLATTEN_ORDERS; o++) {
+                    const int32_t *r = rank + (size_t)o * (size_t)v->n;
+                    const int same = r[i] / group == r[j] / group;
+                    in_first |= same && !o;
+                    in_any |= same;
+                }
+                for (int k = 0; j >= 0 && k < RADII; k++)
+                    if (dx * dx + dy * dy <= radius[k] * radius[k]) {
+                        pairs[k]++;
+                        shared[k] += in_first;
+                        any[k] += in_any;
+                    }
+            }
+    for (int k = 0; k < RADII; k++) {
+        out[12 + 2 * k] = pairs[k] ? (double)shared[k] / (double)pairs[k] : 0;
+        out[13 + 2 * k] = pairs[k] ? (double)any[k] / (double)pairs[k] : 0;
+    }
+}
+
+/* ---- a scene ---- */
+
+struct room {
+    int *counts, *row_at; /* [cells of the grid] */
+    int32_t *slot, *rank; /* of the largest problem */
+};
+
+static void count_scene(const struct stats_params *q, const struct pillars *v,
+                        const struct flatten_problem *p, struct room *r, double *out)
+{
+    const size_t cells = (size_t)PILLARS_SIDE * PILLARS_SIDE;
+    const int slots = flatten_slots(p), group = flatten_group(p);
+    out[0] = (double)v->points;
+    out[1] = v->n;
+    memset(r->counts, 0, cells * sizeof *r->counts);
+    padding(v, r->counts, out);
+    memset(r->counts, 0, cells * sizeof *r->counts);
+    const int across = count_windows(v, q->window, r->counts);
+    int windows = 0;
+    for (int i = 0; i < across * across; i++)
+        windows += r->counts[i] > 0;
+    out[2] = windows;
+    out[3] = (double)v->n / windows;
+    out[8] = group;
+    out[11] = (double)slots / group;
+    memset(r->row_at, 0xff, cells * sizeof *r->row_at);
+    for (int i = 0; i < v->n; i++)
+        r->row_at[v->cell[i].y * PILLARS_SIDE + v->cell[i].x] = i;
+    out[9] = distance_in_groups(v, r->slot, slots, group);
+    out[10] = distance_in_windows(v, r->row_at, q->window);
+    coverage(v, r->row_at, r->rank, group, out);
+}
+
+static int add_scene(struct instance *in, int number)
+{
+    const size_t cells = (size_t)PILLARS_SIDE * PILLARS_SIDE;
+    struct pillars v;
+    struct room r = { 0 };
+    double figure[FIGURES] = { 0 };
+    if (pillars_generate(in->q.frames, (uint64_t)(in->q.frame + number), 0, &v))
+        return -1;
+    const struct flatten_problem p = { v.n, PILLARS_SIDE, in->q.window, in->q.group,
+                                       in->q.path ? FLATTEN_PLAIN : FLATTEN_SERPENTINE };
+    int status = op_result(flatten_check(&p), "group_stats", "problem");
+    if (!status) {
+        const size_t slots = (size_t)flatten_slots(&p) * FLATTEN_ORDERS;
+        r = (struct room){ malloc(cells * sizeof(int)), malloc(cells * sizeof(int)),
+                           malloc(slots * sizeof(int32_t)),
+                           malloc((size_t)v.n * FLATTEN_ORDERS * sizeof(int32_t)) };
+        status = r.counts && r.row_at && r.slot && r.rank ? 0 : cb_error("no memory for a scene");
+    }
+    if (!status) {
+        const struct flatten_args a = { v.cell, r.slot, r.rank };
+        status = op_result(flatten_reference(&p, &a, NULL, NULL), "group_stats", "orders");
+    }
+    if (!status)
+        count_scene(&in->q, &v, &p, &r, figure);
+    for (int i = 0; i < FIGURES; i++)
+        in->sum[i] += figure[i];
+    free(r.counts);
+    free(r.row_at);
+    free(r.slot);
+    free(r.rank);
+    pillars_free(&v);
+    return status;
+}
+
+static int open_stats(struct cb_context *c, const void *given, void **out)
+{
+    struct instance *in = calloc(1, sizeof *in);
+    (void)c;
+    *out = NULL;
+    if (!in)
+        return cb_error("no memory for scenes");
+    in->q = *(const struct stats_params *)given;
+    for (int i = 0; i < in->q.scenes; i++)
+        if (add_scene(in, i)) {
+            free(in);
+            return -1;
+        }
+    *out = in;
+    return 0;
+}
+
+static int inputs(void *instance, struct cb_input *out)
+{
+    const struct instance *in = instance;
+    out[0] = (struct cb_input){ .name = "points", .dtype = "f32",
+                                .shape = { (long)(in->sum[0] / in->q.scenes) } };
+    snprintf(out[0].source, sizeof out[0].source, "generated");
+    snprintf(out[0].gen, sizeof out[0].gen, "lidar waymo %df seeds %d to %d", in->q.frames,
+             in->q.frame, in->q.frame + in->q.scenes - 1);
+    return 1;
+}
+
+static enum op_status ready(void *instance, const struct op_impl *i, const char **why)
+{
+    (void)instance, (void)i;
+    *why = NULL;
+    return OP_OK;
+}
+
+static int bind(struct cb_context *c, void *instance, const struct op_impl *i, void **bound)
+{
+    (void)c, (void)i;
+    *bound = instance;
+    return 0;
+}
+
+static int figures(void *bound, struct cb_figure *out)
+{
+    const struct instance *in = bound;
+    for (int i = 0; i < FIGURES; i++) {
+        const double value = in->sum[i] / in->q.scenes;
+        out[i] = (struct cb_figure){ .value = value, .low = value, .high = value };
+        snprintf(out[i].name, sizeof out[i].name, "%s", names[i]);
+    }
+    return FIGURES;
+}
+
+static void unbind(void *bound)
+{
+    (void)bound; /* the instance itself */
+}
+
+static void close_stats(void *instance)
+{
+    free(instance);
+}
+
+const struct cb_op op_group_stats = {
+    .name = "group_stats", .title = "groups of equal size against windows",
+    .params = params, .params_size = sizeof(struct stats_params), .untimed = true,
+    .impl = impl_at, .open = open_stats, .inputs = inputs, .ready = ready, .bind = bind,
+    .figures = figures, .unbind = unbind, .close = close_stats,
+};
