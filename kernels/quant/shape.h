@@ -46,7 +46,7 @@ HD struct quant_shape quant_shape_of(const struct quant_problem *p)
         s = few && p->n > 4096 && all <= 3e5 ? quant_shape_with(p->n, 1, 4)
                                              : quant_shape_with(p->n, few ? 1 : 4, 1);
         if (!s.threads)
-            s = quant_shape_with(p->n, few ? 2 : 4, few ? 1 : 2);
+            s = quant_shape_with(p->n, 2, 1);
     } else if (all <= 4.6e5) {
         s = quant_shape_with(p->n, 1, 8);
     } else if (p->n <= 12288) {
