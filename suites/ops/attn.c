@@ -41,12 +41,8 @@ struct bound {
 
 static const struct op_impl *impl_at(int i)
 {
-    const struct attn_impl *const table[] = { attn_references, attn_kernels, attn_baselines };
-    for (int t = 0; t < 3; t++)
-        for (int k = 0; table[t][k].base.name; k++)
-            if (i-- == 0)
-                return &table[t][k].base;
-    return NULL;
+    const void *const table[] = { attn_references, attn_kernels, attn_baselines };
+    return op_row_at(table, 3, sizeof(struct attn_impl), i);
 }
 
 static void close_instance(void *instance)
@@ -112,11 +108,8 @@ static enum op_status ready(void *instance, const struct op_impl *i, const char 
 {
     struct instance *in = instance;
     const struct attn_impl *impl = (const struct attn_impl *)i;
-    *why = NULL;
-    if (!impl->run) {
-        *why = "not built";
+    if (!op_is_built(impl->run != NULL, why))
         return OP_EUNSUPPORTED;
-    }
     enum op_status status = impl->supports ? impl->supports(&in->operands.p, why) : OP_OK;
     if (status == OP_OK)
         in->schemes |= 1u << impl->scheme;

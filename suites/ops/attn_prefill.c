@@ -61,12 +61,8 @@ struct bound {
 
 static const struct op_impl *impl_at(int i)
 {
-    const struct prefill_impl *const table[] = { prefill_references, prefill_kernels };
-    for (int t = 0; t < 2; t++)
-        for (int k = 0; table[t][k].base.name; k++)
-            if (i-- == 0)
-                return &table[t][k].base;
-    return NULL;
+    const void *const table[] = { prefill_references, prefill_kernels };
+    return op_row_at(table, 2, sizeof(struct prefill_impl), i);
 }
 
 static bool uses(const struct instance *in, int scheme)
@@ -180,11 +176,8 @@ static enum op_status ready(void *instance, const struct op_impl *i, const char 
 {
     struct instance *in = instance;
     const struct prefill_impl *impl = (const struct prefill_impl *)i;
-    *why = NULL;
-    if (!impl->run) {
-        *why = "not built";
+    if (!op_is_built(impl->run != NULL, why))
         return OP_EUNSUPPORTED;
-    }
     enum op_status status = impl->supports ? impl->supports(&in->p, why) : OP_OK;
     if (status == OP_OK)
         in->schemes |= 1u << impl->scheme;

@@ -5,6 +5,21 @@
 
 #include "../../harness/error.h"
 
+const struct op_impl *op_row_at(const void *const *table, int count, size_t size, int i)
+{
+    for (int t = 0; t < count; t++)
+        for (const char *row = table[t]; ((const struct op_impl *)row)->name; row += size)
+            if (i-- == 0)
+                return (const struct op_impl *)row;
+    return NULL;
+}
+
+bool op_is_built(bool has_run, const char **why)
+{
+    *why = has_run ? NULL : "not built";
+    return has_run;
+}
+
 static void *take(void *context, size_t bytes)
 {
     struct op_pool *pool = context;

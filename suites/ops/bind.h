@@ -7,6 +7,13 @@
 
 #include "../../harness/bench.h"
 
+/* Row i of `count` tables one after another, NULL behind the last.  Their entries have `size`
+ * bytes, begin with a struct op_impl and end with one whose name is NULL. */
+const struct op_impl *op_row_at(const void *const *table, int count, size_t size, int i);
+
+/* Whether a row has its launcher in this build; *why is NULL, else says that it has not. */
+bool op_is_built(bool has_run, const char **why);
+
 /* Device memory that a set-up function takes; freed together. */
 struct op_pool {
     struct cb_device *device;

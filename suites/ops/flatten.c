@@ -59,12 +59,8 @@ struct bound {
 
 static const struct op_impl *impl_at(int i)
 {
-    const struct flatten_impl *const table[] = { flatten_references, flatten_impls };
-    for (int t = 0; t < 2; t++)
-        for (int k = 0; table[t][k].base.name; k++)
-            if (i-- == 0)
-                return &table[t][k].base;
-    return NULL;
+    const void *const table[] = { flatten_references, flatten_impls };
+    return op_row_at(table, 2, sizeof(struct flatten_impl), i);
 }
 
 static size_t slot_bytes(const struct instance *in)
@@ -156,11 +152,8 @@ static enum op_status ready(void *instance, const struct op_impl *i, const char 
 {
     const struct instance *in = instance;
     const struct flatten_impl *impl = (const struct flatten_impl *)i;
-    *why = NULL;
-    if (!impl->run) {
-        *why = "not built";
+    if (!op_is_built(impl->run != NULL, why))
         return OP_EUNSUPPORTED;
-    }
     return impl->supports(&in->p, why);
 }
 

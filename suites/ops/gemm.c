@@ -43,12 +43,8 @@ struct bound {
 
 static const struct op_impl *impl_at(int i)
 {
-    const struct gemm_impl *const table[] = { gemm_references, gemm_kernels, gemm_baselines };
-    for (int t = 0; t < 3; t++)
-        for (int k = 0; table[t][k].base.name; k++)
-            if (i-- == 0)
-                return &table[t][k].base;
-    return NULL;
+    const void *const table[] = { gemm_references, gemm_kernels, gemm_baselines };
+    return op_row_at(table, 3, sizeof(struct gemm_impl), i);
 }
 
 static void close_instance(void *instance)
@@ -98,11 +94,8 @@ static enum op_status ready(void *instance, const struct op_impl *i, const char 
     struct instance *in = instance;
     const struct gemm_problem *p = &in->operands.p;
     const struct gemm_impl *impl = (const struct gemm_impl *)i;
-    *why = NULL;
-    if (!impl->run) {
-        *why = "not built";
+    if (!op_is_built(impl->run != NULL, why))
         return OP_EUNSUPPORTED;
-    }
     if (gemm_has_groups(impl->scheme) && p->k % p->group) {
         *why = "group does not divide k";
         return OP_EUNSUPPORTED;

@@ -62,12 +62,8 @@ struct bound {
 
 static const struct op_impl *impl_at(int i)
 {
-    const struct kmap_impl *const table[] = { kmap_references, kmap_builders };
-    for (int t = 0; t < 2; t++)
-        for (int k = 0; table[t][k].base.name; k++)
-            if (i-- == 0)
-                return &table[t][k].base;
-    return NULL;
+    const void *const table[] = { kmap_references, kmap_builders };
+    return op_row_at(table, 2, sizeof(struct kmap_impl), i);
 }
 
 /* ---- problems ---- */
@@ -195,11 +191,8 @@ static enum op_status ready(void *instance, const struct op_impl *i, const char 
 {
     const struct instance *in = instance;
     const struct kmap_impl *impl = (const struct kmap_impl *)i;
-    *why = NULL;
-    if (!impl->run) {
-        *why = "not built";
+    if (!op_is_built(impl->run != NULL, why))
         return OP_EUNSUPPORTED;
-    }
     return impl->supports(&in->p, why);
 }
 

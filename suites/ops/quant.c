@@ -67,12 +67,8 @@ struct bound {
 
 static const struct op_impl *impl_at(int i)
 {
-    const struct quant_impl *const table[] = { quant_references, quant_kernels };
-    for (size_t t = 0; t < sizeof table / sizeof *table; t++)
-        for (int k = 0; table[t][k].base.name; k++)
-            if (i-- == 0)
-                return &table[t][k].base;
-    return NULL;
+    const void *const table[] = { quant_references, quant_kernels };
+    return op_row_at(table, 2, sizeof(struct quant_impl), i);
 }
 
 static void close_instance(void *instance)
@@ -147,11 +143,8 @@ static enum op_status ready(void *instance, const struct op_impl *i, const char 
 {
     const struct instance *in = instance;
     const struct quant_impl *impl = (const struct quant_impl *)i;
-    *why = NULL;
-    if (!impl->run) {
-        *why = "not built";
+    if (!op_is_built(impl->run != NULL, why))
         return OP_EUNSUPPORTED;
-    }
     return impl->supports(&in->p, why);
 }
 

@@ -69,13 +69,8 @@ struct bound {
 
 static const struct op_impl *impl_at(int i)
 {
-    const struct spconv_impl *const table[] = { spconv_references, spconv_kernels,
-                                                spconv_baselines };
-    for (int t = 0; t < 3; t++)
-        for (int k = 0; table[t][k].base.name; k++)
-            if (i-- == 0)
-                return &table[t][k].base;
-    return NULL;
+    const void *const table[] = { spconv_references, spconv_kernels, spconv_baselines };
+    return op_row_at(table, 3, sizeof(struct spconv_impl), i);
 }
 
 static void close_instance(void *instance)
@@ -177,11 +172,8 @@ static enum op_status ready(void *instance, const struct op_impl *i, const char 
 {
     const struct instance *in = instance;
     const struct spconv_impl *impl = (const struct spconv_impl *)i;
-    *why = NULL;
-    if (!impl->run) {
-        *why = "not built";
+    if (!op_is_built(impl->run != NULL, why))
         return OP_EUNSUPPORTED;
-    }
     return impl->supports(&in->p, why);
 }
 

@@ -110,12 +110,8 @@ static size_t element(const struct instance *in)
 
 static const struct op_impl *impl_at(int i)
 {
-    const struct spmm_impl *const table[] = { spmm_references, spmm_kernels, spmm_baselines };
-    for (int t = 0; t < 3; t++)
-        for (int k = 0; table[t][k].base.name; k++)
-            if (i-- == 0)
-                return &table[t][k].base;
-    return NULL;
+    const void *const table[] = { spmm_references, spmm_kernels, spmm_baselines };
+    return op_row_at(table, 3, sizeof(struct spmm_impl), i);
 }
 
 static void close_instance(void *instance)
@@ -211,11 +207,8 @@ static enum op_status ready(void *instance, const struct op_impl *i, const char 
 {
     const struct instance *in = instance;
     const struct spmm_impl *impl = (const struct spmm_impl *)i;
-    *why = NULL;
-    if (!impl->run) {
-        *why = "not built";
+    if (!op_is_built(impl->run != NULL, why))
         return OP_EUNSUPPORTED;
-    }
     if (impl->supports)
         return impl->supports(&in->p, why);
     *why = "FP32 only";
