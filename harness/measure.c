@@ -133,8 +133,7 @@ static int sample(struct runner *r, double *us, double *mhz)
 }
 
 /* Median of q windows: one round's value.  A window of a millisecond needs no
- * repetition, unless the clock follows the power, which swings over some
- * milliseconds: a round must cover that. */
+ * repetition, unless the clock follows the power: see settled_round_us. */
 static int round_value(struct runner *r, double *us, double *mhz)
 {
     enum { MOST = 32 };
@@ -143,7 +142,7 @@ static int round_value(struct runner *r, double *us, double *mhz)
     int most = settled ? MOST : r->p->samples_per_round;
     int q = window <= 0 || (r->t->mode == CB_MODE_G && !settled)
                 ? 1
-                : (int)ceil((settled ? 10e3 : 1e3) / window);
+                : (int)ceil((settled ? r->p->settled_round_us : 1e3) / window);
     q = q > most ? most : q;
     q = q < 1 ? 1 : q > MOST ? MOST : q;
     for (int i = 0; i < q; i++)
@@ -367,29 +366,25 @@ static bool converged(const struct runner *r, int count)
 
 static double clock_before; /* MHz that the case before in this process ended at; 0: none */
 
-/* Will the clock go on moving?  A case that draws more power than the one before
- * it is slowed down step by step over a second: then the clock moves while the
- * rounds are taken, or it is well below the maximum and not where it was. */
+/* Has the clock of any row not yet come to rest? */
 static bool clock_moves(const struct runner *r, int count)
 {
-    enum { PART = 3, LEAST = 2 * PART };
     double f[CB_ROUNDS_MAX], most = 1e-3 * cb_device_info(r[0].d)->clock_khz;
-    bool moves = false;
-    for (int i = 0; i < count && !moves; i++) {
+    for (int i = 0; i < count; i++) {
         int n = 0;
         for (int k = 0; k < r[i].t->rounds; k++)
             if (r[i].t->clock_mhz[k] > 0)
                 f[n++] = r[i].t->clock_mhz[k];
-        if (n < LEAST)
-            continue;
-        double last = cb_median(f + n - n / PART, n / PART), first = cb_median(f, n / PART);
-        moves = fabs(last - first) > 0.01 * first ||
-                (last < 0.88 * most && fabs(last - clock_before) > 0.01 * clock_before);
+        if (cb_clock_moves(f, n, most, clock_before))
+            return true;
     }
-    return moves;
+    return false;
 }
 
-static int rounds(struct runner *r, int count, enum cb_regime regime, uint64_t order_seed)
+/* until: the time on now_s() after which the case has been sampled long enough.
+ * Rounds that a moving clock will have taken anew anyway end as soon as that is seen. */
+static int rounds(struct runner *r, int count, enum cb_regime regime, uint64_t order_seed,
+                  double until)
 {
     const struct cb_policy *p = r[0].p;
     struct cb_session *session = r[0].session;
@@ -430,7 +425,7 @@ static int rounds(struct runner *r, int count, enum cb_regime regime, uint64_t o
             continue;
         }
         session->rounds = n > 0 ? n : 0;
-        if (n >= p->rounds_min && now_s() - start > p->t_max_s && !converged(r, count)) {
+        if (n >= p->rounds_min && now_s() > until && !converged(r, count)) {
             stop = "max_time";
             break;
         }
@@ -440,11 +435,13 @@ static int rounds(struct runner *r, int count, enum cb_regime regime, uint64_t o
             stop = "converged";
             break;
         }
+        if (regime == CB_STEADY && !session->settled && clock_moves(r, count))
+            break;
         test = cb_next_test(n);
     }
     for (int i = 0; i < count; i++)
         r[i].t->stop = stop;
-    session->wall_s = now_s() - start;
+    session->wall_s += now_s() - start;
     if (watch && watch->end)
         watch->end(watch->arg);
     return 0;
@@ -510,13 +507,16 @@ int cb_measure(struct cb_device *d, const struct cb_policy *p, enum cb_cache cac
             fastest = out[i].estimate_us;
     }
     if (!status)
-        status = choose(r, count, fastest) || null_times(r, count) || warm_up(r, count) ||
-                 rounds(r, count, regime, order_seed);
+        status = choose(r, count, fastest) || null_times(r, count) || warm_up(r, count);
+    double until = now_s() + p->t_max_s;
+    if (!status)
+        status = rounds(r, count, regime, order_seed, until);
     if (!status && regime == CB_STEADY && clock_moves(r, count)) { /* once more, at its last clock */
         bool first = session->first;
         session->first = true;
         session->settled = true;
-        status = warm_up(r, count) || rounds(r, count, regime, order_seed);
+        status = warm_up(r, count) ||
+                 rounds(r, count, regime, order_seed, until + session->warmup_s);
         session->first = first;
     }
     if (!status)

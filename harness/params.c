@@ -163,6 +163,7 @@ static const struct cb_param policy_params[] = {
     INTEGER(rounds_min, 6, CB_ROUNDS_MAX),
     INTEGER(rounds_max, 6, CB_ROUNDS_MAX),
     INTEGER(samples_per_round, 1, 32),
+    { "settled_round_us", CB_REAL, offsetof(struct cb_policy, settled_round_us), 10e3, 1, 1e6, NULL, false, "" },
     REAL(eps, 1e-6, 1),
     REAL(t_max_s, 0, 86400),
     REAL(window_us, 1, 1e7),

@@ -357,6 +357,16 @@ int cb_next_test(int n)
     return n + (n + 3) / 4;
 }
 
+bool cb_clock_moves(const double *mhz, int n, double most, double before)
+{
+    enum { PART = 3, LEAST = 2 * PART };
+    if (n < LEAST)
+        return false;
+    double last = cb_median(mhz + n - n / PART, n / PART), first = cb_median(mhz, n / PART);
+    return fabs(last - first) > 0.01 * first ||
+           (last < 0.88 * most && fabs(last - before) > 0.01 * before);
+}
+
 const char *cb_verdict(struct cb_interval ratio, double delta)
 {
     if (ratio.low > 1 + delta)

@@ -62,6 +62,13 @@ double cb_kendall(const double *a, const double *b, int n);
 /* Next number of rounds at which the stop rule is tested: ceil(1.25 n). */
 int cb_next_test(int n);
 
+/* Will the clock go on moving?  mhz [n]: clock of one row, round by round; most: the GPU's
+ * highest; before: where the case before ended, 0: none.  A case that draws more power than the
+ * one before it is slowed down step by step over a second: then the last third of its rounds lies
+ * more than 1 % off the first, or below 0.88 of the highest and not where the case before was.
+ * Fewer than 6 rounds: false. */
+bool cb_clock_moves(const double *mhz, int n, double most, double before);
+
 /* Verdict of a ratio against the margin delta: "faster", "slower", "equal", "unresolved". */
 const char *cb_verdict(struct cb_interval ratio, double delta);
 

@@ -244,18 +244,22 @@ static int plan_load(const struct run_options *o, struct plan *p)
 int run_plan(const struct run_options *o)
 {
     struct plan p;
-    double seconds = 0;
+    double seconds = 0, most = 0;
     if (plan_load(o, &p)) {
         fprintf(stderr, "claimbench: %s\n", cb_error_text());
         return EXIT_USAGE;
     }
     for (int i = 0; i < p.count; i++) {
         double each = seconds_of(&p.item[i], &p.policy);
-        seconds += each * (p.item[i].op->untimed ? 1 : p.policy.invocations);
+        bool untimed = p.item[i].op->untimed;
+        seconds += each * (untimed ? 1 : p.policy.invocations);
+        most += untimed ? each : (each + p.policy.t_max_s) * p.policy.invocations;
         printf("%s  %d rows, about %.1f s\n", p.item[i].id, rows_of(&p.item[i]), each);
     }
-    printf("%d cases, %d invocations, about %d min %02d s on a GPU if every case converges at once\n",
-           p.count, p.policy.invocations, (int)seconds / 60, (int)seconds % 60);
+    printf("%d cases, %d invocations, about %d min %02d s on a GPU if every case converges at once,\n"
+           "%d min if each is sampled for %g s, as those are whose clock the power limits\n",
+           p.count, p.policy.invocations, (int)seconds / 60, (int)seconds % 60, (int)most / 60 + 1,
+           p.policy.t_max_s);
     plan_free(&p);
     return EXIT_OK;
 }

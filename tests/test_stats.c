@@ -281,6 +281,25 @@ static void test_rest(void)
     CHECK_NEAR(cb_sign_tau(alternating, 12), 1, 0);
 }
 
+static void test_clock(void)
+{
+    double f[21];
+    for (int i = 0; i < 21; i++)
+        f[i] = 1980 - (i % 3);
+    CHECK(!cb_clock_moves(f, 21, 1980, 0) && !cb_clock_moves(f, 21, 1980, 1700));
+    f[20] = 1200; /* one slow round is no trend */
+    CHECK(!cb_clock_moves(f, 21, 1980, 1980));
+    for (int i = 0; i < 21; i++)
+        f[i] = 1900 - 3 * i;
+    CHECK(cb_clock_moves(f, 21, 1980, 1900));
+    CHECK(!cb_clock_moves(f, 5, 1980, 1900));
+    for (int i = 0; i < 21; i++) /* at rest, but slow: only if it was not so before */
+        f[i] = 1500;
+    CHECK(cb_clock_moves(f, 21, 1980, 1980) && cb_clock_moves(f, 21, 1980, 0));
+    CHECK(!cb_clock_moves(f, 21, 1980, 1505));
+    CHECK(!cb_clock_moves(f, 21, 1600, 1980)); /* near its highest */
+}
+
 int main(void)
 {
     test_ranks();
@@ -290,5 +309,6 @@ int main(void)
     test_paired_ratio();
     test_geomean();
     test_rest();
+    test_clock();
     return TEST_END();
 }
