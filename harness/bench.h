@@ -83,7 +83,7 @@ struct cb_context {
     uint64_t seed, order_seed; /* of the inputs; of the order of launches */
     bool exact;     /* inputs on which no implementation rounds, compared to the bit */
     bool first;     /* first case of this process */
-    bool once;      /* one execution of each implementation, no timing: for profilers */
+    bool once;      /* no timing; instead one execution of each, for profilers: see cb_profile */
     const struct cb_watch *watch; /* NULL: nobody */
     const char *const *leave_out; /* names of rows that sit this invocation out; NULL: none */
     int aa;         /* index of an implementation that stands twice; -1: none */

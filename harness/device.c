@@ -252,6 +252,16 @@ int cb_null(struct cb_device *d)
     return d->backend->null(d);
 }
 
+int cb_mark(struct cb_device *d, int n)
+{
+    return d->backend->mark ? d->backend->mark(d, n) : 0;
+}
+
+int cb_profile(struct cb_device *d, bool on)
+{
+    return d->backend->profile ? d->backend->profile(d, on) : 0;
+}
+
 int cb_spin(struct cb_device *d, double us)
 {
     return d->backend->spin(d, us);

@@ -109,6 +109,11 @@ void cb_graph_free(struct cb_device *d, struct cb_graph *g);  /* accepts NULL */
 
 /* Enqueues an empty kernel (a no-op on the host): the cost of a launch. */
 int cb_null(struct cb_device *d);
+/* For profilers that are told to start off: what is enqueued between on and off is seen.  cb_mark
+ * enqueues a kernel named mark_kernel of n >= 1 blocks, which tells what comes after it.  Nothing
+ * on the host. */
+int cb_profile(struct cb_device *d, bool on);
+int cb_mark(struct cb_device *d, int n);
 /* Enqueues a kernel that spins for us microseconds of the device's own timer. */
 int cb_spin(struct cb_device *d, double us);
 /* Enqueues a read of a scratch buffer three times the L2, so that nothing of a case stays in it. */

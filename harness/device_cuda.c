@@ -5,6 +5,7 @@
  * (a kernel that spins on a flag in mapped host memory) before the device may
  * start, so that launch latency of the CPU is outside the two events.
  */
+#include <cuda_profiler_api.h>
 #include <cuda_runtime_api.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -320,6 +321,16 @@ static int cuda_graph_window(struct cb_device *d, struct cb_graph *graph, bool g
     return timed(d, enqueue_graph, graph, gate, out);
 }
 
+static int cuda_mark(struct cb_device *d, int n)
+{
+    return launched(probe_mark(n, d->stream), "mark");
+}
+
+static int cuda_profile(struct cb_device *d, bool on)
+{
+    return cuda_sync(d) || launched(on ? cudaProfilerStart() : cudaProfilerStop(), "profiler") ? -1 : 0;
+}
+
 static int cuda_null(struct cb_device *d)
 {
     return launched(probe_null(d->stream), "null kernel");
@@ -460,7 +471,8 @@ static const struct cb_backend backend = {
     .sync = cuda_sync, .guards = cuda_guards, .random = cuda_random, .compare = cuda_compare,
     .same = cuda_same, .window = cuda_window, .graph_make = cuda_graph_make,
     .graph_window = cuda_graph_window, .graph_launch = cuda_graph_launch,
-    .graph_free = cuda_graph_free, .null = cuda_null, .spin = cuda_spin, .flush = cuda_flush,
+    .graph_free = cuda_graph_free, .null = cuda_null,
+    .mark = cuda_mark, .profile = cuda_profile, .spin = cuda_spin, .flush = cuda_flush,
     .reset_l2 = cuda_reset_l2, .tick = cuda_tick, .ceilings = cuda_ceilings,
 };
 

@@ -41,6 +41,8 @@ struct cb_backend {
     int (*graph_launch)(struct cb_device *d, struct cb_graph *g);
     void (*graph_free)(struct cb_device *d, struct cb_graph *g);
     int (*null)(struct cb_device *d);
+    int (*mark)(struct cb_device *d, int n);
+    int (*profile)(struct cb_device *d, bool on);
     int (*spin)(struct cb_device *d, double us);
     int (*flush)(struct cb_device *d);
     int (*reset_l2)(struct cb_device *d);

@@ -44,6 +44,10 @@ __global__ static void null_kernel()
 {
 }
 
+__global__ static void mark_kernel()
+{
+}
+
 __global__ static void spin_kernel(unsigned long long ns)
 {
     const unsigned long long start = global_ns();
@@ -300,6 +304,12 @@ int probe_gate(struct probe_gate *gate, unsigned ticket, unsigned long long budg
 int probe_stamp(struct probe_stamp *stamp, int blocks, op_stream s)
 {
     stamp_kernel<<<blocks, 1, 0, s>>>(stamp);
+    return launched();
+}
+
+int probe_mark(int blocks, op_stream s)
+{
+    mark_kernel<<<blocks, 1, 0, s>>>();
     return launched();
 }
 

@@ -32,6 +32,7 @@ int probe_gate(struct probe_gate *gate, unsigned ticket, unsigned long long budg
 /* stamp [SM ids]: mapped pinned memory. */
 int probe_stamp(struct probe_stamp *stamp, int blocks, op_stream s);
 int probe_null(op_stream s);
+int probe_mark(int blocks, op_stream s); /* kernel mark_kernel, does nothing */
 int probe_spin(unsigned long long ns, op_stream s);
 /* Reads bytes; writes one word so that the reads are not dropped.  repeat passes over the buffer. */
 int probe_read(const void *p, size_t bytes, int repeat, unsigned *sink, int sms, op_stream s);

@@ -21,6 +21,7 @@
 #include "artifact.h"
 #include "claims.h"
 #include "compare.h"
+#include "execute.h"
 #include "data/matrix.h"
 #include "data/packages.h"
 #include "home.h"
@@ -30,12 +31,14 @@
 #include "run.h"
 #include "suite.h"
 
+enum { ARGS_MAX = 300 };
+
 /* ---- options: one table for parsing, help and config files ---- */
 
 struct options {
     struct run_options run;
     const char *format, *out, *fail_on, *kernel, *config, *results;
-    const char *arg[64];
+    const char *arg[ARGS_MAX];
     int args;
     bool strict, help, geomean, sort, json, quiet, verbose;
 };
@@ -177,8 +180,8 @@ static int parse(const char *verb, int argc, char **argv, struct options *out)
             char name[64];
             const char *equals = strchr(argv[i], '='), *value = NULL;
             if (argv[i][0] != '-' || !argv[i][1]) {
-                if (pass && out->args == 64)
-                    return cb_error("more than 64 arguments");
+                if (pass && out->args == ARGS_MAX)
+                    return cb_error("more than %d arguments", ARGS_MAX);
                 if (pass)
                     out->arg[out->args++] = argv[i];
                 continue;
@@ -266,6 +269,11 @@ static int verb_worker(const struct options *o)
     if (getenv("CLAIMBENCH_KEEP_HOSTNAME"))
         cb_env_keep_hostname(true);
     return run_worker();
+}
+
+static int verb_execute(const struct options *o)
+{
+    return execute_verb(o->arg, o->args);
 }
 
 static int verb_record(const struct options *o)
@@ -564,6 +572,7 @@ static const struct cli_verb verbs[] = {
     { "pack", "-o DIR", "pack the matrices of installed packages", verb_pack },
     { "man", "", "the manual page, for man -l -", verb_man },
     { "completion", "bash", "completion for a shell, to be sourced", verb_completion },
+    { "execute", "OP PARAMS GPU ROW...", "one execution a row behind a mark; what ncu is run on", verb_execute },
     { "worker", "", "the child of a run; reads its plan from standard input", verb_worker },
     { NULL, NULL, NULL, NULL },
 };

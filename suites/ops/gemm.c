@@ -15,11 +15,7 @@
 #include "gemm_part.h"
 #include "ops.h"
 
-struct gemm_params {
-    int m, n, k, group;
-};
-
-static const struct cb_param params[] = {
+const struct cb_param gemm_params[] = {
     { "m", CB_INT, offsetof(struct gemm_params, m), 0, 1, 1 << 20, NULL, true, "tokens" },
     { "n", CB_INT, offsetof(struct gemm_params, n), 0, 1, 1 << 20, NULL, true, "output channels" },
     { "k", CB_INT, offsetof(struct gemm_params, k), 0, 1, 1 << 20, NULL, true, "input channels" },
@@ -252,7 +248,7 @@ static const char *choice(void *bound)
 
 const struct cb_op op_gemm = {
     .name = "gemm", .title = "dense product with prepared weights",
-    .params = params, .params_size = sizeof(struct gemm_params),
+    .params = gemm_params, .params_size = sizeof(struct gemm_params),
     .impl = impl_at, .open = open_problem, .inputs = inputs, .ready = ready, .work = work,
     .set_bytes = set_bytes, .prepare = prepare, .bind = bind, .run = run, .outputs = outputs,
     .expect = expect, .check = check, .choice = choice, .unbind = unbind, .close = close_instance,

@@ -10,6 +10,12 @@
 
 enum { GEMM_TENSOR_X = 1, GEMM_TENSOR_W = 2 };
 
+/* Parameters of the operator, and of those that say something else of the same products. */
+struct gemm_params {
+    int m, n, k, group;
+};
+extern const struct cb_param gemm_params[]; /* gemm.c */
+
 /* ---- gemm_operands.c ---- */
 
 /* Tensors in their sets; those of schemes that no row uses have no set. */

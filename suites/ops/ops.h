@@ -7,6 +7,7 @@
 
 extern const struct cb_op op_spmm;         /* spmm.c */
 extern const struct cb_op op_gemm;         /* gemm.c */
+extern const struct cb_op op_executed;     /* executed.c */
 extern const struct cb_op op_gemm_ladder;  /* gemm_ladder.c */
 extern const struct cb_op op_matrix_stats; /* matrix_stats.c */
 extern const struct cb_op op_spmm_select;  /* spmm_select.c */
