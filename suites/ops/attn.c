@@ -32,13 +32,6 @@ struct instance {
     unsigned schemes; /* bits of those that a row of the case uses */
 };
 
-struct bound {
-    struct instance *in;
-    const struct attn_impl *impl;
-    struct attn_args *args; /* [states.count] */
-    struct op_states states;
-};
-
 static const struct op_impl *impl_at(int i)
 {
     const void *const table[] = { attn_references, attn_kernels, attn_baselines };
@@ -155,70 +148,44 @@ static int prepare(struct cb_context *c, void *instance, int weight_sets, int in
                : 0;
 }
 
-static void unbind(void *bound)
-{
-    struct bound *b = bound;
-    if (!b)
-        return;
-    op_states_close(&b->states);
-    free(b->args);
-    free(b);
-}
-
 /* Sets after the first see what the first got; one that is left as it was has no
  * state of its own. */
-static int set_up(struct bound *b, int set)
+static enum op_status set_up(struct op_bound *b, int set, void *args,
+                             const struct op_memory *memory, void **state)
 {
-    struct op_memory memory = op_pool_memory(&b->states.pool);
-    void *first = set ? b->states.state[0] : NULL, *state = first;
-    enum op_status s = b->impl->setup(&b->in->operands.p, &b->args[set], &memory,
-                                      cb_device_stream(b->in->operands.device), &state);
-    if (s == OP_OK && (!set || state != first))
-        b->states.state[set] = state;
-    return op_result(s, b->impl->base.name, "set-up");
+    const struct instance *in = b->in;
+    const struct attn_impl *impl = b->impl;
+    struct attn_args *a = args;
+    void *first = b->states.state[0], *own = first;
+    *a = attn_operands_at(&in->operands, impl->scheme, set, set);
+    if (!impl->setup)
+        return OP_OK;
+    const enum op_status s = impl->setup(&in->operands.p, a, memory, b->stream, &own);
+    if (s == OP_OK && (!set || own != first))
+        *state = own;
+    return s;
 }
 
 static int bind(struct cb_context *c, void *instance, const struct op_impl *i, void **out)
 {
-    struct instance *in = instance;
-    const struct attn_operands *o = &in->operands;
-    struct bound *b = calloc(1, sizeof *b);
-    *out = NULL;
-    if (!b)
-        return cb_error("no memory to bind %s", i->name);
-    b->in = in;
-    b->impl = (const struct attn_impl *)i;
-    const int caches = o->table[ATTN_KV16].count;
-    const int sets = caches > o->q.count ? caches : o->q.count;
-    int status = op_states_open(&b->states, c->device, sets, b->impl->teardown);
-    b->args = calloc((size_t)sets, sizeof *b->args);
-    if (!b->args)
-        status = cb_error("no memory to bind %s", i->name);
-    for (int s = 0; !status && s < sets; s++) {
-        b->args[s] = attn_operands_at(o, b->impl->scheme, s, s);
-        if (b->impl->setup)
-            status = set_up(b, s);
-    }
-    if (status) {
-        unbind(b);
-        return -1;
-    }
-    *out = b;
-    return 0;
+    const struct attn_operands *o = &((struct instance *)instance)->operands;
+    return op_bind(c, instance, i, op_set_of(o->table[ATTN_KV16].count, o->q.count), sizeof(struct attn_args), set_up,
+                   ((const struct attn_impl *)i)->teardown, out);
 }
 
 static int run(void *bound, int weights, int ins)
 {
-    const struct bound *b = bound;
-    int s = weights > ins ? weights : ins;
-    return op_result(b->impl->run(&b->in->operands.p, &b->args[s], b->states.state[s],
-                                  cb_device_stream(b->in->operands.device)),
-                     b->impl->base.name, "launch");
+    const struct op_bound *b = bound;
+    const struct instance *in = b->in;
+    const struct attn_impl *impl = b->impl;
+    const struct attn_args *args = b->args;
+    const int s = op_set_of(weights, ins);
+    return op_launched(b, impl->run(&in->operands.p, &args[s], b->states.state[s], b->stream));
 }
 
 static int outputs(void *bound, int weights, int ins, struct cb_region *out, int max)
 {
-    const struct attn_operands *o = &((const struct bound *)bound)->in->operands;
+    const struct attn_operands *o = &((struct instance *)((const struct op_bound *)bound)->in)->operands;
     (void)weights, (void)max;
     out[0] = (struct cb_region){ o->out.set[ins], 2 * attn_out_count(&o->p) };
     return 1;
@@ -234,10 +201,11 @@ static int expect(struct cb_context *c, void *instance, int weights, int ins)
 static int check(struct cb_context *c, void *bound, int weights, int ins, struct cb_accuracy *r1,
                  struct cb_accuracy *r2, double *limit)
 {
-    const struct bound *b = bound;
+    const struct op_bound *b = bound;
+    struct instance *in = b->in;
     (void)c, (void)weights;
     *limit = attn_limit(b->impl);
-    return attn_expectation_check(&b->in->expectation, &b->in->operands, b->impl, ins, r1, r2);
+    return attn_expectation_check(&in->expectation, &in->operands, b->impl, ins, r1, r2);
 }
 
 const struct cb_op op_attn = {
@@ -245,6 +213,6 @@ const struct cb_op op_attn = {
     .params = params, .params_size = sizeof(struct attn_params),
     .impl = impl_at, .open = open_problem, .inputs = inputs, .statistics = statistics,
     .ready = ready, .work = work, .set_bytes = set_bytes, .prepare = prepare, .bind = bind,
-    .run = run, .outputs = outputs, .expect = expect, .check = check, .unbind = unbind,
+    .run = run, .outputs = outputs, .expect = expect, .check = check, .unbind = op_unbind,
     .close = close_instance,
 };

@@ -52,13 +52,6 @@ struct instance {
     unsigned char *cache[ATTN_SCHEMES][2]; /* what it should hold; host */
 };
 
-struct bound {
-    struct instance *in;
-    const struct prefill_impl *impl;
-    struct prefill_args *args; /* [states.count] */
-    struct op_states states;
-};
-
 static const struct op_impl *impl_at(int i)
 {
     const void *const table[] = { prefill_references, prefill_kernels };
@@ -300,63 +293,43 @@ static struct prefill_args args_at(const struct instance *in, enum attn_scheme s
 
 /* ---- rows ---- */
 
-static void unbind(void *bound)
+static enum op_status set_up(struct op_bound *b, int set, void *args,
+                             const struct op_memory *memory, void **state)
 {
-    struct bound *b = bound;
-    if (!b)
-        return;
-    op_states_close(&b->states);
-    free(b->args);
-    free(b);
+    const struct instance *in = b->in;
+    const struct prefill_impl *impl = b->impl;
+    struct prefill_args *a = args;
+    *a = args_at(in, impl->scheme, set);
+    return impl->setup ? impl->setup(&in->p, a, memory, b->stream, state) : OP_OK;
 }
 
 static int bind(struct cb_context *c, void *instance, const struct op_impl *i, void **out)
 {
-    struct instance *in = instance;
-    struct bound *b = calloc(1, sizeof *b);
-    *out = NULL;
-    if (!b)
-        return cb_error("no memory to bind %s", i->name);
-    b->in = in;
-    b->impl = (const struct prefill_impl *)i;
-    int status = op_states_open(&b->states, c->device, in->sets, b->impl->teardown);
-    b->args = calloc((size_t)in->sets, sizeof *b->args);
-    if (!b->args)
-        status = cb_error("no memory to bind %s", i->name);
-    for (int s = 0; !status && s < in->sets; s++) {
-        struct op_memory memory = op_pool_memory(&b->states.pool);
-        b->args[s] = args_at(in, b->impl->scheme, s);
-        if (b->impl->setup)
-            status = op_result(b->impl->setup(&in->p, &b->args[s], &memory,
-                                              cb_device_stream(in->device), &b->states.state[s]),
-                               i->name, "set-up");
-    }
-    if (status) {
-        unbind(b);
-        return -1;
-    }
-    *out = b;
-    return 0;
+    return op_bind(c, instance, i, ((struct instance *)instance)->sets, sizeof(struct prefill_args),
+                   set_up, ((const struct prefill_impl *)i)->teardown, out);
 }
 
 static int run(void *bound, int weights, int ins)
 {
-    const struct bound *b = bound;
+    const struct op_bound *b = bound;
+    const struct instance *in = b->in;
+    const struct prefill_impl *impl = b->impl;
+    const struct prefill_args *args = b->args;
     (void)weights;
-    return op_result(b->impl->run(&b->in->p, &b->args[ins], b->states.state[ins],
-                                  cb_device_stream(b->in->device)),
-                     b->impl->base.name, "launch");
+    return op_launched(b, impl->run(&in->p, &args[ins], b->states.state[ins], b->stream));
 }
 
 static int outputs(void *bound, int weights, int ins, struct cb_region *out, int max)
 {
-    const struct bound *b = bound;
-    const struct set *s = &b->in->set[ins];
-    const size_t pool = pool_bytes(&b->in->p, b->impl->scheme);
+    const struct op_bound *b = bound;
+    const struct instance *in = b->in;
+    const enum attn_scheme scheme = ((const struct prefill_impl *)b->impl)->scheme;
+    const struct set *s = &in->set[ins];
+    const size_t pool = pool_bytes(&in->p, scheme);
     (void)weights, (void)max;
-    out[0] = (struct cb_region){ s->out, out_bytes(&b->in->p) };
-    out[1] = (struct cb_region){ s->pool[b->impl->scheme][0], pool };
-    out[2] = (struct cb_region){ s->pool[b->impl->scheme][1], pool };
+    out[0] = (struct cb_region){ s->out, out_bytes(&in->p) };
+    out[1] = (struct cb_region){ s->pool[scheme][0], pool };
+    out[2] = (struct cb_region){ s->pool[scheme][1], pool };
     return 3;
 }
 
@@ -433,16 +406,17 @@ static int expect(struct cb_context *c, void *instance, int weights, int ins)
 }
 
 /* Bytes of the cache that are not what they should be, counted as bad elements. */
-static int check_cache(const struct bound *b, int set, struct cb_accuracy *r1)
+static int check_cache(const struct op_bound *b, int set, struct cb_accuracy *r1)
 {
     const struct instance *in = b->in;
-    const size_t bytes = pool_bytes(&in->p, b->impl->scheme);
+    const enum attn_scheme scheme = ((const struct prefill_impl *)b->impl)->scheme;
+    const size_t bytes = pool_bytes(&in->p, scheme);
     unsigned char *const got = malloc(bytes);
     int status = got ? 0 : cb_error("no memory for the cache");
     for (int which = 0; which < 2 && !status; which++) {
-        status = cb_download(in->device, got, in->set[set].pool[b->impl->scheme][which], bytes);
+        status = cb_download(in->device, got, in->set[set].pool[scheme][which], bytes);
         for (size_t i = 0; !status && i < bytes; i++)
-            r1->bad += got[i] != in->cache[b->impl->scheme][which][i];
+            r1->bad += got[i] != in->cache[scheme][which][i];
     }
     free(got);
     return status;
@@ -451,7 +425,7 @@ static int check_cache(const struct bound *b, int set, struct cb_accuracy *r1)
 static int check(struct cb_context *c, void *bound, int weights, int ins, struct cb_accuracy *r1,
                  struct cb_accuracy *r2, double *limit)
 {
-    const struct bound *b = bound;
+    const struct op_bound *b = bound;
     const struct instance *in = b->in;
     const size_t row = (size_t)in->p.heads * (size_t)in->p.head_dim;
     half_bits *const got = malloc(out_bytes(&in->p));
@@ -476,5 +450,5 @@ const struct cb_op op_attn_prefill = {
     .params = params, .params_size = sizeof(struct prefill_params),
     .impl = impl_at, .open = open_problem, .inputs = inputs, .ready = ready, .work = work,
     .set_bytes = set_bytes, .prepare = prepare, .bind = bind, .run = run, .outputs = outputs,
-    .expect = expect, .check = check, .unbind = unbind, .close = close_instance,
+    .expect = expect, .check = check, .unbind = op_unbind, .close = close_instance,
 };

@@ -75,6 +75,61 @@ int op_result(enum op_status s, const char *name, const char *what)
     return cb_error("%s%s: %s: %s", s == OP_ENOMEM ? "oom: " : "", name, what, op_status_name(s));
 }
 
+static int set_up_all(struct op_bound *b, size_t args_size, op_set_up_fn *set_up)
+{
+    const struct op_impl *i = b->impl;
+    for (int s = 0; s < b->states.count; s++) {
+        const struct op_memory memory = op_pool_memory(&b->states.pool);
+        void *args = args_size ? (char *)b->args + (size_t)s * args_size : NULL;
+        if (op_result(set_up(b, s, args, &memory, &b->states.state[s]), i->name, "set-up"))
+            return -1;
+    }
+    return 0;
+}
+
+int op_bind(struct cb_context *c, void *instance, const struct op_impl *i, int sets,
+            size_t args_size, op_set_up_fn *set_up, void (*teardown)(void *), void **out)
+{
+    struct op_bound *b = calloc(1, sizeof *b);
+    *out = NULL;
+    if (!b)
+        return cb_error("no memory to bind %s", i->name);
+    b->in = instance;
+    b->impl = i;
+    b->stream = cb_device_stream(c->device);
+    int status = op_states_open(&b->states, c->device, sets, teardown);
+    if (!status && args_size && !(b->args = calloc((size_t)sets, args_size)))
+        status = cb_error("no memory to bind %s", i->name);
+    if (!status && set_up)
+        status = set_up_all(b, args_size, set_up);
+    if (status) {
+        op_unbind(b);
+        return -1;
+    }
+    *out = b;
+    return 0;
+}
+
+void op_unbind(void *bound)
+{
+    struct op_bound *b = bound;
+    if (!b)
+        return;
+    op_states_close(&b->states);
+    free(b->args);
+    free(b);
+}
+
+int op_set_of(int weights, int ins)
+{
+    return weights > ins ? weights : ins;
+}
+
+int op_launched(const struct op_bound *b, enum op_status s)
+{
+    return op_result(s, ((const struct op_impl *)b->impl)->name, "launch");
+}
+
 int op_sets_open(struct op_sets *s, int count)
 {
     s->set = calloc((size_t)count, sizeof *s->set);

@@ -38,6 +38,32 @@ void op_states_close(struct op_states *s); /* accepts { 0 } */
  * "oom: ", so that a case knows it. */
 int op_result(enum op_status s, const char *name, const char *what);
 
+/* A row bound to its problem, with what each operand set has of its own. */
+struct op_bound {
+    void *in;               /* the operator's instance */
+    const void *impl;       /* the operator's row, begins with a struct op_impl */
+    void *args;             /* [states.count] of args_size bytes; NULL where that is 0 */
+    struct op_states states;
+    op_stream stream;
+};
+
+/* Fills the arguments of a set, zeroed before, and calls the row's set-up; *state, which is
+ * b->states.state[set], is NULL before. */
+typedef enum op_status op_set_up_fn(struct op_bound *b, int set, void *args,
+                                    const struct op_memory *memory, void **state);
+
+/* The frame of cb_op.bind: set_up (NULL: nothing to do) for each of sets sets.  0 or -1; released by
+ * op_unbind. */
+int op_bind(struct cb_context *c, void *instance, const struct op_impl *i, int sets,
+            size_t args_size, op_set_up_fn *set_up, void (*teardown)(void *state), void **out);
+void op_unbind(void *bound); /* accepts NULL; a cb_op.unbind */
+
+/* Where weights and activations rotate, one index serves both: the larger. */
+int op_set_of(int weights, int ins);
+
+/* What cb_op.run returns for the status of a launch. */
+int op_launched(const struct op_bound *b, enum op_status s);
+
 /* One tensor in all its operand sets: allocated when first asked for. */
 struct op_sets {
     void **set; /* [count] device pointers; NULL until made */

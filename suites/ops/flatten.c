@@ -51,12 +51,6 @@ struct instance {
     struct flatten_args want; /* host, of the set last expected */
 };
 
-struct bound {
-    struct instance *in;
-    const struct flatten_impl *impl;
-    struct op_states states;
-};
-
 static const struct op_impl *impl_at(int i)
 {
     const void *const table[] = { flatten_references, flatten_impls };
@@ -204,54 +198,35 @@ static int prepare(struct cb_context *c, void *instance, int weight_sets, int in
     return cb_sync(d);
 }
 
-static void unbind(void *bound)
+static enum op_status set_up(struct op_bound *b, int set, void *args,
+                             const struct op_memory *memory, void **state)
 {
-    struct bound *b = bound;
-    if (!b)
-        return;
-    op_states_close(&b->states);
-    free(b);
+    (void)set, (void)args;
+    return ((const struct flatten_impl *)b->impl)->setup(&((struct instance *)b->in)->p, memory, state);
 }
 
 static int bind(struct cb_context *c, void *instance, const struct op_impl *i, void **out)
 {
-    struct instance *in = instance;
-    struct bound *b = calloc(1, sizeof *b);
-    *out = NULL;
-    if (!b)
-        return cb_error("no memory to bind %s", i->name);
-    b->in = in;
-    b->impl = (const struct flatten_impl *)i;
-    int status = op_states_open(&b->states, c->device, 1, b->impl->teardown);
-    if (!status) {
-        struct op_memory memory = op_pool_memory(&b->states.pool);
-        status = op_result(b->impl->setup(&in->p, &memory, &b->states.state[0]), i->name, "set-up");
-    }
-    if (status) {
-        unbind(b);
-        return -1;
-    }
-    *out = b;
-    return 0;
+    return op_bind(c, instance, i, 1, 0, set_up, ((const struct flatten_impl *)i)->teardown, out);
 }
 
 static int run(void *bound, int weights, int ins)
 {
-    const struct bound *b = bound;
+    const struct op_bound *b = bound;
     const struct instance *in = b->in;
     const struct flatten_args a = { in->in.set[ins], in->slot.set[ins], in->rank.set[ins] };
     (void)weights;
-    const enum op_status status =
-        b->impl->run(&in->p, &a, b->states.state[0], cb_device_stream(in->device));
-    return status == OP_OK ? 0 : op_result(status, b->impl->base.name, "launch");
+    const struct flatten_impl *impl = b->impl;
+    return op_launched(b, impl->run(&in->p, &a, b->states.state[0], b->stream));
 }
 
 static int outputs(void *bound, int weights, int ins, struct cb_region *out, int max)
 {
-    const struct bound *b = bound;
+    const struct op_bound *b = bound;
+    const struct instance *in = b->in;
     (void)weights, (void)max;
-    out[0] = (struct cb_region){ b->in->slot.set[ins], slot_bytes(b->in) };
-    out[1] = (struct cb_region){ b->in->rank.set[ins], rank_bytes(b->in) };
+    out[0] = (struct cb_region){ in->slot.set[ins], slot_bytes(in) };
+    out[1] = (struct cb_region){ in->rank.set[ins], rank_bytes(in) };
     return 1 + flatten_ranks(b->impl);
 }
 
@@ -268,7 +243,7 @@ static int expect(struct cb_context *c, void *instance, int weights, int ins)
 static int check(struct cb_context *c, void *bound, int weights, int ins, struct cb_accuracy *r1,
                  struct cb_accuracy *r2, double *limit)
 {
-    const struct bound *b = bound;
+    const struct op_bound *b = bound;
     const struct instance *in = b->in;
     struct cb_region region[2];
     void *host[2] = { NULL, NULL };
@@ -299,5 +274,5 @@ const struct cb_op op_flatten = {
     .impl = impl_at, .open = open_problem, .inputs = inputs, .statistics = statistics,
     .ready = ready, .work = work, .set_bytes = set_bytes, .prepare = prepare, .bind = bind,
     .run = run, .outputs = outputs, .expect = expect, .check = check,
-    .unbind = unbind, .close = close_instance,
+    .unbind = op_unbind, .close = close_instance,
 };

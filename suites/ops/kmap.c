@@ -54,12 +54,6 @@ struct instance {
     size_t table_at[KMAP_STEPS_MAX + 1], mask_at[KMAP_STEPS_MAX + 1]; /* bytes; the last: of all */
 };
 
-struct bound {
-    struct instance *in;
-    const struct kmap_impl *impl;
-    struct op_states states;
-};
-
 static const struct op_impl *impl_at(int i)
 {
     const void *const table[] = { kmap_references, kmap_builders };
@@ -276,56 +270,37 @@ static struct kmap_args args_of(const struct instance *in, int set)
     return a;
 }
 
-static void unbind(void *bound)
+static enum op_status set_up(struct op_bound *b, int set, void *args,
+                             const struct op_memory *memory, void **state)
 {
-    struct bound *b = bound;
-    if (!b)
-        return;
-    op_states_close(&b->states);
-    free(b);
+    (void)set, (void)args;
+    return ((const struct kmap_impl *)b->impl)->setup(&((struct instance *)b->in)->p, memory, state);
 }
 
 static int bind(struct cb_context *c, void *instance, const struct op_impl *i, void **out)
 {
-    struct instance *in = instance;
-    struct bound *b = calloc(1, sizeof *b);
-    *out = NULL;
-    if (!b)
-        return cb_error("no memory to bind %s", i->name);
-    b->in = in;
-    b->impl = (const struct kmap_impl *)i;
-    int status = op_states_open(&b->states, c->device, 1, b->impl->teardown);
-    if (!status) {
-        struct op_memory memory = op_pool_memory(&b->states.pool);
-        status = op_result(b->impl->setup(&in->p, &memory, &b->states.state[0]), i->name, "set-up");
-    }
-    if (status) {
-        unbind(b);
-        return -1;
-    }
-    *out = b;
-    return 0;
+    return op_bind(c, instance, i, 1, 0, set_up, ((const struct kmap_impl *)i)->teardown, out);
 }
 
 static int run(void *bound, int weights, int ins)
 {
-    const struct bound *b = bound;
-    const struct kmap_args a = args_of(b->in, ins);
+    const struct op_bound *b = bound;
+    const struct instance *in = b->in;
+    const struct kmap_impl *impl = b->impl;
+    const struct kmap_args a = args_of(in, ins);
     (void)weights;
-    const enum op_status status =
-        b->impl->run(&b->in->p, &a, b->states.state[0], cb_device_stream(b->in->device));
-    return status == OP_OK ? 0 : op_result(status, b->impl->base.name, "launch");
+    return op_launched(b, impl->run(&in->p, &a, b->states.state[0], b->stream));
 }
 
 /* The published builder leaves masks to sorting. */
-static bool writes_masks(const struct bound *b)
+static bool writes_masks(const struct op_bound *b)
 {
-    return b->impl->base.role != OP_PAPER;
+    return ((const struct op_impl *)b->impl)->role != OP_PAPER;
 }
 
 static int outputs(void *bound, int weights, int ins, struct cb_region *out, int max)
 {
-    const struct bound *b = bound;
+    const struct op_bound *b = bound;
     const struct instance *in = b->in;
     int n = 0;
     (void)weights;
@@ -364,7 +339,7 @@ static void *fetch(struct cb_device *d, const void *from, size_t bytes)
 static int check(struct cb_context *c, void *bound, int weights, int ins, struct cb_accuracy *r1,
                  struct cb_accuracy *r2, double *limit)
 {
-    const struct bound *b = bound;
+    const struct op_bound *b = bound;
     const struct instance *in = b->in;
     struct cb_region region[5 + KMAP_LEVELS_MAX];
     void *host[5 + KMAP_LEVELS_MAX] = { 0 };
@@ -406,5 +381,5 @@ const struct cb_op op_kmap = {
     .impl = impl_at, .open = open_problem, .inputs = inputs, .statistics = statistics,
     .ready = ready, .work = work, .set_bytes = set_bytes, .prepare = prepare, .bind = bind,
     .run = run, .outputs = outputs, .expect = expect, .check = check,
-    .unbind = unbind, .close = close_instance,
+    .unbind = op_unbind, .close = close_instance,
 };

@@ -59,12 +59,6 @@ struct instance {
     struct op_sets rotation, table, pool;
 };
 
-struct bound {
-    struct instance *in;
-    const struct quant_impl *impl;
-    struct op_states states;
-};
-
 static const struct op_impl *impl_at(int i)
 {
     const void *const table[] = { quant_references, quant_kernels };
@@ -344,57 +338,41 @@ static struct quant_args args_at(const struct instance *in, int set)
 
 /* ---- an implementation ---- */
 
-static void unbind(void *bound)
+/* Sets after the first share what the first got, unless set-up gives them their own. */
+static enum op_status set_up(struct op_bound *b, int set, void *args,
+                             const struct op_memory *memory, void **state)
 {
-    struct bound *b = bound;
-    if (!b)
-        return;
-    op_states_close(&b->states);
-    free(b);
+    const struct instance *in = b->in;
+    const struct quant_impl *impl = b->impl;
+    const struct quant_args a = args_at(in, set);
+    (void)args;
+    *state = b->states.state[0];
+    return impl->setup ? impl->setup(&in->p, &a, memory, b->stream, state) : OP_OK;
 }
 
 static int bind(struct cb_context *c, void *instance, const struct op_impl *i, void **out)
 {
-    struct instance *in = instance;
-    struct bound *b = calloc(1, sizeof *b);
-    *out = NULL;
-    if (!b)
-        return cb_error("no memory to bind %s", i->name);
-    b->in = in;
-    b->impl = (const struct quant_impl *)i;
-    int status = op_states_open(&b->states, c->device, in->x.count, NULL);
-    for (int s = 0; !status && b->impl->setup && s < in->x.count; s++) {
-        const struct quant_args a = args_at(in, s);
-        struct op_memory memory = op_pool_memory(&b->states.pool);
-        b->states.state[s] = b->states.state[0];
-        status = op_result(
-            b->impl->setup(&in->p, &a, &memory, cb_device_stream(c->device), &b->states.state[s]),
-            i->name, "set-up");
-    }
-    if (status) {
-        unbind(b);
-        return -1;
-    }
-    *out = b;
-    return 0;
+    return op_bind(c, instance, i, ((struct instance *)instance)->x.count, 0, set_up, NULL, out);
 }
 
 static int run(void *bound, int weights, int ins)
 {
-    const struct bound *b = bound;
-    const struct quant_args a = args_at(b->in, ins);
+    const struct op_bound *b = bound;
+    const struct instance *in = b->in;
+    const struct quant_impl *impl = b->impl;
+    const struct quant_args a = args_at(in, ins);
     (void)weights;
-    return op_result(
-        b->impl->run(&b->in->p, &a, b->states.state[ins], cb_device_stream(b->in->device)),
-        b->impl->base.name, "launch");
+    return op_launched(b, impl->run(&in->p, &a, b->states.state[ins], b->stream));
 }
 
 /* Pages are poisoned and compared by the expectation: not every byte of them is written. */
 static int outputs(void *bound, int weights, int ins, struct cb_region *out, int max)
 {
-    const struct bound *b = bound;
-    const struct quant_problem *p = &b->in->p;
-    const struct quant_args a = args_at(b->in, ins);
+    const struct op_bound *b = bound;
+    const struct instance *in = b->in;
+    const struct quant_impl *impl = b->impl;
+    const struct quant_problem *p = &in->p;
+    const struct quant_args a = args_at(in, ins);
     const size_t m = (size_t)p->m, n = (size_t)p->n;
     const size_t y =
         p->kernel == QUANT_ROPE_KV ? (size_t)((p->heads + p->kv_heads) * p->head_dim) : n;
@@ -406,7 +384,7 @@ static int outputs(void *bound, int weights, int ins, struct cb_region *out, int
         out[count++] = (struct cb_region){ a.code, m * n };
         out[count++] = (struct cb_region){ a.scale, 2 * m };
         out[count++] = (struct cb_region){ a.sum, 2 * m };
-        if (b->impl->code_sums)
+        if (impl->code_sums)
             out[count++] = (struct cb_region){ a.code_sum, 4 * m };
     }
     return count;
@@ -423,11 +401,12 @@ static int expect(struct cb_context *c, void *instance, int weights, int ins)
 static int check(struct cb_context *c, void *bound, int weights, int ins, struct cb_accuracy *r1,
                  struct cb_accuracy *r2, double *limit)
 {
-    const struct bound *b = bound;
-    const struct quant_args a = args_at(b->in, ins);
+    const struct op_bound *b = bound;
+    struct instance *in = b->in;
+    const struct quant_args a = args_at(in, ins);
     (void)c, (void)weights;
     *limit = 2e-2;
-    return quant_expectation_check(&b->in->expectation, b->impl, &a, b->in->pool.set[ins], r1, r2);
+    return quant_expectation_check(&in->expectation, b->impl, &a, in->pool.set[ins], r1, r2);
 }
 
 const struct cb_op op_quant = {
@@ -447,6 +426,6 @@ const struct cb_op op_quant = {
     .outputs = outputs,
     .expect = expect,
     .check = check,
-    .unbind = unbind,
+    .unbind = op_unbind,
     .close = close_instance,
 };
