@@ -49,108 +49,71 @@ static __device__ __forceinline__ uint64_t wgmma_operand(uint32_t shared)
 
 /* ---- d = a b, + d if add ---- */
 
-#define WGMMA_8(d, i)                                                                           \
-    "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), \
-        "+f"(d[i + 6]), "+f"(d[i + 7])
-#define WGMMA_32(d, i) WGMMA_8(d, i), WGMMA_8(d, i + 8), WGMMA_8(d, i + 16), WGMMA_8(d, i + 24)
+/*
+ * The instructions differ in type and in the number of registers of d, so in the names of the
+ * operands behind them: a (four), b, and whether to add.  WGMMA_NAMES_n are those of n registers.
+ */
+#define WGMMA_NAMES_4 "%0, %1, %2, %3"
+#define WGMMA_NAMES_8 WGMMA_NAMES_4 ", %4, %5, %6, %7"
+#define WGMMA_NAMES_16 WGMMA_NAMES_8                                                            \
+    ", %8, %9, %10, %11, %12, %13, %14, %15"
+#define WGMMA_NAMES_32 WGMMA_NAMES_16                                                           \
+    ", %16, %17, %18, %19, %20, %21, %22, %23"                                                  \
+    ", %24, %25, %26, %27, %28, %29, %30, %31"
+#define WGMMA_NAMES_48 WGMMA_NAMES_32                                                           \
+    ", %32, %33, %34, %35, %36, %37, %38, %39"                                                  \
+    ", %40, %41, %42, %43, %44, %45, %46, %47"
+#define WGMMA_NAMES_64 WGMMA_NAMES_48                                                           \
+    ", %48, %49, %50, %51, %52, %53, %54, %55"                                                  \
+    ", %56, %57, %58, %59, %60, %61, %62, %63"
+#define WGMMA_NAMES_96 WGMMA_NAMES_64                                                           \
+    ", %64, %65, %66, %67, %68, %69, %70, %71"                                                  \
+    ", %72, %73, %74, %75, %76, %77, %78, %79"                                                  \
+    ", %80, %81, %82, %83, %84, %85, %86, %87"                                                  \
+    ", %88, %89, %90, %91, %92, %93, %94, %95"
+#define WGMMA_NAMES_128 WGMMA_NAMES_96                                                          \
+    ", %96, %97, %98, %99, %100, %101, %102, %103"                                              \
+    ", %104, %105, %106, %107, %108, %109, %110, %111"                                          \
+    ", %112, %113, %114, %115, %116, %117, %118, %119"                                          \
+    ", %120, %121, %122, %123, %124, %125, %126, %127"
 
-static __device__ __forceinline__ void wgmma(float (&d)[8], const uint32_t (&a)[4], uint64_t b,
-                                             int add)
-{
-    asm volatile("{\n\t"
-                 ".reg .pred p;\n\t"
-                 "setp.ne.b32 p, %13, 0;\n\t"
-                 "wgmma.mma_async.sync.aligned.m64n16k16.f32.f16.f16 {"
-                 "%0, %1, %2, %3, %4, %5, %6, %7"
-                 "}, {%8, %9, %10, %11}, %12, p, 1, 1, 0;\n\t"
-                 "}"
-                 : WGMMA_8(d, 0)
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(add));
-}
+#define WGMMA_4(c, d, i) c(d[i]), c(d[i + 1]), c(d[i + 2]), c(d[i + 3])
+#define WGMMA_8(c, d, i) WGMMA_4(c, d, i), WGMMA_4(c, d, i + 4)
+#define WGMMA_16(c, d, i) WGMMA_8(c, d, i), WGMMA_8(c, d, i + 8)
+#define WGMMA_32(c, d, i) WGMMA_16(c, d, i), WGMMA_16(c, d, i + 16)
+#define WGMMA_48(c, d, i) WGMMA_32(c, d, i), WGMMA_16(c, d, i + 32)
+#define WGMMA_64(c, d, i) WGMMA_32(c, d, i), WGMMA_32(c, d, i + 32)
+#define WGMMA_96(c, d, i) WGMMA_64(c, d, i), WGMMA_32(c, d, i + 64)
+#define WGMMA_128(c, d, i) WGMMA_64(c, d, i), WGMMA_64(c, d, i + 64)
 
-static __device__ __forceinline__ void wgmma(float (&d)[16], const uint32_t (&a)[4], uint64_t b,
-                                             int add)
-{
-    asm volatile("{\n\t"
-                 ".reg .pred p;\n\t"
-                 "setp.ne.b32 p, %21, 0;\n\t"
-                 "wgmma.mma_async.sync.aligned.m64n32k16.f32.f16.f16 {"
-                 "%0, %1, %2, %3, %4, %5, %6, %7, "
-                 "%8, %9, %10, %11, %12, %13, %14, %15"
-                 "}, {%16, %17, %18, %19}, %20, p, 1, 1, 0;\n\t"
-                 "}"
-                 : WGMMA_8(d, 0), WGMMA_8(d, 8)
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(add));
-}
+#define WGMMA_F32(x) "+f"(x) /* constraints of a register of d */
+#define WGMMA_S32(x) "+r"(x)
 
-static __device__ __forceinline__ void wgmma(float (&d)[32], const uint32_t (&a)[4], uint64_t b,
-                                             int add)
-{
-    asm volatile("{\n\t"
-                 ".reg .pred p;\n\t"
-                 "setp.ne.b32 p, %37, 0;\n\t"
-                 "wgmma.mma_async.sync.aligned.m64n64k16.f32.f16.f16 {"
-                 "%0, %1, %2, %3, %4, %5, %6, %7, "
-                 "%8, %9, %10, %11, %12, %13, %14, %15, "
-                 "%16, %17, %18, %19, %20, %21, %22, %23, "
-                 "%24, %25, %26, %27, %28, %29, %30, %31"
-                 "}, {%32, %33, %34, %35}, %36, p, 1, 1, 0;\n\t"
-                 "}"
-                 : WGMMA_32(d, 0)
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(add));
-}
+/* type name(d, a, b, add), d of n registers; c: one of the above; shape: of the instruction; the
+ * numbers are n .. n + 5; tail: what stands behind the predicate. */
+#define WGMMA_PRODUCT(name, type, c, n, shape, a0, a1, a2, a3, at_b, at_add, tail)              \
+    static __device__ __forceinline__ void name(type(&d)[n], const uint32_t(&a)[4], uint64_t b, \
+                                                int add)                                        \
+    {                                                                                           \
+        asm volatile("{\n\t"                                                                    \
+                     ".reg .pred p;\n\t"                                                        \
+                     "setp.ne.b32 p, %" #at_add ", 0;\n\t"                                      \
+                     "wgmma.mma_async.sync.aligned." shape " {" WGMMA_NAMES_##n                 \
+                     "}, {%" #a0 ", %" #a1 ", %" #a2 ", %" #a3 "}, %" #at_b ", p" tail ";\n\t"  \
+                     "}"                                                                        \
+                     : WGMMA_##n(c, d, 0)                                                       \
+                     : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(add));           \
+    }
 
-static __device__ __forceinline__ void wgmma(float (&d)[64], const uint32_t (&a)[4], uint64_t b,
-                                             int add)
-{
-    asm volatile("{\n\t"
-                 ".reg .pred p;\n\t"
-                 "setp.ne.b32 p, %69, 0;\n\t"
-                 "wgmma.mma_async.sync.aligned.m64n128k16.f32.f16.f16 {"
-                 "%0, %1, %2, %3, %4, %5, %6, %7, "
-                 "%8, %9, %10, %11, %12, %13, %14, %15, "
-                 "%16, %17, %18, %19, %20, %21, %22, %23, "
-                 "%24, %25, %26, %27, %28, %29, %30, %31, "
-                 "%32, %33, %34, %35, %36, %37, %38, %39, "
-                 "%40, %41, %42, %43, %44, %45, %46, %47, "
-                 "%48, %49, %50, %51, %52, %53, %54, %55, "
-                 "%56, %57, %58, %59, %60, %61, %62, %63"
-                 "}, {%64, %65, %66, %67}, %68, p, 1, 1, 0;\n\t"
-                 "}"
-                 : WGMMA_32(d, 0), WGMMA_32(d, 32)
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(add));
-}
+#define WGMMA_HALVES(n, shape, ...) \
+    WGMMA_PRODUCT(wgmma, float, WGMMA_F32, n, shape ".f32.f16.f16", __VA_ARGS__, ", 1, 1, 0")
 
-static __device__ __forceinline__ void wgmma(float (&d)[128], const uint32_t (&a)[4], uint64_t b,
-                                             int add)
-{
-    asm volatile("{\n\t"
-                 ".reg .pred p;\n\t"
-                 "setp.ne.b32 p, %133, 0;\n\t"
-                 "wgmma.mma_async.sync.aligned.m64n256k16.f32.f16.f16 {"
-                 "%0, %1, %2, %3, %4, %5, %6, %7, "
-                 "%8, %9, %10, %11, %12, %13, %14, %15, "
-                 "%16, %17, %18, %19, %20, %21, %22, %23, "
-                 "%24, %25, %26, %27, %28, %29, %30, %31, "
-                 "%32, %33, %34, %35, %36, %37, %38, %39, "
-                 "%40, %41, %42, %43, %44, %45, %46, %47, "
-                 "%48, %49, %50, %51, %52, %53, %54, %55, "
-                 "%56, %57, %58, %59, %60, %61, %62, %63, "
-                 "%64, %65, %66, %67, %68, %69, %70, %71, "
-                 "%72, %73, %74, %75, %76, %77, %78, %79, "
-                 "%80, %81, %82, %83, %84, %85, %86, %87, "
-                 "%88, %89, %90, %91, %92, %93, %94, %95, "
-                 "%96, %97, %98, %99, %100, %101, %102, %103, "
-                 "%104, %105, %106, %107, %108, %109, %110, %111, "
-                 "%112, %113, %114, %115, %116, %117, %118, %119, "
-                 "%120, %121, %122, %123, %124, %125, %126, %127"
-                 "}, {%128, %129, %130, %131}, %132, p, 1, 1, 0;\n\t"
-                 "}"
-                 : WGMMA_32(d, 0), WGMMA_32(d, 32), WGMMA_32(d, 64), WGMMA_32(d, 96)
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(add));
-}
+WGMMA_HALVES(8, "m64n16k16", 8, 9, 10, 11, 12, 13)
+WGMMA_HALVES(16, "m64n32k16", 16, 17, 18, 19, 20, 21)
+WGMMA_HALVES(32, "m64n64k16", 32, 33, 34, 35, 36, 37)
+WGMMA_HALVES(64, "m64n128k16", 64, 65, 66, 67, 68, 69)
+WGMMA_HALVES(128, "m64n256k16", 128, 129, 130, 131, 132, 133)
 
-#undef WGMMA_8
-#undef WGMMA_32
+#undef WGMMA_HALVES
 
 #endif
