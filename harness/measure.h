@@ -38,10 +38,9 @@ struct cb_policy {
     int rounds_discarded;
     int rounds_min, rounds_max; /* rounds_max <= CB_ROUNDS_MAX */
     int samples_per_round;      /* q; one where a window holds several executions */
-    double settled_round_us;    /* windows of one row in a round once the case has settled: the
-                                 * clock that follows the power swings over some milliseconds */
     double eps;                 /* stop when the 95 % interval is this narrow, relative half-width */
     double t_max_s;             /* or after this long, warm-up apart */
+    double settled_s;           /* rounds at a clock that follows the power last so long at least */
     double window_us;           /* shortest window; shorter executions are repeated in it */
     int executions_max;         /* in one window */
     /* A row estimated slower than `far` times the fastest is a far row: it gets
