@@ -79,7 +79,7 @@ link = $(call say,LD) $(CC) $(C_ALL) $(LDFLAGS) $1 -o $@ $(filter %.o,$^) $(LIBS
 BUILD = +$(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(JOBS))
 
 .PHONY: all program tests check check-gpu smoke reproduce tables plots claims bundle deps stamp
-.PHONY: fuzz fuzz-programs bare check-slurm artifact artifact-check train-selector install clean
+.PHONY: fuzz fuzz-programs bare check-slurm check-sanitizer artifact artifact-check train-selector install clean
 .PHONY: help force
 .SECONDARY:
 .DELETE_ON_ERROR:
@@ -94,6 +94,10 @@ check: deps ## build and run every test; those that need a GPU only where there 
 check-gpu: deps ## run only the tests that need a GPU
 	@$(BUILD) tests
 	@tests/run $(GPU_RUN)
+
+check-sanitizer: deps ## run a part of those under compute-sanitizer: memcheck and racecheck
+	@$(BUILD) tests
+	@tests/sanitizer.sh $(GPU_RUN)
 
 check-slurm: all ## run the tests that start a Slurm of their own (needs slurm-wlm, munge)
 	@tests/run tests/test_slurm.sh

@@ -29,6 +29,8 @@ static void compare(struct cb_device *d, const char *what, enum gemm_scheme s, c
 static void try_scheme(struct cb_device *gpu, struct cb_device *host, enum gemm_scheme s,
                        const struct gemm_problem *p, bool exact)
 {
+    if (!test_turn())
+        return;
     const size_t m = (size_t)p->m, n = (size_t)p->n, k = (size_t)p->k;
     const size_t groups = k / (size_t)p->group, scales = s == GEMM_W4A4_GROUP ? groups : 1;
     struct gemm_operands on[2] = { { .device = gpu, .p = *p, .seed = 5, .exact = exact },
@@ -67,6 +69,8 @@ static void try_scheme(struct cb_device *gpu, struct cb_device *host, enum gemm_
 static void try_reference(struct cb_device *gpu, struct cb_device *host, enum gemm_scheme s,
                           const struct gemm_problem *p)
 {
+    if (!test_turn())
+        return;
     const size_t out = (size_t)p->m * (size_t)p->n;
     struct cb_device *const device[2] = { gpu, host };
     struct gemm_operands on[2];

@@ -240,6 +240,8 @@ static long differences(struct cb_device *d, const void *device, const void *hos
 /* The plan of the device is that of the host: rows, masks of half tiles, a schedule of all. */
 static void try_plan(struct cb_device *d, const struct scene_map *m, int splits)
 {
+    if (!test_turn())
+        return;
     struct pool pool = { .d = d };
     const struct op_memory memory = { take, &pool };
     const struct spconv_table t = { m->by_out, m->out, m->taps };
@@ -290,6 +292,8 @@ static void *mirrored(struct cb_device *d, bool half, size_t n, const void **dev
 /* A layer with bias, residual and ReLU that reads and writes parts of wider rows. */
 static void try_layer(struct cb_device *d, const struct scene_map *m, int splits)
 {
+    if (!test_turn())
+        return;
     enum { C = 64, X = 96, Y = 192, R = 80 };
     struct pool pool = { .d = d };
     const struct op_memory memory = { take, &pool };
@@ -498,8 +502,8 @@ int main(int argc, char **argv)
         SKIP("gpu_spconv: no GPU");
         return TEST_END();
     }
-    snprintf(path, sizeof path, "%s/data/pointcloud/semantickitti_000000.bin",
-             shared ? shared : "../shared");
+    snprintf(path, sizeof path, "%s/pointcloud/semantickitti_000000.bin",
+             shared ? shared : "../shared/data");
     if (argc > 1 && !strcmp(argv[1], "time"))
         time_scan(d, argc > 2 ? argv[2] : path, argc > 3 ? argv[3] : "");
     else

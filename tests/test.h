@@ -8,6 +8,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static int test_passed, test_failed, test_skipped;
@@ -45,6 +46,17 @@ static int test_passed, test_failed, test_skipped;
                    #a, test_a ? test_a : "(null)", test_b);                           \
         }                                                                             \
     } while (0)
+
+/* Whether it is this case's turn: every TEST_EVERY-th, by default every one. For tools under which
+ * a program takes a hundred times as long. */
+static inline int test_turn(void)
+{
+    static int every, turn;
+    const char *given = getenv("TEST_EVERY");
+    if (!every)
+        every = given && atoi(given) > 1 ? atoi(given) : 1;
+    return turn++ % every == 0;
+}
 
 /* Says aloud that something could not be tested here. */
 #define SKIP(text)                     \
