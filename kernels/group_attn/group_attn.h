@@ -125,7 +125,7 @@ struct encoder_host {
 /* Device memory (the reference: host), 256-byte aligned. */
 struct encoder_args {
     struct encoder_frame frame;
-    const void *weight; /* half [layers][encoder_weight_count]: as of encoder_weights_at */
+    const void *weight; /* half [layers][count] as of encoder_offsets_of */
     const void *x;      /* half [n][C] */
     void *y;            /* half [n][C], not x */
 };
@@ -155,9 +155,13 @@ extern const struct encoder_impl encoder_baselines[];  /* baselines/group_attn.c
 /* OP_OK, or OP_EINVAL. */
 enum op_status encoder_check(const struct encoder_problem *p);
 
-/* Numbers of one layer: the members of encoder_weights one after another, in their order. */
-size_t encoder_weight_count(const struct group_attn_problem *p);
-/* Pointers into such an array; its offsets serve for halves as well. */
+/* Where the numbers of one layer begin in an array of `count`: in the order of encoder_weights,
+ * without gaps. */
+struct encoder_offsets {
+    size_t qkv, qkv_bias, out, out_bias, norm1, norm2, fc1, fc1_bias, fc2, fc2_bias, count;
+};
+struct encoder_offsets encoder_offsets_of(const struct group_attn_problem *p);
+/* Pointers into such an array. */
 struct encoder_weights encoder_weights_at(const struct group_attn_problem *p, const float *base);
 
 /* Embedding of all coordinates, table [side][C / 2]: of a cell it is row x, then row y. */
@@ -166,6 +170,19 @@ void encoder_embed_table(int side, int channels, float *table);
 /* All layers in double on the host.  half x; y [n][C].  OP_EINVAL, OP_ENOMEM. */
 enum op_status encoder_ref(const struct encoder_problem *p, enum encoder_scheme scheme,
                            const struct encoder_host *h, const uint16_t *x, double *y);
+/* ref_f64.cu: the same on the device; y there.  Takes memory, waits for the stream. */
+enum op_status encoder_ref_cuda(const struct encoder_problem *p, enum encoder_scheme scheme,
+                                const struct encoder_host *h, const struct encoder_args *a,
+                                const struct op_memory *memory, double *y, op_stream s);
+
+/* Attention alone: want and bound [n][C] of the halves in a, how far rounding may move o; 0 for
+ * all if exact.  group_attn_wanted: host memory.  The other one enqueues. */
+enum op_status group_attn_wanted(const struct group_attn_problem *p,
+                                 const struct group_attn_args *a, int exact, double *want,
+                                 float *bound);
+enum op_status group_attn_wanted_cuda(const struct group_attn_problem *p,
+                                      const struct group_attn_args *a, int exact, double *want,
+                                      float *bound, op_stream s);
 
 /* ---- how the rows of a layer are cut into parts that attend ---- */
 
