@@ -3,13 +3,21 @@
 
 #include "tokens.h"
 
-void encoder_tokens_free(struct encoder_tokens *t)
+void encoder_tokens_strip(struct encoder_tokens *t)
 {
     free(t->from);
     free(t->to);
     free(t->of);
     free(t->part);
     free(t->item);
+    t->from = t->to = t->of = NULL;
+    t->part = NULL;
+    t->item = NULL;
+}
+
+void encoder_tokens_free(struct encoder_tokens *t)
+{
+    encoder_tokens_strip(t);
     *t = (struct encoder_tokens){ 0 };
 }
 

@@ -55,6 +55,7 @@ enum op_status encoder_tokens_padded(const struct encoder_problem *p,
 /* Equal groups alone: tokens are slots. */
 enum op_status encoder_tokens_groups(const struct group_attn_problem *p,
                                      struct encoder_tokens *out);
+void encoder_tokens_strip(struct encoder_tokens *t); /* frees the arrays, keeps counts */
 void encoder_tokens_free(struct encoder_tokens *t); /* accepts { 0 } */
 
 OP_END
