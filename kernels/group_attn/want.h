@@ -47,6 +47,8 @@ HD void group_attn_row(int group, int head, size_t step, const half_bits *q, con
     for (int c = 0; c < head; c++) {
         want[c] /= sum;
         const double size = fabs(want[c]) > 0x1p-14 ? fabs(want[c]) : 0x1p-14;
+        if (exact) /* other keys weigh nothing in float, whatever they do in double */
+            want[c] = (double)(float)want[c];
         bound[c] = exact ? 0 : (float)(4 * u * (size + 2 * sqrt((double)bound[c]) / sum));
     }
 }
