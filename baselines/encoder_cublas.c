@@ -2,18 +2,21 @@
  * encoder_cublas.c - the encoder as dense products by cuBLASLt with kernels between them.
  *
  * Two structures.  As published: rows are float between the products and half in them, each step
- * is a kernel of its own, and rows are gathered twice, by order and by group:
+ * is a kernel of its own.  FlatFormer gathers rows twice, by order and by group, and keeps them so
+ * through the layer; SST pads windows for attention alone:
  *
- *   x, e by order, then by group; x + e; stack; cast; q, k, v; attention; out; add; norm; cast;
- *   fc1; gelu; fc2; add; norm; by row; back to order
+ *   FlatFormer   x, e by order, then by group; x + e; stack; cast; q, k, v; attention; out; add;
+ *                norm; cast; fc1; gelu; fc2; add; norm; by row; back to order
+ *   SST          x by window; x + e; stack; cast; q, k, v; attention; out; by row; add; norm;
+ *                cast; fc1; gelu; fc2; add; norm                   e by window once a frame
  *
  * Fewer: half everywhere, one gather a layer that also adds the embedding, q and k in one product,
- * additions within the norms, the second of which writes rows back:
+ * additions within the norms, the first of which writes rows back:
  *
- *   take; qk, v; attention; out; add and norm; fc1; gelu; fc2; add, norm and put back
+ *   take; qk, v; attention; out; add, norm and put back; fc1; gelu; fc2; add and norm
  *
  * The latter runs over groups, padded windows or exact windows: they differ by their tokens alone.
- * A product has as many rows as there are tokens, padding included.
+ * Products before that have as many rows as there are tokens, padding included.
  */
 #include "encoder_cublas.h"
 
@@ -30,6 +33,12 @@ struct form {
     int published, padded, flash;
 };
 
+/* Whether rows stay in groups until the end of a layer. */
+static int keeps_groups(const struct form *f)
+{
+    return f->published && !f->padded;
+}
+
 /* Bytes of each are at least what the set needs. */
 struct buffers {
     size_t tokens, score_bytes; /* for so many */
@@ -38,12 +47,14 @@ struct buffers {
     void *row;   /* [n][C], half or float: x between layers */
     void *split, *score; /* attention by batched products */
     float *embedding, *wide; /* published: [n][C]; [WIDE][tokens][C] */
+    float *padded[2];        /* and SST: embedding [tokens][C] of windows, of shifted ones */
 };
 
 /* Layers of one kind: of the same order, or with the same windows. */
 struct kind {
     struct encoder_tokens tokens; /* counts and buckets; its arrays are freed */
     struct encoder_on_device device;
+    const int32_t *token; /* SST: [n] of each row */
     struct linear qk, v, out, fc1, fc2; /* published: qk is q, k or v alone */
 };
 
@@ -118,6 +129,8 @@ static enum op_status buffers_open(const struct encoder_problem *p, const struct
     if (v->form.published) {
         b->embedding = take(m, n * C * sizeof(float), &status);
         b->wide = take(m, WIDE * tokens * C * sizeof(float), &status);
+        for (int i = 0; i < 2 && v->form.padded; i++)
+            b->padded[i] = take(m, tokens * C * sizeof(float), &status);
     }
     return status;
 }
@@ -182,9 +195,10 @@ static enum op_status products_of(const struct encoder_problem *p, const struct 
 {
     const struct encoder_offsets at = encoder_offsets_of(&p->layer);
     const int rows = k->tokens.tokens, h = p->layer.hidden, q = v->form.published ? C : 2 * C;
+    const int after = keeps_groups(&v->form) ? rows : p->layer.n; /* of the network at the end */
     const struct linear_shape qk = { rows, q, C, 3 * C }, values = { rows, C, C, 3 * C };
-    const struct linear_shape out = { rows, C, C, C }, fc1 = { rows, h, C, h },
-                              fc2 = { rows, C, h, C };
+    const struct linear_shape out = { rows, C, C, C }, fc1 = { after, h, C, h },
+                              fc2 = { after, C, h, C };
     const struct linear_library *l = &v->library;
     const void *x = half_at(v, 0);
     void *y = half_at(v, 2);
@@ -208,6 +222,21 @@ static enum op_status products_of(const struct encoder_problem *p, const struct 
     return status;
 }
 
+/* Where each row is among the tokens. */
+static enum op_status places_of(const struct encoder_problem *p, const struct encoder_tokens *t,
+                                const struct op_memory *m, op_stream s, struct kind *k)
+{
+    const size_t bytes = (size_t)p->layer.n * sizeof(int32_t);
+    int32_t *token = malloc(bytes);
+    enum op_status status = token ? OP_OK : OP_ENOMEM;
+    for (int i = 0; token && i < t->tokens; i++)
+        if (t->to[i] >= 0)
+            token[t->to[i]] = i;
+    k->token = attend_copy(token, bytes, m, s, &status);
+    free(token);
+    return status;
+}
+
 static enum op_status kinds_of(const struct encoder_problem *p, const struct encoder_host *h,
                                const struct op_memory *m, op_stream s, struct state *v)
 {
@@ -220,6 +249,8 @@ static enum op_status kinds_of(const struct encoder_problem *p, const struct enc
                                 : encoder_tokens_of(p, v->form.scheme, &h->frame, i, t);
         if (!status)
             status = attend_upload(t, m, s, &v->kind[i].device);
+        if (!status && v->form.published && v->form.padded)
+            status = places_of(p, t, m, s, &v->kind[i]);
         encoder_tokens_strip(t);
     }
     return status;
@@ -262,9 +293,9 @@ static enum op_status open_state(const struct form *form, const struct encoder_p
         const struct kind *like = i ? &v->kind[0] : first ? &first->kind[0] : NULL;
         status = products_of(p, a, like, s, v, &v->kind[i]);
     }
-    if (!status && form->published)
+    if (!status && keeps_groups(form))
         status = padding_of(&p->layer, m, s, v);
-    else if (!status)
+    if (!status && !form->published)
         status = table_of(p, m, s, v);
     if (status) {
         encoder_cublas_teardown(v);
@@ -320,23 +351,23 @@ static void lean_layer(struct layer *l, const void *from, void *to)
 {
     const struct state *v = l->v;
     const struct encoder_on_device *d = &l->k->device;
-    const int rows = l->k->tokens.tokens;
+    const int rows = l->k->tokens.tokens, n = l->p->layer.n;
     const size_t square = (size_t)C * C;
     void *x = half_at(v, 0), *xe = half_at(v, 1), *qkv = half_at(v, 2);
-    void *o = xe, *a = qkv, *hidden = half_at(v, 3), *f = xe; /* what is read last makes room */
+    void *o = xe, *a = qkv, *u = xe, *hidden = half_at(v, 3), *f = x; /* over what is not needed */
     step(l, encoder_pass_take(rows, d->from, l->a->frame.cell, v->table, from, x, xe, l->s));
     product(l, &l->k->qk, l->at.qkv, l->at.qkv_bias, xe, qkv);
     product(l, &l->k->v, l->at.qkv + 2 * square, l->at.qkv_bias + 2 * C, x,
             (uint16_t *)qkv + 2 * C);
     attention(l, qkv, o);
     product(l, &l->k->out, l->at.out, l->at.out_bias, o, a);
-    step(l, encoder_pass_add_norm(rows, NULL, weight_at(l->a, l->weights, l->at.norm1), x, a, a,
-                               l->s));
-    product(l, &l->k->fc1, l->at.fc1, l->at.fc1_bias, a, hidden);
-    step(l, encoder_pass_gelu((size_t)rows * (size_t)l->p->layer.hidden, hidden, l->s));
+    step(l, encoder_pass_add_norm(rows, d->to, weight_at(l->a, l->weights, l->at.norm1), x, a, u,
+                                  l->s));
+    product(l, &l->k->fc1, l->at.fc1, l->at.fc1_bias, u, hidden);
+    step(l, encoder_pass_gelu((size_t)n * (size_t)l->p->layer.hidden, hidden, l->s));
     product(l, &l->k->fc2, l->at.fc2, l->at.fc2_bias, hidden, f);
-    step(l, encoder_pass_add_norm(rows, d->to, weight_at(l->a, l->weights, l->at.norm2), a, f, to,
-                               l->s));
+    step(l, encoder_pass_add_norm(n, NULL, weight_at(l->a, l->weights, l->at.norm2), u, f, to,
+                                  l->s));
 }
 
 /* Rows of `from` [n] by order and by group into to [slots]; room [n]. */
@@ -347,35 +378,69 @@ static void gather_twice(struct layer *l, const int32_t *order, const float *fro
     step(l, encoder_pass_gather(l->p->layer.slots, l->v->pad, room, to, l->s));
 }
 
-/* wide: 0 room, 1 x of slots, 2 e of slots, then u; 3-5 stacked, before: x + e in 0. */
-static void published_layer(struct layer *l, const int32_t *order)
+/* wide: 0 room, 1 x of tokens, 2 e of slots, then u; 3-5 stacked.  half: 0-2 operands of q, k, v,
+ * later o and results of products; 3-5 qkv, later hidden. */
+
+/* o of x and x + e, which is in room. */
+static void published_attention(struct layer *l, const float *x, void *a)
 {
     const struct state *v = l->v;
-    const int n = l->p->layer.n, rows = l->p->layer.slots;
-    const size_t all = (size_t)rows * C, square = (size_t)C * C;
-    float *room = wide_at(v, 0), *x = wide_at(v, 1), *u = wide_at(v, 2), *stacked = wide_at(v, 3);
-    uint16_t *cast = half_at(v, 0); /* three parts, one after another without gaps */
-    uint16_t *qkv = half_at(v, 3), *o = cast, *a = cast + all, *f = cast + 2 * all;
-    gather_twice(l, order, v->b.row, room, x);
-    gather_twice(l, order, v->b.embedding, room, u);
-    step(l, encoder_pass_add(all, x, u, room, l->s));
-    step(l, encoder_pass_stack(all, room, x, stacked, l->s));
+    const size_t all = (size_t)l->k->tokens.tokens * C, square = (size_t)C * C;
+    float *stacked = wide_at(v, 3);
+    uint16_t *cast = half_at(v, 0), *qkv = half_at(v, 3), *o = cast;
+    step(l, encoder_pass_stack(all, wide_at(v, 0), x, stacked, l->s));
     step(l, encoder_pass_to_half(3 * all, stacked, cast, l->s));
     for (size_t i = 0; i < 3; i++)
         product(l, &l->k->qk, l->at.qkv + i * square, l->at.qkv_bias + i * C, cast + i * all,
                 qkv + i * C);
     attention(l, qkv, o);
     product(l, &l->k->out, l->at.out, l->at.out_bias, o, a);
+}
+
+/* y [rows] of x and what attention adds to it, a; float, half.  u: room for what lies between. */
+static void published_network(struct layer *l, int rows, const float *x, const void *a, float *u,
+                              float *y)
+{
+    const struct state *v = l->v;
+    const size_t all = (size_t)rows * C;
+    float *room = wide_at(v, 0);
+    void *cast = half_at(v, 0), *hidden = half_at(v, 3), *f = half_at(v, 2);
     step(l, encoder_pass_add_half(all, x, a, room, l->s));
     step(l, encoder_pass_norm(rows, weight_at(l->a, l->weights, l->at.norm1), room, u, l->s));
     step(l, encoder_pass_to_half(all, u, cast, l->s));
-    product(l, &l->k->fc1, l->at.fc1, l->at.fc1_bias, cast, qkv);
-    step(l, encoder_pass_gelu((size_t)rows * (size_t)l->p->layer.hidden, qkv, l->s));
-    product(l, &l->k->fc2, l->at.fc2, l->at.fc2_bias, qkv, f);
+    product(l, &l->k->fc1, l->at.fc1, l->at.fc1_bias, cast, hidden);
+    step(l, encoder_pass_gelu((size_t)rows * (size_t)l->p->layer.hidden, hidden, l->s));
+    product(l, &l->k->fc2, l->at.fc2, l->at.fc2_bias, hidden, f);
     step(l, encoder_pass_add_half(all, u, f, room, l->s));
-    step(l, encoder_pass_norm(rows, weight_at(l->a, l->weights, l->at.norm2), room, u, l->s));
-    step(l, encoder_pass_gather(n, v->keep, u, room, l->s));
+    step(l, encoder_pass_norm(rows, weight_at(l->a, l->weights, l->at.norm2), room, y, l->s));
+}
+
+static void flatformer_layer(struct layer *l, const int32_t *order)
+{
+    const struct state *v = l->v;
+    const int n = l->p->layer.n, rows = l->p->layer.slots;
+    float *room = wide_at(v, 0), *x = wide_at(v, 1), *u = wide_at(v, 2), *y = wide_at(v, 3);
+    void *a = half_at(v, 1);
+    gather_twice(l, order, v->b.row, room, x);
+    gather_twice(l, order, v->b.embedding, room, u);
+    step(l, encoder_pass_add((size_t)rows * C, x, u, room, l->s));
+    published_attention(l, x, a);
+    published_network(l, rows, x, a, u, y);
+    step(l, encoder_pass_gather(n, v->keep, y, room, l->s));
     step(l, encoder_pass_scatter(n, order, room, v->b.row, l->s));
+}
+
+static void sst_layer(struct layer *l, const float *e)
+{
+    const struct state *v = l->v;
+    const int n = l->p->layer.n, rows = l->k->tokens.tokens;
+    float *x = wide_at(v, 1), *u = wide_at(v, 2);
+    void *a = half_at(v, 1), *a_row = half_at(v, 2);
+    step(l, encoder_pass_gather(rows, l->k->device.from, v->b.row, x, l->s));
+    step(l, encoder_pass_add((size_t)rows * C, x, e, wide_at(v, 0), l->s));
+    published_attention(l, x, a);
+    step(l, encoder_pass_gather_half(n, l->k->token, a, a_row, l->s));
+    published_network(l, n, v->b.row, a_row, u, v->b.row);
 }
 
 static enum op_status run_published(const struct encoder_problem *p, const struct encoder_args *a,
@@ -385,11 +450,17 @@ static enum op_status run_published(const struct encoder_problem *p, const struc
     const size_t count = (size_t)p->layer.n * C;
     step(l, encoder_pass_to_float(count, a->x, v->b.row, l->s));
     step(l, encoder_pass_embed(p->layer.n, a->frame.cell, v->b.embedding, l->s));
+    for (int i = 0; i < v->kinds && v->form.padded; i++)
+        step(l, encoder_pass_gather(v->kind[i].tokens.tokens, v->kind[i].device.from,
+                                    v->b.embedding, v->b.padded[i], l->s));
     for (int i = 0; i < p->layers; i++) {
         const size_t order = (size_t)(i % FLATTEN_ORDERS) * (size_t)p->layer.slots;
         l->k = &v->kind[i % v->kinds];
         l->weights = (size_t)i * l->at.count;
-        published_layer(l, a->frame.slot + order);
+        if (v->form.padded)
+            sst_layer(l, v->b.padded[i % v->kinds]);
+        else
+            flatformer_layer(l, a->frame.slot + order);
     }
     step(l, encoder_pass_to_half(count, v->b.row, a->y, l->s));
     return l->status;
@@ -444,6 +515,14 @@ enum op_status encoder_groups_unfused_setup(const struct encoder_problem *p,
                                             const struct op_memory *m, op_stream s, void **state)
 {
     const struct form f = { ENCODER_GROUPS };
+    return open_state(&f, p, h, a, m, s, state);
+}
+
+enum op_status encoder_sst_setup(const struct encoder_problem *p, const struct encoder_host *h,
+                                 const struct encoder_args *a, const struct op_memory *m,
+                                 op_stream s, void **state)
+{
+    const struct form f = { ENCODER_WINDOWS, .published = 1, .padded = 1 };
     return open_state(&f, p, h, a, m, s, state);
 }
 

@@ -109,12 +109,17 @@ static __global__ __launch_bounds__(BLOCK) void embed(int n, const struct flatte
     store(e + (size_t)row * C + at, x);
 }
 
-static __global__ __launch_bounds__(BLOCK) void gather(int rows, const int32_t *row, const float *x,
-                                                       float *y)
+template <class T>
+static __global__ __launch_bounds__(BLOCK) void gather(int rows, const int32_t *row, const T *x,
+                                                       T *y)
 {
     const int i = row_here(), at = lane_at();
-    if (i < rows)
-        store(y + (size_t)i * C + at, load(x + (size_t)row[i] * C + at));
+    if (i >= rows)
+        return;
+    Four v = { { 0, 0, 0, 0 } };
+    if (row[i] >= 0)
+        v = load(x + (size_t)row[i] * C + at);
+    store(y + (size_t)i * C + at, v);
 }
 
 static __global__ __launch_bounds__(BLOCK) void scatter(int rows, const int32_t *row,
@@ -328,6 +333,13 @@ enum op_status encoder_pass_gather(int rows, const int32_t *row, const float *x,
                                    op_stream s)
 {
     gather<<<over_rows(rows), BLOCK, 0, s>>>(rows, row, x, y);
+    return launched();
+}
+
+enum op_status encoder_pass_gather_half(int rows, const int32_t *row, const void *x, void *y,
+                                        op_stream s)
+{
+    gather<<<over_rows(rows), BLOCK, 0, s>>>(rows, row, (const half *)x, (half *)y);
     return launched();
 }
 

@@ -18,9 +18,11 @@ enum { ENCODER_CHANNELS = 128, ENCODER_HEADS = 8, ENCODER_HEAD = 16, ENCODER_KEY
 
 /* e [n][C] */
 enum op_status encoder_pass_embed(int n, const struct flatten_cell *cell, float *e, op_stream s);
-/* y [i] = x [row [i]] */
+/* y [i] = x [row [i]], zeros for row < 0 */
 enum op_status encoder_pass_gather(int rows, const int32_t *row, const float *x, float *y,
                                    op_stream s);
+enum op_status encoder_pass_gather_half(int rows, const int32_t *row, const void *x, void *y,
+                                        op_stream s);
 /* y [row [i]] = x [i] */
 enum op_status encoder_pass_scatter(int rows, const int32_t *row, const float *x, float *y,
                                     op_stream s);
@@ -34,7 +36,7 @@ enum op_status encoder_pass_stack(size_t count, const float *a, const float *b, 
                                   op_stream s);
 enum op_status encoder_pass_to_half(size_t count, const float *x, void *y, op_stream s);
 enum op_status encoder_pass_to_float(size_t count, const void *x, float *y, op_stream s);
-/* norm: half [2][C] */
+/* norm: half [2][C]; y may be x. */
 enum op_status encoder_pass_norm(int rows, const void *norm, const float *x, float *y, op_stream s);
 /* x = gelu(x), half; count a multiple of 4. */
 enum op_status encoder_pass_gelu(size_t count, void *x, op_stream s);
