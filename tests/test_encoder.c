@@ -223,7 +223,8 @@ static void layer(struct steps *s, const struct encoder_tokens *t, const struct 
 
 enum way { IN_GROUPS, IN_WINDOWS, IN_PADDED_WINDOWS };
 
-static void follow(const struct encoder_operands *o, enum way way, int half, int lose_key, double *y)
+static void follow(const struct encoder_operands *o, enum way way, int half, int lose_key,
+                   double *y)
 {
     const struct encoder_host h = encoder_operands_host(o, 0);
     const half_bits *x = o->x.set[0];
@@ -251,7 +252,8 @@ static void follow(const struct encoder_operands *o, enum way way, int half, int
 }
 
 /* Elements beyond their bound, and the relative error of all. */
-static long off(const struct encoder_operands *o, const double *want, const double *got, double *rel)
+static long off(const struct encoder_operands *o, const double *want, const double *got,
+                double *rel)
 {
     const size_t count = encoder_operands_rows(o);
     float *bound = malloc(count * sizeof *bound);
@@ -333,7 +335,8 @@ static void numbers(const struct encoder_operands *o)
     encoder_embed_table(40, C, table);
     encoder_embed((struct flatten_cell){ 17, 39 }, C, e);
     for (int i = 0; i < C / 2; i++)
-        same &= table[17 * C / 2 + i] == (float)e[i] && table[39 * C / 2 + i] == (float)e[C / 2 + i];
+        same &= table[17 * C / 2 + i] == (float)e[i] &&
+                table[39 * C / 2 + i] == (float)e[C / 2 + i];
     CHECK(same);
     struct encoder_problem p = o->p;
     p.layers = ENCODER_LAYERS_MAX + 1;
