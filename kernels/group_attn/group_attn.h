@@ -87,9 +87,9 @@ struct group_attn_impl {
 
 /* Ended by a NULL name. */
 extern const struct group_attn_impl group_attn_references[]; /* rows_ref.c: host memory */
-extern const struct group_attn_impl group_attn_impls[];      /* impls.c: as published */
 extern const struct group_attn_impl group_attn_own[];        /* own_impls.c */
-extern const struct group_attn_impl group_attn_baselines[];  /* baselines/group_attn.c */
+extern const struct group_attn_impl group_attn_baselines[];  /* baselines/group_attn.c: published
+                                                              * forms too */
 
 /* ---- operator encoder ---- */
 
@@ -148,9 +148,8 @@ struct encoder_impl {
 };
 
 extern const struct encoder_impl encoder_references[]; /* rows_ref.c: host memory */
-extern const struct encoder_impl encoder_impls[];      /* impls.c: as published */
 extern const struct encoder_impl encoder_own[];        /* own_impls.c */
-extern const struct encoder_impl encoder_baselines[];  /* baselines/group_attn.c */
+extern const struct encoder_impl encoder_baselines[];  /* baselines/group_attn.c: published too */
 
 /* OP_OK, or OP_EINVAL. */
 enum op_status encoder_check(const struct encoder_problem *p);

@@ -7,6 +7,7 @@
 
 #include "../common/half.h"
 #include "group_attn.h"
+#include "want.h"
 
 enum op_status group_attn_check(const struct group_attn_problem *p)
 {
@@ -87,6 +88,25 @@ enum op_status group_attn_ref(const struct group_attn_problem *p, const double *
         begin ? attend_parts(p, p->slots / p->group, begin, q, k, v, o) : OP_ENOMEM;
     free(begin);
     return status;
+}
+
+enum op_status group_attn_wanted(const struct group_attn_problem *p,
+                                 const struct group_attn_args *a, int exact, double *want,
+                                 float *bound)
+{
+    const size_t c = (size_t)p->heads * (size_t)p->head;
+    const half_bits *qkv = a->qkv;
+    if (group_attn_check(p) != OP_OK)
+        return OP_EINVAL;
+#pragma omp parallel for schedule(static)
+    for (int s = 0; s < p->n; s++)
+        for (int h = 0; h < p->heads; h++) {
+            const size_t at = (size_t)h * (size_t)p->head, row = (size_t)s;
+            const half_bits *first = qkv + (size_t)(s / p->group * p->group) * 3 * c + at;
+            group_attn_row(p->group, p->head, 3 * c, qkv + row * 3 * c + at, first + c,
+                           first + 2 * c, exact, want + row * c + at, bound + row * c + at);
+        }
+    return OP_OK;
 }
 
 void encoder_embed(struct flatten_cell c, int channels, double *e)
