@@ -25,8 +25,10 @@ static size_t byte_of(int out, int in)
     return (size_t)(in / 64 * (OWN_BLOCK / 2) + out * 128 + 16 * (chunk ^ out % 8) + in % 8 * 2);
 }
 
-/* The block at `block` is rows `first_out`.., columns `first_in`.. of w with rows of `step`. */
-static int block_is(const char *block, const float *w, int step, int first_out, int first_in)
+/* The block at `block` is rows `first_out`.., columns `first_in`.. of w with rows of `step`, times
+ * the factor. */
+static int block_is(const char *block, const float *w, int step, int first_out, int first_in,
+                    float factor)
 {
     int same = 1;
     for (int out = 0; out < C; out++)
@@ -34,16 +36,16 @@ static int block_is(const char *block, const float *w, int step, int first_out, 
             half_bits h;
             memcpy(&h, block + byte_of(out, in), sizeof h);
             same &= half_to_float(h) ==
-                    w[(first_out + own_channel(out)) * step + first_in + own_channel(in)];
+                    factor * w[(first_out + own_channel(out)) * step + first_in + own_channel(in)];
         }
     return same;
 }
 
-static int numbers_are(const half_bits *h, const float *x, int count)
+static int numbers_are(const half_bits *h, const float *x, int count, float factor)
 {
     int same = 1;
     for (int i = 0; i < count; i++)
-        same &= half_to_float(h[i]) == x[i];
+        same &= half_to_float(h[i]) == factor * x[i];
     return same;
 }
 
@@ -82,19 +84,19 @@ static void bytes(void)
 static const char *check_qkv(const char *block, const struct encoder_weights *w)
 {
     for (int i = 0; i < 3; i++, block += OWN_BLOCK)
-        CHECK(block_is(block, w->qkv, C, i * C, 0));
+        CHECK(block_is(block, w->qkv, C, i * C, 0, 1));
     return block;
 }
 
 static void check_parameters(const half_bits *h, const struct encoder_weights *w, int last)
 {
     static const float none[3 * C];
-    CHECK(numbers_are(h + OWN_OUT_BIAS, w->out_bias, C));
-    CHECK(numbers_are(h + OWN_NORM1, w->norm1, 2 * C));
-    CHECK(numbers_are(h + OWN_FC1_BIAS, w->fc1_bias, OWN_HIDDEN));
-    CHECK(numbers_are(h + OWN_FC2_BIAS, w->fc2_bias, C));
-    CHECK(numbers_are(h + OWN_NORM2, w->norm2, 2 * C));
-    CHECK(numbers_are(h + OWN_QKV_BIAS, last ? none : w[1].qkv_bias, 3 * C));
+    CHECK(numbers_are(h + OWN_OUT_BIAS, w->out_bias, C, 1));
+    CHECK(numbers_are(h + OWN_NORM1, w->norm1, 2 * C, 1));
+    CHECK(numbers_are(h + OWN_FC1_BIAS, w->fc1_bias, OWN_HIDDEN, OWN_FC1_FACTOR));
+    CHECK(numbers_are(h + OWN_FC2_BIAS, w->fc2_bias, C, 1));
+    CHECK(numbers_are(h + OWN_NORM2, w->norm2, 2 * C, 1));
+    CHECK(numbers_are(h + OWN_QKV_BIAS, last ? none : w[1].qkv_bias, 3 * C, 1));
 }
 
 int main(void)
@@ -117,13 +119,13 @@ int main(void)
 
     const char *at = check_qkv(blocks, w);
     const half_bits *h = parameters + OWN_FIRST;
-    CHECK(numbers_are(parameters, w[0].qkv_bias, 3 * C));
+    CHECK(numbers_are(parameters, w[0].qkv_bias, 3 * C, 1));
     for (int l = 0; l < LAYERS; l++, h += OWN_LAYER) {
-        CHECK(block_is(at, w[l].out, C, 0, 0));
-        CHECK(block_is(at + OWN_BLOCK, w[l].fc1, C, 0, 0));
-        CHECK(block_is(at + 2 * OWN_BLOCK, w[l].fc2, OWN_HIDDEN, 0, 0));
-        CHECK(block_is(at + 3 * OWN_BLOCK, w[l].fc1, C, C, 0));
-        CHECK(block_is(at + 4 * OWN_BLOCK, w[l].fc2, OWN_HIDDEN, 0, C));
+        CHECK(block_is(at, w[l].out, C, 0, 0, 1));
+        CHECK(block_is(at + OWN_BLOCK, w[l].fc1, C, 0, 0, OWN_FC1_FACTOR));
+        CHECK(block_is(at + 2 * OWN_BLOCK, w[l].fc2, OWN_HIDDEN, 0, 0, 1));
+        CHECK(block_is(at + 3 * OWN_BLOCK, w[l].fc1, C, C, 0, OWN_FC1_FACTOR));
+        CHECK(block_is(at + 4 * OWN_BLOCK, w[l].fc2, OWN_HIDDEN, 0, C, 1));
         at += OWN_REST_BLOCKS * OWN_BLOCK;
         if (l + 1 < LAYERS)
             at = check_qkv(at, w + l + 1);
@@ -131,7 +133,7 @@ int main(void)
     }
     CHECK((size_t)(at - blocks) == bytes_all);
     CHECK((size_t)(h - parameters) == own_parameters_count(LAYERS));
-    CHECK(!block_is(blocks, w[0].qkv, C, C, 0)); /* k is not q: the check can fail */
+    CHECK(!block_is(blocks, w[0].qkv, C, C, 0, 1)); /* k is not q: the check can fail */
     free(x);
     free(blocks);
     free(parameters);

@@ -25,6 +25,7 @@
  *
  * Parameters are halves in the order of channels: q k v biases of layer 0 (OWN_FIRST), then of
  * every layer OWN_LAYER: out bias, norm1, fc1 bias, fc2 bias, norm2, q k v biases of the next.
+ * fc1 and its bias are packed times OWN_FC1_FACTOR: gelu(x) = h + h tanh(h ..) has h = x / 2.
  */
 #ifndef KERNELS_GROUP_ATTN_OWN_H
 #define KERNELS_GROUP_ATTN_OWN_H
@@ -34,6 +35,8 @@
 #include "group_attn.h"
 
 OP_BEGIN
+
+#define OWN_FC1_FACTOR 0.5f
 
 enum {
     OWN_CHANNELS = 128,

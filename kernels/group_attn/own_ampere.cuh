@@ -22,9 +22,9 @@ template <int Cycle> struct Ampere {
 
     uint32_t ring;
     const char *weights;
-    int blocks;
+    unsigned blocks;
 
-    __device__ __forceinline__ Ampere(uint4 *&memory, const half *from, int all)
+    __device__ __forceinline__ Ampere(uint4 *&memory, const half *from, unsigned all)
         : ring(shared_address(memory)), weights((const char *)from), blocks(all)
     {
     }
@@ -32,7 +32,7 @@ template <int Cycle> struct Ampere {
     __device__ __forceinline__ void begin() { fetch(0); }
     __device__ __forceinline__ void end() {}
 
-    __device__ __forceinline__ void fetch(int i)
+    __device__ __forceinline__ void fetch(unsigned i)
     {
         const uint32_t to = ring + i % STAGES * OWN_BLOCK;
         const char *from = weights + (size_t)(i % Cycle) * OWN_BLOCK;
@@ -42,7 +42,7 @@ template <int Cycle> struct Ampere {
         copy_commit();
     }
 
-    __device__ __forceinline__ uint32_t take(int i)
+    __device__ __forceinline__ uint32_t take(unsigned i)
     {
         copy_wait<0>();
         __syncthreads();
@@ -51,7 +51,7 @@ template <int Cycle> struct Ampere {
         return ring + i % STAGES * OWN_BLOCK;
     }
 
-    __device__ __forceinline__ void done(int) {}
+    __device__ __forceinline__ void done(unsigned) {}
 
     template <int N, int K>
     __device__ __forceinline__ void product(float (&d)[N], const uint32_t (&a)[K][4], uint32_t b,

@@ -163,11 +163,12 @@ __global__ void __launch_bounds__(AttentionShape<Tiles>::THREADS, AttentionShape
 #pragma unroll
                 for (int i = p; i < p + 2; i++) {
                     const bool there = begin + i < tiles;
-#pragma unroll
-                    for (int e = 0; e < 4; e++)
-                        s[i][e] = there ? 0.0f : -INFINITY;
                     if (there)
-                        mma(s[i], query, key[i % 2 * 2], key[i % 2 * 2 + 1]);
+                        mma_first(s[i], query, key[i % 2 * 2], key[i % 2 * 2 + 1]);
+                    else
+#pragma unroll
+                        for (int e = 0; e < 4; e++)
+                            s[i][e] = -INFINITY;
                     if (begin + i == tiles - 1) /* the last tile may go beyond the group */
 #pragma unroll
                         for (int e = 0; e < 4; e++)

@@ -35,10 +35,10 @@ template <int Cycle> struct Hopper {
 
     uint32_t ring;
     const char *weights; /* Cycle blocks, taken again and again up to `blocks` */
-    int blocks;
+    unsigned blocks;
 
     /* Moves memory so that the parameters are where PARAMETERS says. */
-    __device__ __forceinline__ Hopper(uint4 *&memory, const half *from, int all)
+    __device__ __forceinline__ Hopper(uint4 *&memory, const half *from, unsigned all)
         : weights((const char *)from), blocks(all)
     {
         const uint32_t at = shared_address(memory);
@@ -53,8 +53,8 @@ template <int Cycle> struct Hopper {
         }
     }
 
-    __device__ __forceinline__ uint32_t full(int i) { return ring + BARRIERS + i % STAGES * 8; }
-    __device__ __forceinline__ uint32_t empty(int i) { return full(i) + STAGES * 8; }
+    __device__ __forceinline__ uint32_t full(unsigned i) { return ring + BARRIERS + i % STAGES * 8; }
+    __device__ __forceinline__ uint32_t empty(unsigned i) { return full(i) + STAGES * 8; }
 
     /* Weights are fetched before the launch before has ended; nothing else is. */
     __device__ __forceinline__ void begin()
@@ -62,7 +62,7 @@ template <int Cycle> struct Hopper {
         cluster_arrive();
         cluster_wait();
         if (threadIdx.x == 0)
-            for (int i = 0; i < STAGES && i < blocks; i++)
+            for (unsigned i = 0; i < STAGES && i < blocks; i++)
                 fetch(i);
         let_next_start();
         wait_for_previous();
@@ -75,7 +75,7 @@ template <int Cycle> struct Hopper {
         cluster_wait();
     }
 
-    __device__ __forceinline__ void fetch(int i)
+    __device__ __forceinline__ void fetch(unsigned i)
     {
         const int share = (int)cluster_rank() * SHARE;
         mbarrier_expect(full(i), OWN_BLOCK);
@@ -84,12 +84,12 @@ template <int Cycle> struct Hopper {
                      (1u << CLUSTER) - 1);
     }
 
-    __device__ __forceinline__ uint32_t take(int i)
+    __device__ __forceinline__ uint32_t take(unsigned i)
     {
-        const int next = i + AHEAD;
+        const unsigned next = i + AHEAD;
         if (threadIdx.x == 0 && next >= STAGES && next < blocks) {
-            const int last = next - STAGES;
-            mbarrier_wait_cluster(empty(last), last / STAGES & 1);
+            const unsigned last = next - STAGES;
+            mbarrier_wait(empty(last), last / STAGES & 1);
             fetch(next);
         }
         __syncwarp();
@@ -97,7 +97,7 @@ template <int Cycle> struct Hopper {
         return ring + i % STAGES * OWN_BLOCK;
     }
 
-    __device__ __forceinline__ void done(int i)
+    __device__ __forceinline__ void done(unsigned i)
     {
         if (threadIdx.x % WARP < CLUSTER)
             mbarrier_free_at(empty(i), threadIdx.x % WARP);

@@ -1,5 +1,5 @@
 /*
- * own_math.cuh - halves in pairs, and the activation of the feed-forward network.
+ * own_math.cuh - halves in pairs, a product, and the activation of the feed-forward network.
  *
  * gelu(x) = x / 2 (1 + erf(x / sqrt 2)) by one tanh:
  *
@@ -38,11 +38,22 @@ static __device__ __forceinline__ float tanh_approx(float x)
     return y;
 }
 
-static __device__ __forceinline__ float gelu(float x)
+/* gelu of twice this: the weights before it are halved when they are packed. */
+static __device__ __forceinline__ float gelu_of_twice(float h)
 {
-    const float square = fminf(x * x, 40.0f), half_x = 0.5f * x;
-    const float slope = fmaf(fmaf(-0.00035152053f, square, 0.037005643f), square, 0.79750791f);
-    return fmaf(half_x, tanh_approx(x * slope), half_x);
+    const float square = fminf(h * h, 10.0f);
+    const float slope = fmaf(fmaf(-0.011248657f, square, 0.29604514f), square, 1.5950158f);
+    return fmaf(h, tanh_approx(h * slope), h);
+}
+
+/* The first of a chain of products: d = a b. */
+static __device__ __forceinline__ void mma_first(float (&d)[4], const uint32_t (&a)[4], uint32_t b0,
+                                                 uint32_t b1)
+{
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 "
+        "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%10,%10,%10,%10};"
+        : "=f"(d[0]), "=f"(d[1]), "=f"(d[2]), "=f"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1), "f"(0.0f));
 }
 
 #endif

@@ -204,7 +204,7 @@ static __device__ __forceinline__ void rest_of_layer(Machine &m, int block, cons
         add(hidden, parameters + OWN_FC1_BIAS + 64 * h, lane);
 #pragma unroll
         for (int i = 0; i < 32; i++)
-            hidden[i] = gelu(hidden[i]);
+            hidden[i] = gelu_of_twice(hidden[i]);
         pack(hidden, hidden_halves);
         if (h % 2 == 0)
             fc2 = m.take(now + 1);
