@@ -25,10 +25,12 @@ static __device__ __forceinline__ void wait_for_previous(void)
     asm volatile("griddepcontrol.wait;" ::: "memory");
 }
 
-/* Launches kernel(arguments) overlapping the one before; cluster blocks in x at a time. */
+/* Launches kernel(arguments) overlapping the one before; cluster blocks in x at a time, bytes of
+ * dynamic shared memory. */
 template <class... Parameters, class... Arguments>
-static enum op_status launch_early(void (*kernel)(Parameters...), dim3 grid, int threads,
-                                   int cluster, op_stream s, Arguments... arguments)
+static enum op_status launch_early_shared(void (*kernel)(Parameters...), dim3 grid, int threads,
+                                          int cluster, size_t bytes, op_stream s,
+                                          Arguments... arguments)
 {
     cudaLaunchAttribute attributes[2] = {};
     attributes[0].id = cudaLaunchAttributeProgrammaticStreamSerialization;
@@ -39,12 +41,20 @@ static enum op_status launch_early(void (*kernel)(Parameters...), dim3 grid, int
     cudaLaunchConfig_t config = {};
     config.gridDim = grid;
     config.blockDim = dim3(threads);
+    config.dynamicSmemBytes = bytes;
     config.stream = s;
     config.attrs = attributes;
     config.numAttrs = cluster > 1 ? 2 : 1;
     return cudaLaunchKernelEx(&config, kernel, Parameters(arguments)...) == cudaSuccess
                ? OP_OK
                : OP_EDEVICE;
+}
+
+template <class... Parameters, class... Arguments>
+static enum op_status launch_early(void (*kernel)(Parameters...), dim3 grid, int threads,
+                                   int cluster, op_stream s, Arguments... arguments)
+{
+    return launch_early_shared(kernel, grid, threads, cluster, 0, s, arguments...);
 }
 
 #endif

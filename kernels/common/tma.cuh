@@ -41,6 +41,18 @@ static __device__ __forceinline__ void bulk_copy(uint32_t shared, const void *gl
                  : "memory");
 }
 
+/* The same to this address of every block of the cluster whose bit is set, each of which counts
+ * the bytes off the barrier at that address of its own. */
+static __device__ __forceinline__ void bulk_copy_to(uint32_t shared, const void *global,
+                                                    unsigned bytes, uint32_t barrier,
+                                                    unsigned blocks)
+{
+    asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes"
+                 ".multicast::cluster [%0], [%1], %2, [%3], %4;" ::"r"(shared),
+                 "l"(global), "r"(bytes), "r"(barrier), "h"((unsigned short)blocks)
+                 : "memory");
+}
+
 /* ---- boxes of a matrix ---- */
 
 /* The map itself, ahead of the first copy by it. */

@@ -1,0 +1,202 @@
+/* own_launch.cuh - set-up and launches of our own rows, for either Machine. */
+#ifndef KERNELS_GROUP_ATTN_OWN_LAUNCH_CUH
+#define KERNELS_GROUP_ATTN_OWN_LAUNCH_CUH
+
+#include <stdlib.h>
+
+#include "../common/half.h"
+#include "../spconv/upload.cuh"
+#include "own_attention.cuh"
+#include "own_rows.cuh"
+
+/* Memory of all operand sets: they run one after another. */
+struct OwnState {
+    half *x[2], *qkv, *o; /* x: between two layers in turn */
+    const half *blocks, *parameters, *table;
+    int multiprocessors;
+};
+
+/* ---- attention ---- */
+
+typedef void (*AttentionKernel)(AttentionWork);
+
+struct AttentionChoice {
+    AttentionKernel kernel;
+    int threads;
+};
+
+template <bool Early> static AttentionChoice choose_attention(int group)
+{
+    switch ((group + 7) / 8) {
+    case 18: /* 144 */
+        return { group_attention<18, Early>, AttentionShape<18>::THREADS };
+    case 9: /* 69 */
+        return { group_attention<9, Early>, AttentionShape<9>::THREADS };
+    default:
+        return { group_attention<0, Early>, AttentionShape<0>::THREADS };
+    }
+}
+
+template <bool Early> static enum op_status prepare_attention(int group)
+{
+    return cudaFuncSetAttribute(choose_attention<Early>(group).kernel,
+                                cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                attention_bytes(group)) == cudaSuccess
+               ? OP_OK
+               : OP_EDEVICE;
+}
+
+template <bool Early>
+static enum op_status attend(const struct group_attn_problem *p, const half *qkv, half *o,
+                             op_stream s)
+{
+    const int channels = p->heads * p->head, groups = p->slots / p->group;
+    const AttentionWork w = { qkv, o, groups, p->group, channels,
+                              1.44269504f / sqrtf((float)p->head) };
+    const AttentionChoice c = choose_attention<Early>(p->group);
+    const unsigned blocks = (unsigned)groups * (unsigned)(channels / PART);
+    const int bytes = attention_bytes(p->group);
+    if constexpr (Early)
+        return launch_early_shared(c.kernel, dim3(blocks), c.threads, 1, (size_t)bytes, s, w);
+    c.kernel<<<blocks, c.threads, bytes, s>>>(w);
+    return cudaGetLastError() == cudaSuccess ? OP_OK : OP_EDEVICE;
+}
+
+/* ---- rows ---- */
+
+template <template <int> class Machine, int Stages> struct Rowwise {
+    typedef Machine<RowsShape<Stages>::BLOCKS> M;
+
+    static enum op_status prepare()
+    {
+        return cudaFuncSetAttribute(encoder_rows<M, Stages>,
+                                    cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                    M::BYTES) == cudaSuccess
+                   ? OP_OK
+                   : OP_EDEVICE;
+    }
+
+    template <bool Early>
+    static enum op_status run(const OwnState *t, const RowsWork &w, op_stream s)
+    {
+        const int most = t->multiprocessors / M::CLUSTER;
+        const int some = (w.tiles + M::CLUSTER - 1) / M::CLUSTER;
+        const unsigned blocks = (unsigned)((some < most ? some : most) * M::CLUSTER);
+        if constexpr (Early)
+            return launch_early_shared(encoder_rows<M, Stages>, dim3(blocks), M::THREADS,
+                                       M::CLUSTER, M::BYTES, s, w);
+        encoder_rows<M, Stages><<<blocks, M::THREADS, M::BYTES, s>>>(w);
+        return cudaGetLastError() == cudaSuccess ? OP_OK : OP_EDEVICE;
+    }
+};
+
+/* ---- encoder ---- */
+
+/* Order of a layer. */
+static inline int own_order(int layer) { return layer % FLATTEN_ORDERS; }
+
+template <template <int> class Machine, bool Early>
+static enum op_status run_encoder(const struct encoder_problem *p, const struct encoder_args *a,
+                                  const OwnState *t, op_stream s)
+{
+    const struct group_attn_problem *l = &p->layer;
+    const size_t rank_step = (size_t)l->n, slot_step = (size_t)l->slots;
+    RowsWork w = {};
+    w.n = l->n, w.slots = l->slots, w.group = l->group, w.tiles = (l->n + TILE - 1) / TILE;
+    w.slot = a->frame.slot, w.rank = a->frame.rank, w.cell = a->frame.cell;
+    w.table = t->table, w.blocks = t->blocks, w.parameters = t->parameters;
+    w.o = t->o, w.x = (const half *)a->x, w.y = t->x[0], w.qkv = t->qkv;
+    enum op_status status = Rowwise<Machine, QKV>::template run<Early>(t, w, s);
+    w.blocks += OWN_QKV_BLOCKS * OWN_BLOCK / 2;
+    w.parameters += OWN_FIRST;
+    for (int layer = 0; !status && layer < p->layers; layer++) {
+        const bool last = layer + 1 == p->layers;
+        status = attend<Early>(l, t->qkv, t->o, s);
+        if (status)
+            break;
+        w.x = t->x[layer % 2];
+        w.y = last ? (half *)a->y : t->x[(layer + 1) % 2];
+        w.slot = a->frame.slot + (size_t)own_order(layer) * slot_step;
+        w.rank = a->frame.rank + (size_t)own_order(layer + 1) * rank_step;
+        status = last ? Rowwise<Machine, REST>::template run<Early>(t, w, s)
+                      : Rowwise<Machine, REST | QKV>::template run<Early>(t, w, s);
+        w.blocks += (OWN_REST_BLOCKS + OWN_QKV_BLOCKS) * OWN_BLOCK / 2;
+        w.parameters += OWN_LAYER;
+    }
+    return status;
+}
+
+/* Packed weights and the table of the embedding, on the device. */
+static enum op_status own_upload(const struct encoder_problem *p, const struct encoder_host *h,
+                                 const struct op_memory *memory, op_stream s, OwnState *t)
+{
+    const size_t bytes = own_blocks_bytes(p->layers), numbers = own_parameters_count(p->layers);
+    const size_t entries = (size_t)p->side * OWN_CHANNELS / 2;
+    half_bits *blocks = (half_bits *)malloc(bytes);
+    half_bits *parameters = (half_bits *)malloc(numbers * sizeof *parameters);
+    half_bits *table = (half_bits *)malloc(entries * sizeof *table);
+    float *exact = (float *)malloc(entries * sizeof *exact);
+    enum op_status status = blocks && parameters && table && exact ? OP_OK : OP_ENOMEM;
+    if (!status) {
+        own_pack(p->layers, h->weights, blocks, parameters);
+        encoder_embed_table(p->side, OWN_CHANNELS, exact);
+        for (size_t i = 0; i < entries; i++)
+            table[i] = half_from_float(exact[i]);
+        t->blocks = (const half *)upload(memory, s, blocks, bytes / 2, &status);
+        t->parameters = (const half *)upload(memory, s, parameters, numbers, &status);
+        t->table = (const half *)upload(memory, s, table, entries, &status);
+    }
+    free(blocks);
+    free(parameters);
+    free(table);
+    free(exact);
+    return status;
+}
+
+static enum op_status own_fill(const struct encoder_problem *p, const struct encoder_host *h,
+                               const struct op_memory *memory, op_stream s, OwnState *t)
+{
+    const size_t rows = (size_t)p->layer.n * OWN_CHANNELS;
+    const size_t slots = (size_t)p->layer.slots * OWN_CHANNELS;
+    int device = 0;
+    enum op_status status = OP_OK;
+    if (cudaGetDevice(&device) != cudaSuccess ||
+        cudaDeviceGetAttribute(&t->multiprocessors, cudaDevAttrMultiProcessorCount, device) !=
+            cudaSuccess)
+        return OP_EDEVICE;
+    t->x[0] = scratch<half>(memory, rows, &status);
+    t->x[1] = scratch<half>(memory, rows, &status);
+    t->qkv = scratch<half>(memory, 3 * slots, &status);
+    t->o = scratch<half>(memory, slots, &status);
+    return status ? status : own_upload(p, h, memory, s, t);
+}
+
+/* *state: that of the first set, whose memory the others share. */
+template <template <int> class Machine, bool Early>
+static enum op_status setup_encoder(const struct encoder_problem *p, const struct encoder_host *h,
+                                    const struct op_memory *memory, op_stream s, void **state)
+{
+    OwnState *t = (OwnState *)calloc(1, sizeof *t);
+    enum op_status status = OP_OK;
+    if (!t)
+        return OP_ENOMEM;
+    if (*state)
+        *t = *(const OwnState *)*state;
+    else
+        status = own_fill(p, h, memory, s, t);
+    if (!status)
+        status = prepare_attention<Early>(p->layer.group);
+    if (!status)
+        status = Rowwise<Machine, QKV>::prepare();
+    if (!status)
+        status = Rowwise<Machine, REST | QKV>::prepare();
+    if (!status)
+        status = Rowwise<Machine, REST>::prepare();
+    if (status)
+        free(t);
+    else
+        *state = t;
+    return status;
+}
+
+#endif
