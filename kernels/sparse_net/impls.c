@@ -24,9 +24,9 @@ static enum op_status on_host(const struct sparse_net_impl *impl,
 static enum op_status has_builder(const struct sparse_net_impl *impl,
                                   const struct sparse_net_problem *p, const char **why)
 {
-    *why = !impl->run                               ? "not built"
+    *why = !impl->run                           ? "not built"
            : !sparse_net_builder(impl, p->maps) ? "no builder that it names covers these maps"
-                                                    : NULL;
+                                                : NULL;
     return *why ? OP_EUNSUPPORTED : OP_OK;
 }
 

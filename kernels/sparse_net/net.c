@@ -203,7 +203,8 @@ enum op_status sparse_net_of(enum sparse_net_kind kind, const struct kmap_plan *
 {
     struct builder b = { net, maps, 0 };
     memset(net, 0, sizeof *net);
-    if (features < 2 || features % 2 || maps->levels != 5)
+    const int steps = kind == SPARSE_NET_CENTERPOINT ? 8 : 13; /* of the plan in kmap */
+    if (features < 2 || features % 2 || maps->levels != 5 || maps->steps != steps)
         return OP_EINVAL;
     if (kind == SPARSE_NET_CENTERPOINT)
         centerpoint(&b, features);
