@@ -28,7 +28,7 @@ static const double LIMIT = 3e-3, LIMIT_HALF = 2e-2;
 
 struct sparse_net_params {
     char scan[CB_PATH_MAX];
-    int network, precision, pass;
+    int network, precision, pass, voxels;
 };
 
 static const char *const networks[] = { "minkunet_1x", "minkunet_0.5x", "centerpoint", NULL };
@@ -43,6 +43,8 @@ static const struct cb_param params[] = {
     { "precision", CB_CHOICE, AT(precision), 0, 0, 0, precisions, false,
       "half rows and weights, float sums" },
     { "pass", CB_CHOICE, AT(pass), 0, 0, 0, passes, false, "inference, norms folded" },
+    { "voxels", CB_INT, AT(voxels), 0, 0, 1 << 26, NULL, false,
+      "only the first so many of the scan; 0: all" },
     { 0 },
 };
 
@@ -144,11 +146,13 @@ static int make_maps(struct instance *in)
     return op_result(s, "sparse_net", in->q.scan);
 }
 
-/* Uniform weights of the width that keeps the variance of rows through a ReLU; half of it where
- * the sum with a residual follows. */
+/* Uniform weights of a width between two: that which keeps the variance of an average row through
+ * a ReLU, with which rows that have all neighbours grow layer by layer until half overflows, and
+ * that which keeps it for those rows, with which lonely ones fade.  Half of it where the sum with
+ * a residual follows. */
 static void make_weights(struct instance *in, const struct sparse_layer *l, long pairs, int rows)
 {
-    const double fan = (double)pairs / rows * l->channels;
+    const double fan = sqrt((double)pairs / rows * l->taps) * l->channels;
     const float width = (float)(sqrt(6 / fan) * (l->last ? .5 : 1));
     const size_t count = (size_t)l->taps * (size_t)l->channels * (size_t)l->columns;
 #pragma omp parallel for schedule(static)
@@ -195,6 +199,8 @@ static int open_problem(struct cb_context *c, const void *given, void **out)
                              in->q.network == SPARSE_NET_CENTERPOINT ? SCAN_DETECTION
                                                                      : SCAN_SEGMENTATION,
                              c->seed, &in->v);
+    if (!status && in->q.voxels && in->q.voxels < in->v.n)
+        in->v.n = in->q.voxels;
     if (!status)
         status = cb_sha256(in->v.coord, (size_t)in->v.n * sizeof *in->v.coord, in->sha256);
     if (status || make_maps(in) || make_operands(in)) {
