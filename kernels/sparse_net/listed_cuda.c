@@ -1,7 +1,8 @@
 /*
- * listed_cuda.c - a network layer by layer through a row of spconv, as published networks run:
+ * listed_cuda.c - a network layer by layer through rows of spconv, as published networks run:
  * maps by hashing, a convolution, a launch for bias, residual and ReLU, copies to concatenate,
- * cuBLAS for 1x1x1.
+ * cuBLAS for 1x1x1.  Every group of layers has a dataflow, which can be changed; what one needs is
+ * made when it is first chosen and kept.
  *
  * A run makes the maps and what the row reads of them: orders for sorted implicit GEMM, lists of
  * pairs for gather-scatter and fetch-on-demand.  The layers read copies of the same that set-up
@@ -16,16 +17,22 @@
 
 struct listed {
     const struct sparse_net_impl *impl;
+    struct sparse_net_problem p;
+    struct sparse_net_args a;
+    struct op_memory memory;
     struct sparse_net net; /* of the problem, concatenations by copies */
     struct net_memory m;
-    struct kmap_order_memory order[KMAP_STEPS_MAX];
+    int flow[KMAP_STEPS_MAX]; /* chosen */
+    struct kmap_order_memory order[KMAP_STEPS_MAX][KMAP_SPLITS_MAX]; /* of 1, 2 ... ranges */
     int32_t *start[KMAP_STEPS_MAX + 1], *padded[KMAP_STEPS_MAX], *pair_in[KMAP_STEPS_MAX + 1],
         *pair_out[KMAP_STEPS_MAX + 1], *scratch[KMAP_STEPS_MAX]; /* the last: rows with themselves */
     int32_t *same; /* [longest level] 0, 1, 2 ... in host memory */
-    const struct spconv_impl *row[SPARSE_NET_LAYERS_MAX];
     struct spconv_problem problem[SPARSE_NET_LAYERS_MAX];
     struct spconv_args args[SPARSE_NET_LAYERS_MAX];
-    void *state[SPARSE_NET_LAYERS_MAX];
+    struct {
+        const struct spconv_impl *row; /* NULL: not opened */
+        void *state;
+    } open[SPARSE_NET_LAYERS_MAX][SPARSE_NET_FLOWS_MAX];
 };
 
 /* ---- forms of maps ---- */
@@ -86,18 +93,20 @@ static enum op_status open_same(const struct sparse_net_problem *p, const struct
     return net_upload(v->pair_in[KMAP_STEPS_MAX], v->same, bytes, s);
 }
 
-static enum op_status make_forms(const struct sparse_net_problem *p, struct listed *v, op_stream s)
+static enum op_status make_forms(const struct listed *v, op_stream s)
 {
+    const struct kmap_plan *maps = v->p.maps;
     enum op_status status = OP_OK;
-    for (int i = 0; !status && i < p->maps->steps; i++) {
-        const int level = net_step_level(p->maps, i);
-        const struct kmap_source source = {
-            v->m.maps.table[i], NULL, v->m.maps.count + level, p->maps->cap[level],
-            kmap_step_rows(p->maps, i), kmap_taps(&p->maps->step[i].shape)
-        };
-        if (v->impl->splits)
-            status = kmap_order_cuda(&source, v->impl->splits, KMAP_PAD, &v->order[i], s);
-        if (!status && v->impl->pairs)
+    for (int i = 0; !status && i < maps->steps; i++) {
+        const struct sparse_net_flow *flow = &v->impl->flow[v->flow[i]];
+        const int level = net_step_level(maps, i);
+        const struct kmap_source source = { v->m.maps.table[i], NULL, v->m.maps.count + level,
+                                            maps->cap[level], kmap_step_rows(maps, i),
+                                            kmap_taps(&maps->step[i].shape) };
+        if (flow->splits)
+            status = kmap_order_cuda(&source, flow->splits, KMAP_PAD,
+                                     &v->order[i][flow->splits - 1], s);
+        if (!status && flow->pairs)
             status = kmap_pairs_cuda(&source, v->start[i], v->padded[i], v->pair_in[i],
                                      v->pair_out[i], v->scratch[i], s);
     }
@@ -106,37 +115,62 @@ static enum op_status make_forms(const struct sparse_net_problem *p, struct list
 
 /* ---- layers ---- */
 
-static enum op_status open_layer(const struct sparse_net_problem *p,
-                                 const struct sparse_net_args *a, int i,
-                                 const struct op_memory *memory, op_stream s, struct listed *v)
+static int is_point(const struct listed *v, int i)
+{
+    return v->net.layer[i].step < 0;
+}
+
+/* Operands of a layer, whatever does it. */
+static void describe_layer(int i, struct listed *v)
 {
     const struct sparse_layer *l = &v->net.layer[i];
-    const int point = l->step < 0, step = point ? KMAP_STEPS_MAX : l->step;
-    const int in = p->host->n[v->net.tensor[l->from].level];
-    const int out = p->host->n[v->net.tensor[l->to].level];
+    const int point = is_point(v, i), step = point ? KMAP_STEPS_MAX : l->step;
+    v->problem[i] = sparse_net_layer_problem(&v->net, v->p.maps, v->p.host, i);
+    v->args[i] = (struct spconv_args){
+        { point ? v->pair_in[step] : v->m.maps.table[step], NULL, v->start[step], v->pair_in[step],
+          point ? v->pair_in[step] : v->pair_out[step] },
+        net_rows_of(&v->m, &v->net, l->from).at, (const char *)v->a.w + 2 * l->w, NULL,
+        net_rows_of(&v->m, &v->net, l->to).at
+    };
+}
+
+static enum op_status open_layer(int i, int flow, op_stream s, struct listed *v)
+{
+    const int point = is_point(v, i), out = v->problem[i].out;
     const int32_t start[2] = { 0, out };
-    const struct kmap *m = point ? NULL : &p->host->map[step].map;
+    const struct kmap *m = point ? NULL : &v->p.host->map[v->net.layer[i].step].map;
     const struct spconv_map host = {
         point ? v->same : m->table.index, NULL, point ? start : m->pairs.start,
         point ? v->same : m->pairs.in, point ? v->same : m->pairs.out
     };
+    const struct spconv_impl *row =
+        spconv_find(point ? "gather_fused" : v->impl->flow[flow].layer);
     const char *why;
-    v->row[i] = spconv_find(point ? "gather_fused" : v->impl->layer);
-    v->problem[i] = (struct spconv_problem){
-        in, out, l->channels, l->columns, l->taps, sparse_net_pairs(&v->net, p->host, i),
-        point || p->maps->step[step].from == p->maps->step[step].to, SPCONV_FORWARD, SPCONV_F16
-    };
-    v->args[i] = (struct spconv_args){
-        { point ? v->pair_in[step] : v->m.maps.table[step], NULL, v->start[step], v->pair_in[step],
-          point ? v->pair_in[step] : v->pair_out[step] },
-        net_rows_of(&v->m, &v->net, l->from).at, (const char *)a->w + 2 * l->w, NULL,
-        net_rows_of(&v->m, &v->net, l->to).at
-    };
-    if (!v->row[i] || v->row[i]->supports(&v->problem[i], &why))
+    enum op_status status = OP_OK;
+    if (v->open[i][flow].row)
+        return OP_OK;
+    if (!row || row->supports(&v->problem[i], &why))
         return OP_EUNSUPPORTED;
-    return v->row[i]->setup ? v->row[i]->setup(&v->problem[i], &host, &v->args[i], memory, s,
-                                               &v->state[i])
-                            : OP_OK;
+    if (row->setup)
+        status = row->setup(&v->problem[i], &host, &v->args[i], &v->memory, s,
+                            &v->open[i][flow].state);
+    v->open[i][flow].row = status ? NULL : row;
+    return status;
+}
+
+enum op_status sparse_net_listed_choose(void *state, const int *flow, op_stream s)
+{
+    struct listed *v = state;
+    enum op_status status = OP_OK;
+    for (int i = 0; !status && i < v->p.maps->steps; i++) {
+        v->flow[i] = flow[sparse_net_group(v->p.maps, i)];
+        const int splits = v->impl->flow[v->flow[i]].splits;
+        if (splits && !v->order[i][splits - 1].row)
+            status = open_order(v->p.maps, i, splits, &v->memory, &v->order[i][splits - 1]);
+    }
+    for (int i = 0; !status && i < v->net.layers; i++)
+        status = open_layer(i, is_point(v, i) ? 0 : v->flow[v->net.layer[i].step], s, v);
+    return status;
 }
 
 enum op_status sparse_net_listed_setup(const struct sparse_net_impl *impl,
@@ -144,24 +178,26 @@ enum op_status sparse_net_listed_setup(const struct sparse_net_impl *impl,
                                        const struct sparse_net_args *a,
                                        const struct op_memory *memory, op_stream s, void **state)
 {
+    static const int first[KMAP_STEPS_MAX];
     struct listed *v = calloc(1, sizeof *v);
     *state = NULL;
     if (!v)
         return OP_ENOMEM;
     v->impl = impl;
+    v->p = *p;
+    v->a = *a;
+    v->memory = *memory;
     v->net = *p->net;
     sparse_net_separate(&v->net);
     enum op_status status = net_memory_open(impl, p, &v->net, a, memory, &v->m);
-    for (int i = 0; !status && i < p->maps->steps; i++) {
-        if (impl->splits)
-            status = open_order(p->maps, i, impl->splits, memory, &v->order[i]);
-        if (!status)
-            status = open_pairs(p, i, memory, s, v);
-    }
+    for (int i = 0; !status && i < p->maps->steps; i++)
+        status = open_pairs(p, i, memory, s, v);
     if (!status)
         status = open_same(p, memory, s, v);
     for (int i = 0; !status && i < v->net.layers; i++)
-        status = open_layer(p, a, i, memory, s, v);
+        describe_layer(i, v);
+    if (!status)
+        status = sparse_net_listed_choose(v, first, s);
     if (status)
         sparse_net_listed_teardown(v);
     else
@@ -188,8 +224,10 @@ static enum op_status run_layer(const struct sparse_net_args *a, struct listed *
                                 op_stream s)
 {
     const struct sparse_layer *l = &v->net.layer[i];
+    const int flow = is_point(v, i) ? 0 : v->flow[l->step];
     const void *residual = l->residual < 0 ? NULL : net_rows_of(&v->m, &v->net, l->residual).at;
-    enum op_status status = v->row[i]->run(&v->problem[i], &v->args[i], v->state[i], s);
+    enum op_status status =
+        v->open[i][flow].row->run(&v->problem[i], &v->args[i], v->open[i][flow].state, s);
     if (!status)
         status = net_finish_rows(v->args[i].y, a->b + l->b, residual, v->problem[i].out,
                                  l->columns, l->relu, s);
@@ -207,7 +245,7 @@ enum op_status sparse_net_listed_run(const struct sparse_net_problem *p,
     if (parts & SPARSE_NET_MAPS)
         status = v->m.builder->run(p->maps, &v->m.maps, v->m.builder_state, s);
     if (!status && parts & SPARSE_NET_ORDERS)
-        status = make_forms(p, v, s);
+        status = make_forms(v, s);
     if (!status && parts == SPARSE_NET_ALL)
         status = net_read_input(&v->m, p, &v->net, a, s);
     for (int i = 0; !status && parts & SPARSE_NET_LAYERS && i < v->net.layers; i++)
@@ -221,8 +259,9 @@ void sparse_net_listed_teardown(void *state)
 {
     struct listed *v = state;
     for (int i = 0; v && i < SPARSE_NET_LAYERS_MAX; i++)
-        if (v->state[i] && v->row[i]->teardown)
-            v->row[i]->teardown(v->state[i]);
+        for (int f = 0; f < SPARSE_NET_FLOWS_MAX; f++)
+            if (v->open[i][f].row && v->open[i][f].row->teardown)
+                v->open[i][f].row->teardown(v->open[i][f].state);
     if (v) {
         net_memory_close(&v->m);
         free(v->same);

@@ -214,7 +214,47 @@ enum op_status sparse_net_of(enum sparse_net_kind kind, const struct kmap_plan *
     return b.missing ? OP_EINVAL : OP_OK;
 }
 
+/* ---- groups ---- */
+
+/* The step whose map a step uses: of a transpose the one between the same levels. */
+static int map_of(const struct kmap_plan *maps, int step)
+{
+    const struct kmap_step *s = &maps->step[step];
+    for (int i = 0; i < step; i++)
+        if (maps->step[i].from == s->from && maps->step[i].to == s->to)
+            return i;
+    return step;
+}
+
+int sparse_net_group(const struct kmap_plan *maps, int step)
+{
+    int group = -1;
+    for (int i = 0; i <= map_of(maps, step); i++)
+        group += map_of(maps, i) == i;
+    return group;
+}
+
+int sparse_net_groups(const struct kmap_plan *maps)
+{
+    int most = -1;
+    for (int i = 0; i < maps->steps; i++)
+        most = sparse_net_group(maps, i) > most ? sparse_net_group(maps, i) : most;
+    return most + 1;
+}
+
 /* ---- how much it is ---- */
+
+struct spconv_problem sparse_net_layer_problem(const struct sparse_net *net,
+                                               const struct kmap_plan *plan,
+                                               const struct kmap_host_net *maps, int layer)
+{
+    const struct sparse_layer *l = &net->layer[layer];
+    const int same = l->step < 0 || plan->step[l->step].from == plan->step[l->step].to;
+    return (struct spconv_problem){ maps->n[net->tensor[l->from].level],
+                                    maps->n[net->tensor[l->to].level], l->channels, l->columns,
+                                    l->taps, sparse_net_pairs(net, maps, layer), same,
+                                    SPCONV_FORWARD, SPCONV_F16 };
+}
 
 long sparse_net_pairs(const struct sparse_net *net, const struct kmap_host_net *maps, int layer)
 {

@@ -4,7 +4,8 @@
  *
  *     coordinates -> all maps -> a plan a map, shared by its layers -> layers, each one launch
  *
- * Concatenations cost nothing: layers write and read columns of wider rows.
+ * Concatenations cost nothing: layers write and read columns of wider rows.  The ranges of taps
+ * of a group can be changed; what they need is made when they are first chosen and kept.
  */
 #include <stdlib.h>
 
@@ -13,10 +14,15 @@
 #include "run.h"
 
 struct own {
+    const struct sparse_net_impl *impl;
+    struct sparse_net_problem p;
+    struct sparse_net_args a;
+    struct op_memory memory;
     struct net_memory m;
-    struct own_plan plan[KMAP_STEPS_MAX], same[KMAP_LEVELS_MAX]; /* same: of 1x1x1 layers */
-    struct own_plan_work work[KMAP_STEPS_MAX];
-    struct own_layer *layer[SPARSE_NET_LAYERS_MAX];
+    int splits[KMAP_STEPS_MAX]; /* chosen */
+    struct own_plan plan[KMAP_STEPS_MAX][SPCONV_SPLITS_MAX], same[KMAP_LEVELS_MAX];
+    struct own_plan_work work[KMAP_STEPS_MAX][SPCONV_SPLITS_MAX]; /* same: of 1x1x1 layers */
+    struct own_layer *layer[SPARSE_NET_LAYERS_MAX][SPCONV_SPLITS_MAX];
 };
 
 /* Ranges of taps of a map: as its widest layer wants. */
@@ -32,28 +38,57 @@ static int splits_of(const struct sparse_net *net, int step)
     return splits;
 }
 
-static enum op_status open_plans(const struct sparse_net_problem *p, const struct op_memory *memory,
-                                 struct own *own)
+/* Ranges of a layer, from 0: those of its map; one where there is none. */
+static int range_of(const struct own *own, int i)
 {
-    const struct kmap_plan *maps = p->maps;
+    const int step = own->p.net->layer[i].step;
+    return step < 0 ? 0 : own->splits[step] - 1;
+}
+
+static const struct own_plan *plan_of(const struct own *own, int i)
+{
+    const struct sparse_layer *l = &own->p.net->layer[i];
+    return l->step < 0 ? &own->same[own->p.net->tensor[l->to].level]
+                       : &own->plan[l->step][range_of(own, i)];
+}
+
+/* Of 1x1x1 layers: which levels have any. */
+static enum op_status open_same(struct own *own)
+{
+    const struct sparse_net *net = own->p.net;
     enum op_status status = OP_OK;
-    for (int i = 0; !status && i < maps->steps; i++)
-        status = own_plan_open(maps->cap[net_step_level(maps, i)],
-                               kmap_taps(&maps->step[i].shape), splits_of(p->net, i), memory,
-                               &own->plan[i], &own->work[i]);
-    for (int i = 0; !status && i < p->net->layers; i++) {
-        const int level = p->net->tensor[p->net->layer[i].to].level;
+    for (int i = 0; !status && i < net->layers; i++) {
+        const int level = net->tensor[net->layer[i].to].level;
         struct own_plan_work unused;
-        if (p->net->layer[i].step < 0 && !own->same[level].row)
-            status = own_plan_open(maps->cap[level], 1, 1, memory, &own->same[level], &unused);
+        if (net->layer[i].step < 0 && !own->same[level].row)
+            status = own_plan_open(own->p.maps->cap[level], 1, 1, &own->memory, &own->same[level],
+                                   &unused);
     }
     return status;
 }
 
-static const struct own_plan *plan_of(const struct own *own, const struct sparse_net *net, int i)
+enum op_status sparse_net_own_choose(void *state, const int *flow, op_stream s)
 {
-    const struct sparse_layer *l = &net->layer[i];
-    return l->step < 0 ? &own->same[net->tensor[l->to].level] : &own->plan[l->step];
+    struct own *own = state;
+    const struct kmap_plan *maps = own->p.maps;
+    enum op_status status = OP_OK;
+    for (int i = 0; !status && i < maps->steps; i++) {
+        const int asked = own->impl->flow[flow[sparse_net_group(maps, i)]].splits;
+        own->splits[i] = asked ? asked : splits_of(own->p.net, i);
+        const int range = own->splits[i] - 1;
+        if (!own->plan[i][range].row)
+            status = own_plan_open(maps->cap[net_step_level(maps, i)],
+                                   kmap_taps(&maps->step[i].shape), own->splits[i], &own->memory,
+                                   &own->plan[i][range], &own->work[i][range]);
+    }
+    for (int i = 0; !status && i < own->p.net->layers; i++) {
+        const struct sparse_layer *l = &own->p.net->layer[i];
+        struct own_layer **layer = &own->layer[i][range_of(own, i)];
+        if (!*layer)
+            status = own_layer_open(plan_of(own, i), l->taps, l->channels, l->columns,
+                                    (const char *)own->a.w + 2 * l->w, &own->memory, s, layer);
+    }
+    return status;
 }
 
 enum op_status sparse_net_own_setup(const struct sparse_net_impl *impl,
@@ -61,18 +96,20 @@ enum op_status sparse_net_own_setup(const struct sparse_net_impl *impl,
                                     const struct sparse_net_args *a, const struct op_memory *memory,
                                     op_stream s, void **state)
 {
+    static const int first[KMAP_STEPS_MAX];
     struct own *own = calloc(1, sizeof *own);
     *state = NULL;
     if (!own)
         return OP_ENOMEM;
+    own->impl = impl;
+    own->p = *p;
+    own->a = *a;
+    own->memory = *memory;
     enum op_status status = net_memory_open(impl, p, p->net, a, memory, &own->m);
     if (!status)
-        status = open_plans(p, memory, own);
-    for (int i = 0; !status && i < p->net->layers; i++) {
-        const struct sparse_layer *l = &p->net->layer[i];
-        status = own_layer_open(plan_of(own, p->net, i), l->taps, l->channels, l->columns,
-                                (const char *)a->w + 2 * l->w, memory, s, &own->layer[i]);
-    }
+        status = open_same(own);
+    if (!status)
+        status = sparse_net_own_choose(own, first, s);
     if (status)
         sparse_net_own_teardown(own);
     else
@@ -90,7 +127,8 @@ static enum op_status make_plans(const struct sparse_net_problem *p, const struc
         const int level = net_step_level(maps, i);
         const struct own_source source = { m->table[i], m->mask[i], m->count + level,
                                            maps->cap[level], kmap_taps(&maps->step[i].shape) };
-        status = own_plan_make(&source, &own->plan[i], &own->work[i], s);
+        status = own_plan_make(&source, &own->plan[i][own->splits[i] - 1],
+                               &own->work[i][own->splits[i] - 1], s);
     }
     for (int l = 0; !status && l < maps->levels; l++)
         if (own->same[l].row)
@@ -111,7 +149,7 @@ static enum op_status run_layer(const struct sparse_net *net, const struct own *
         io.residual = r.at;
         io.residual_step = r.step;
     }
-    return own_layer_run(own->layer[i], &io, s);
+    return own_layer_run(own->layer[i][range_of(own, i)], &io, s);
 }
 
 enum op_status sparse_net_own_run(const struct sparse_net_problem *p,
@@ -137,7 +175,8 @@ void sparse_net_own_teardown(void *state)
 {
     struct own *own = state;
     for (int i = 0; own && i < SPARSE_NET_LAYERS_MAX; i++)
-        own_layer_close(own->layer[i]);
+        for (int k = 0; k < SPCONV_SPLITS_MAX; k++)
+            own_layer_close(own->layer[i][k]);
     if (own)
         net_memory_close(&own->m);
     free(own);

@@ -44,9 +44,10 @@ enum op_status sparse_net_own_setup(const struct sparse_net_impl *,
 enum op_status sparse_net_own_run(const struct sparse_net_problem *,
                                   const struct sparse_net_args *, void *state, int parts,
                                   op_stream);
+enum op_status sparse_net_own_choose(void *state, const int *flow, op_stream);
 void sparse_net_own_teardown(void *state);
 
-/* listed_cuda.c: a row of spconv, layer by layer, as published networks run. */
+/* listed_cuda.c: rows of spconv, layer by layer, as published networks run. */
 enum op_status sparse_net_listed_setup(const struct sparse_net_impl *,
                                        const struct sparse_net_problem *,
                                        const struct sparse_net_args *, const struct op_memory *,
@@ -54,7 +55,19 @@ enum op_status sparse_net_listed_setup(const struct sparse_net_impl *,
 enum op_status sparse_net_listed_run(const struct sparse_net_problem *,
                                      const struct sparse_net_args *, void *state, int parts,
                                      op_stream);
+enum op_status sparse_net_listed_choose(void *state, const int *flow, op_stream);
 void sparse_net_listed_teardown(void *state);
+
+/* host.c: on the host, in float; all pointers host. */
+enum op_status sparse_net_host_setup(const struct sparse_net_impl *,
+                                     const struct sparse_net_problem *,
+                                     const struct sparse_net_args *, const struct op_memory *,
+                                     op_stream, void **state);
+enum op_status sparse_net_host_run(const struct sparse_net_problem *,
+                                   const struct sparse_net_args *, void *state, int parts,
+                                   op_stream);
+enum op_status sparse_net_host_choose(void *state, const int *flow, op_stream);
+void sparse_net_host_teardown(void *state);
 
 OP_END
 #endif

@@ -26,6 +26,7 @@ enum {
     SPARSE_NET_LAYERS_MAX = 64,
     SPARSE_NET_TENSORS_MAX = 72,
     SPARSE_NET_SLOTS_MAX = 32,
+    SPARSE_NET_FLOWS_MAX = 32,
     SPARSE_NET_CLASSES = 32 /* scores of a voxel: 19 or 32 classes, filled up */
 };
 
@@ -69,6 +70,10 @@ void sparse_net_separate(struct sparse_net *net);
 /* Bytes of a slot of memory with so many rows on each level. */
 size_t sparse_net_slot_bytes(const struct sparse_net *net, const int rows[KMAP_LEVELS_MAX],
                              int slot);
+/* The layer as a problem of spconv; its pass is forward. */
+struct spconv_problem sparse_net_layer_problem(const struct sparse_net *net,
+                                               const struct kmap_plan *plan,
+                                               const struct kmap_host_net *maps, int layer);
 /* Pairs of a layer; floating-point operations of all layers, by definition. */
 long sparse_net_pairs(const struct sparse_net *net, const struct kmap_host_net *maps, int layer);
 double sparse_net_flops(const struct sparse_net *net, const struct kmap_host_net *maps);
@@ -98,19 +103,31 @@ enum sparse_net_part {
     SPARSE_NET_ALL = 7
 };
 
+/* One way to do the layers of a group: those that share a map and its transpose. */
+struct sparse_net_flow {
+    const char *name;  /* short, as a tuner lists it */
+    const char *layer; /* row of spconv; NULL: the row's own way */
+    int splits;        /* ranges of taps in the orders that are made in a run; 0: none, or as
+                        * many as the layer likes */
+    int pairs;         /* lists of pairs are made in a run */
+};
+
 struct sparse_net_impl {
     struct op_impl base; /* first */
     const char *maps[2]; /* builders of kmap by name, the first that covers the plan */
-    const char *layer;   /* row of spconv that does the layers; NULL: own_layer.h */
-    int splits;          /* ranges of taps in the orders that are made in a run; 0: none */
-    int pairs;           /* lists of pairs are made in a run */
+    const struct sparse_net_flow *flow; /* the first is what it runs unless told otherwise */
+    int flows;                          /* <= SPARSE_NET_FLOWS_MAX */
     int half_sums;       /* more values are rounded to half than the layers' results */
     enum op_status (*supports)(const struct sparse_net_impl *, const struct sparse_net_problem *,
                                const char **why);
+    /* memory is kept: its context must outlive the state. */
     enum op_status (*setup)(const struct sparse_net_impl *, const struct sparse_net_problem *,
                             const struct sparse_net_args *, const struct op_memory *, op_stream,
                             void **state);
     void (*teardown)(void *state); /* accepts NULL */
+    /* From now on group g is done by flow[g]; takes memory for what was not chosen before.  NULL
+     * where there is one flow. */
+    enum op_status (*choose)(void *state, const int *flow, op_stream);
     /* Enqueues; parts: SPARSE_NET_ALL for a whole run. */
     enum op_status (*run)(const struct sparse_net_problem *, const struct sparse_net_args *,
                           void *state, int parts, op_stream);
@@ -118,6 +135,13 @@ struct sparse_net_impl {
 
 /* Ended by a NULL name; the first, on the host, is the reference. */
 extern const struct sparse_net_impl sparse_net_rows[]; /* impls.c */
+
+/* Groups of layers: maps and their transposes, in the order in which the network meets them; that
+ * of a step of the plan; whether a flow covers all layers of a group. */
+int sparse_net_groups(const struct kmap_plan *maps);
+int sparse_net_group(const struct kmap_plan *maps, int step);
+int sparse_net_flow_fits(const struct sparse_net_flow *flow, const struct sparse_net_problem *p,
+                         int group);
 
 /* The builder of a row for a plan; NULL: none. */
 const struct kmap_impl *sparse_net_builder(const struct sparse_net_impl *impl,
