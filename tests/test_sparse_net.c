@@ -192,8 +192,8 @@ static void try_reference(enum sparse_net_kind kind)
         w[i] = half_from_float(.1f * cb_random_at(CB_UNIFORM, 3, 2, 0, i));
     for (size_t i = 0; i < net.biases; i++)
         b[i] = .1f * cb_random_at(CB_UNIFORM, 3, 3, 0, i);
-    const struct sparse_net_problem p = { &net, &plan, &maps };
-    const struct sparse_net_args a = { NULL, x, w, b, NULL };
+    const struct sparse_net_problem p = { &net, &plan, &maps, 0 };
+    const struct sparse_net_args a = { .x = x, .w = w, .b = b };
     double off = 0, size = 0;
     walk(&p, &a, want);
     CHECK(sparse_net_ref(&p, &a, got) == OP_OK);
@@ -213,6 +213,125 @@ static void try_reference(enum sparse_net_kind kind)
     free(b);
     free(got);
     free(want);
+    kmap_host_net_free(&maps);
+}
+
+/* ---- gradients: differences of the output of a network that rounds nothing ---- */
+
+enum { POINTS = 60, TRIED = 10 };
+
+/* Sum of g y, everything in double; act: NULL, or gets the rows of all tensors, rounded. */
+static double objective(const struct sparse_net_problem *p, const double *x, const double *w,
+                        const float *b, const double *g, half_bits *const *act)
+{
+    const struct sparse_net *net = p->net;
+    double *rows[SPARSE_NET_TENSORS_MAX] = { 0 }, sum = 0;
+    for (int t = 0; t < net->tensors; t++)
+        rows[t] = calloc((size_t)p->host->n[net->tensor[t].level] * (size_t)net->tensor[t].channels,
+                         sizeof **rows);
+    memcpy(rows[net->input], x,
+           sizeof *x * (size_t)p->host->n[0] * (size_t)net->tensor[net->input].channels);
+    for (int i = 0; i < net->layers; i++) {
+        const struct sparse_layer *l = &net->layer[i];
+        const struct kmap *m = l->step < 0 ? NULL : &p->host->map[l->step].map;
+        const struct sparse_tensor *to = &net->tensor[l->to];
+        double *y = rows[l->to];
+        for (int k = 0; k < p->host->n[to->level]; k++) {
+            for (int o = 0; o < l->columns; o++)
+                y[k * l->columns + o] = (double)b[l->b + (size_t)o] +
+                                        (l->residual < 0 ? 0 : rows[l->residual][k * l->columns + o]);
+            for (int d = 0; d < l->taps; d++) {
+                const int j = m ? m->table.index[k * m->taps + d] : k;
+                for (int c = 0; j >= 0 && c < l->channels; c++)
+                    for (int o = 0; o < l->columns; o++)
+                        y[k * l->columns + o] +=
+                            rows[l->from][j * l->channels + c] *
+                            w[l->w + (size_t)((d * l->channels + c) * l->columns + o)];
+            }
+            for (int o = 0; o < l->columns; o++) {
+                double *v = &y[k * l->columns + o];
+                *v = l->relu && *v < 0 ? 0 : *v;
+                if (to->member >= 0)
+                    rows[to->member][k * net->tensor[to->member].channels + to->column + o] = *v;
+                if (l->to == net->output)
+                    sum += *v * g[k * l->columns + o];
+            }
+        }
+    }
+    for (int t = 0; t < net->tensors; t++) {
+        const int n = p->host->n[net->tensor[t].level] * net->tensor[t].channels;
+        for (int i = 0; act && i < n; i++)
+            act[t][i] = half_from_float((float)rows[t][i]);
+        free(rows[t]);
+    }
+    return sum;
+}
+
+/* Largest gradient of a layer, and its place. */
+static size_t largest(const struct sparse_layer *l, const double *dw)
+{
+    size_t at = l->w;
+    for (size_t i = l->w; i < l->w + (size_t)(l->taps * l->channels * l->columns); i++)
+        at = fabs(dw[i]) > fabs(dw[at]) ? i : at;
+    return at;
+}
+
+static void try_gradients(enum sparse_net_kind kind)
+{
+    const int size[3] = { SIDE, SIDE, 48 };
+    struct kmap_plan plan;
+    struct kmap_host_net maps;
+    struct sparse_net net;
+    CHECK((kind == SPARSE_NET_CENTERPOINT
+               ? kmap_plan_centerpoint(size, 1, POINTS, &plan)
+               : kmap_plan_minkunet(size, 1, POINTS, false, true, &plan)) == OP_OK);
+    CHECK(sparse_net_of(kind, &plan, 4, &net) == OP_OK);
+    CHECK(kmap_host_net(&plan, coord, &maps) == OP_OK);
+    for (int i = 0; i < plan.steps; i++)
+        CHECK(kmap_host_pairs(&maps.map[i]) == OP_OK);
+    const size_t out = (size_t)maps.n[net.tensor[net.output].level] *
+                       (size_t)net.tensor[net.output].channels, in = (size_t)POINTS * 4;
+    half_bits *x = calloc(in, sizeof *x), *w = calloc(net.weights, sizeof *w),
+              *g = calloc(out, sizeof *g), *act[SPARSE_NET_TENSORS_MAX] = { 0 };
+    double *xd = calloc(in, sizeof *xd), *wd = calloc(net.weights, sizeof *wd),
+           *gd = calloc(out, sizeof *gd), *y = calloc(out, sizeof *y),
+           *dw = calloc(net.weights, sizeof *dw);
+    float *b = calloc(net.biases, sizeof *b);
+    for (size_t i = 0; i < in; i++)
+        xd[i] = half_to_float(x[i] = half_from_float(cb_random_at(CB_UNIFORM, 5, 1, 0, i)));
+    for (size_t i = 0; i < net.weights; i++)
+        wd[i] = half_to_float(w[i] = half_from_float(.15f * cb_random_at(CB_UNIFORM, 5, 2, 0, i)));
+    for (size_t i = 0; i < out; i++)
+        gd[i] = half_to_float(g[i] = half_from_float(cb_random_at(CB_UNIFORM, 5, 3, 0, i)));
+    for (size_t i = 0; i < net.biases; i++)
+        b[i] = .2f * cb_random_at(CB_UNIFORM, 5, 4, 0, i);
+    for (int t = 0; t < net.tensors; t++)
+        act[t] = calloc((size_t)maps.n[net.tensor[t].level] * (size_t)net.tensor[t].channels,
+                        sizeof **act);
+    const struct sparse_net_problem p = { &net, &plan, &maps, 1 };
+    const struct sparse_net_args a = { .x = x, .w = w, .b = b, .g = g };
+    /* rows of the reference first: they are nearly those that nothing rounded */
+    CHECK(sparse_net_ref_keep(&p, &a, y, act) == OP_OK);
+    double kept = 0, off = 0;
+    for (size_t i = 0; i < out; i++)
+        kept += y[i] * gd[i];
+    off = objective(&p, xd, wd, b, gd, act) - kept;
+    CHECK(kept != 0 && fabs(off) < .02 * fabs(kept));
+    CHECK(sparse_net_ref_train(&p, &a, act, dw) == OP_OK);
+    for (int i = 0; i < TRIED; i++) {
+        const size_t at = largest(&net.layer[i * (net.layers - 1) / (TRIED - 1)], dw);
+        const double was = wd[at], step = 1e-5;
+        wd[at] = was + step;
+        const double above = objective(&p, xd, wd, b, gd, NULL);
+        wd[at] = was - step;
+        const double below = objective(&p, xd, wd, b, gd, NULL);
+        wd[at] = was;
+        CHECK_NEAR((above - below) / (2 * step), dw[at], .01 * fabs(dw[at]));
+        CHECK(dw[at] != 0);
+    }
+    for (int t = 0; t < net.tensors; t++)
+        free(act[t]);
+    free(x), free(w), free(g), free(xd), free(wd), free(gd), free(y), free(dw), free(b);
     kmap_host_net_free(&maps);
 }
 
@@ -258,6 +377,53 @@ static void try_case(void)
     CHECK(!cb_download(c.device, &v, last, sizeof v));
     v = half_from_float(half_to_float(v) + 8);
     CHECK(!cb_upload(c.device, last, &v, sizeof v));
+    r1 = (struct cb_accuracy){ 0 };
+    CHECK(!op->check(&c, b, 0, 0, &r1, &r2, &limit) && r1.bad == 1);
+    op->unbind(b);
+    op->close(in);
+    json_decref(j);
+    free(p);
+    cb_device_close(c.device);
+    unlink(scan + strlen("kitti:"));
+}
+
+/* A training step through the harness; a gradient that is off is found. */
+static void try_train(void)
+{
+    static const struct cb_policy policy = { .name = "exact", .invocations = 1 };
+    struct cb_context c = { .policy = &policy, .cache = CB_HOT, .seed = 11, .aa = -1 };
+    const struct cb_op *op = suite_op("sparse_net");
+    struct cb_region r[8];
+    struct cb_accuracy r1 = { 0 }, r2 = { 0 };
+    void *p = calloc(1, op->params_size), *in, *b;
+    char scan[64];
+    const char *why;
+    double limit;
+    int offered = 0;
+    const struct op_impl *impl;
+    snprintf(scan, sizeof scan, "kitti:/tmp/test_sparse_net_%ld.bin", (long)getpid());
+    sparse_net_scan(scan, 150);
+    json_t *j = json_pack("{s:s,s:s,s:s,s:i}", "scan", scan, "network", "minkunet_0.5x", "pass",
+                          "train", "batch", 2);
+    CHECK(!cb_params_from_json(op, j, p) && !cb_device_open("host", &c.device));
+    CHECK(!op->open(&c, p, &in) && !op->prepare(&c, in, 1, 1));
+    for (int i = 0; (impl = op->impl(i)); i++)
+        offered += op->ready(in, impl, &why) == OP_OK;
+    CHECK(offered == 1); /* the definition; rows of inference refuse */
+    CHECK(!op->bind(&c, in, op->impl(0), &b) && !op->run(b, 0, 0) && !op->expect(&c, in, 0, 0));
+    const int n = op->outputs(b, 0, 0, r, 8);
+    CHECK(n >= 2);
+    CHECK(!op->check(&c, b, 0, 0, &r1, &r2, &limit) && r1.compared && !r1.bad);
+    CHECK(r1.rel_fro < 1e-6);
+    for (int i = 0; i < 2; i++) { /* the first, the last */
+        const struct cb_region *at = &r[i ? n - 1 : 1];
+        float *v = (float *)((char *)at->data + (i ? at->bytes - sizeof *v : 0)), was = *v;
+        *v += 1000;
+        r1 = (struct cb_accuracy){ 0 };
+        CHECK(!op->check(&c, b, 0, 0, &r1, &r2, &limit) && r1.bad == 1);
+        *v = was;
+    }
+    *(half_bits *)r[0].data = half_from_float(1000);
     r1 = (struct cb_accuracy){ 0 };
     CHECK(!op->check(&c, b, 0, 0, &r1, &r2, &limit) && r1.bad == 1);
     op->unbind(b);
@@ -336,6 +502,9 @@ int main(void)
     try_lists();
     try_reference(SPARSE_NET_MINKUNET_05X);
     try_reference(SPARSE_NET_CENTERPOINT);
+    try_gradients(SPARSE_NET_MINKUNET_05X);
+    try_gradients(SPARSE_NET_CENTERPOINT);
+    try_train();
     try_case();
     snprintf(command, sizeof command, "rm -r %s", folder);
     CHECK(!system(command));

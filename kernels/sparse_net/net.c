@@ -185,6 +185,14 @@ void sparse_net_separate(struct sparse_net *net)
     place(net);
 }
 
+void sparse_net_keep(struct sparse_net *net)
+{
+    sparse_net_separate(net);
+    for (int t = 0; t < net->tensors; t++)
+        net->tensor[t].slot = t;
+    net->slots = net->tensors;
+}
+
 size_t sparse_net_slot_bytes(const struct sparse_net *net, const int rows[KMAP_LEVELS_MAX],
                              int slot)
 {

@@ -9,7 +9,6 @@
  */
 #include <stdlib.h>
 
-#include "../spconv/own.h"
 #include "../spconv/own_layer.h"
 #include "run.h"
 
@@ -24,19 +23,6 @@ struct own {
     struct own_plan_work work[KMAP_STEPS_MAX][SPCONV_SPLITS_MAX]; /* same: of 1x1x1 layers */
     struct own_layer *layer[SPARSE_NET_LAYERS_MAX][SPCONV_SPLITS_MAX];
 };
-
-/* Ranges of taps of a map: as its widest layer wants. */
-static int splits_of(const struct sparse_net *net, int step)
-{
-    int splits = 1;
-    for (int i = 0; i < net->layers; i++) {
-        const struct sparse_layer *l = &net->layer[i];
-        const struct spconv_problem p = { .cin = l->channels, .cout = l->columns, .taps = l->taps };
-        if (l->step == step && spconv_own_splits(&p) > splits)
-            splits = spconv_own_splits(&p);
-    }
-    return splits;
-}
 
 /* Ranges of a layer, from 0: those of its map; one where there is none. */
 static int range_of(const struct own *own, int i)
@@ -74,7 +60,7 @@ enum op_status sparse_net_own_choose(void *state, const int *flow, op_stream s)
     enum op_status status = OP_OK;
     for (int i = 0; !status && i < maps->steps; i++) {
         const int asked = own->impl->flow[flow[sparse_net_group(maps, i)]].splits;
-        own->splits[i] = asked ? asked : splits_of(own->p.net, i);
+        own->splits[i] = asked ? asked : net_own_splits(own->p.net, i);
         const int range = own->splits[i] - 1;
         if (!own->plan[i][range].row)
             status = own_plan_open(maps->cap[net_step_level(maps, i)],

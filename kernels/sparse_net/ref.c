@@ -97,8 +97,44 @@ static enum op_status layer(const struct sparse_net_problem *p, const struct spa
     return failed ? OP_ENOMEM : OP_OK;
 }
 
+/* Rows of a tensor without gaps. */
+static void copy_out(const struct sparse_net_problem *p, half_bits *const *slot, int tensor,
+                     half_bits *to)
+{
+    const struct rows from = rows_of(p->net, slot, tensor);
+    const size_t channels = (size_t)p->net->tensor[tensor].channels;
+    for (int i = 0; i < p->host->n[p->net->tensor[tensor].level]; i++)
+        memcpy(to + (size_t)i * channels, from.at + (size_t)i * (size_t)from.pitch,
+               channels * sizeof *to);
+}
+
+/* The input at first, then what a layer wrote and the whole that this is a part of. */
+static void keep(const struct sparse_net_problem *p, half_bits *const *slot, int layer_index,
+                 const double *y, uint16_t *const *act)
+{
+    const struct sparse_net *net = p->net;
+    const int to = layer_index < 0 ? net->input : net->layer[layer_index].to;
+    const size_t last = (size_t)p->host->n[net->tensor[to].level] *
+                        (size_t)net->tensor[to].channels;
+    if (layer_index == net->layers - 1) {
+        for (size_t i = 0; i < last; i++)
+            act[to][i] = half_from_float((float)y[i]);
+        return;
+    }
+    copy_out(p, slot, to, act[to]);
+    if (net->tensor[to].whole != to)
+        copy_out(p, slot, net->tensor[to].whole, act[net->tensor[to].whole]);
+}
+
 enum op_status sparse_net_ref(const struct sparse_net_problem *p, const struct sparse_net_args *a,
                               double *y)
+{
+    return sparse_net_ref_keep(p, a, y, NULL);
+}
+
+enum op_status sparse_net_ref_keep(const struct sparse_net_problem *p,
+                                   const struct sparse_net_args *a, double *y,
+                                   uint16_t *const act[SPARSE_NET_TENSORS_MAX])
 {
     const struct sparse_net *net = p->net;
     const struct sparse_tensor *x = &net->tensor[net->input];
@@ -111,9 +147,14 @@ enum op_status sparse_net_ref(const struct sparse_net_problem *p, const struct s
     }
     if (!status)
         memcpy(slot[x->slot], a->x, 2 * (size_t)p->host->n[0] * (size_t)x->channels);
+    if (!status && act)
+        keep(p, slot, -1, NULL, act);
     openblas_set_num_threads(1);
-    for (int i = 0; !status && i < net->layers; i++)
+    for (int i = 0; !status && i < net->layers; i++) {
         status = layer(p, a, slot, i, i == net->layers - 1 ? y : NULL);
+        if (!status && act)
+            keep(p, slot, i, y, act);
+    }
     openblas_set_num_threads(kept);
     for (int i = 0; i < net->slots; i++)
         free(slot[i]);

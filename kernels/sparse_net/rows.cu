@@ -62,6 +62,44 @@ static __global__ __launch_bounds__(THREADS) void finish_rows(half2 *y, const fl
     y[i] = __float22half2_rn(v);
 }
 
+/* A thread two channels. */
+static __global__ __launch_bounds__(THREADS) void add_rows(const half2 *from, int from_step,
+                                                           half2 *to, int to_step, int pairs, int n)
+{
+    const size_t i = (size_t)blockIdx.x * THREADS + threadIdx.x;
+    const int row = (int)(i / pairs), c = (int)(i % pairs);
+    if (row >= n)
+        return;
+    const float2 v = __half22float2(from[(size_t)row * from_step + c]);
+    half2 *sum = to + (size_t)row * to_step + c;
+    const float2 w = __half22float2(*sum);
+    *sum = __floats2half2_rn(w.x + v.x, w.y + v.y);
+}
+
+static __global__ __launch_bounds__(THREADS) void mask_rows(half2 *g, const half2 *y, size_t pairs)
+{
+    const size_t i = (size_t)blockIdx.x * THREADS + threadIdx.x;
+    if (i >= pairs)
+        return;
+    const float2 at = __half22float2(y[i]);
+    const float2 v = __half22float2(g[i]);
+    g[i] = __floats2half2_rn(at.x > 0 ? v.x : 0, at.y > 0 ? v.y : 0);
+}
+
+/* A thread an entry. */
+static __global__ __launch_bounds__(THREADS) void transpose_table(const int32_t *table,
+                                                                  const int32_t *count, int n,
+                                                                  int taps, int32_t *to)
+{
+    const size_t i = (size_t)blockIdx.x * THREADS + threadIdx.x;
+    const int rows = count ? min(__ldg(count), n) : n;
+    if (i >= (size_t)rows * taps)
+        return;
+    const int j = __ldg(table + i);
+    if (j >= 0)
+        to[(size_t)j * taps + i % taps] = (int32_t)(i / taps);
+}
+
 static __global__ __launch_bounds__(SPCONV_TILE) void plan_same(own_plan plan,
                                                                 const int32_t *count)
 {
@@ -93,6 +131,33 @@ enum op_status net_finish_rows(void *y, const float *bias, const void *residual,
         return OP_EINVAL;
     finish_rows<<<blocks_of((size_t)n * channels / 2), THREADS, 0, s>>>(
         (half2 *)y, (const float2 *)bias, (const half2 *)residual, n, channels / 2, relu);
+    return launched();
+}
+
+enum op_status net_add_rows(struct net_rows from, struct net_rows to, int channels, int n,
+                            op_stream s)
+{
+    if (channels % 2 || from.step % 2 || to.step % 2 || n < 1)
+        return OP_EINVAL;
+    add_rows<<<blocks_of((size_t)n * channels / 2), THREADS, 0, s>>>(
+        (const half2 *)from.at, from.step / 2, (half2 *)to.at, to.step / 2, channels / 2, n);
+    return launched();
+}
+
+enum op_status net_mask_rows(void *g, const void *y, size_t count, op_stream s)
+{
+    if (count % 2 || !count)
+        return OP_EINVAL;
+    mask_rows<<<blocks_of(count / 2), THREADS, 0, s>>>((half2 *)g, (const half2 *)y, count / 2);
+    return launched();
+}
+
+enum op_status net_transpose_table(const int32_t *table, const int32_t *count, int n, int taps,
+                                   int32_t *to, int to_rows, op_stream s)
+{
+    if (cudaMemsetAsync(to, 0xff, (size_t)to_rows * taps * sizeof *to, s))
+        return OP_EDEVICE;
+    transpose_table<<<blocks_of((size_t)n * taps), THREADS, 0, s>>>(table, count, n, taps, to);
     return launched();
 }
 

@@ -28,6 +28,8 @@ void net_memory_close(struct net_memory *m); /* accepts { 0 } */
 struct net_rows net_rows_of(const struct net_memory *m, const struct sparse_net *net, int tensor);
 /* Level on which the rows of a step's table lie. */
 int net_step_level(const struct kmap_plan *maps, int step);
+/* Ranges of taps of a map for this suite's own layers: as the widest of them wants. */
+int net_own_splits(const struct sparse_net *net, int step);
 /* x into the rows of the input, and the rows of the output into y. */
 enum op_status net_read_input(const struct net_memory *m, const struct sparse_net_problem *p,
                               const struct sparse_net *net, const struct sparse_net_args *a,
@@ -57,6 +59,18 @@ enum op_status sparse_net_listed_run(const struct sparse_net_problem *,
                                      op_stream);
 enum op_status sparse_net_listed_choose(void *state, const int *flow, op_stream);
 void sparse_net_listed_teardown(void *state);
+
+/* train_cuda.c: a training step through rows of spconv. */
+enum op_status sparse_net_train_setup(const struct sparse_net_impl *,
+                                      const struct sparse_net_problem *,
+                                      const struct sparse_net_args *, const struct op_memory *,
+                                      op_stream, void **state);
+enum op_status sparse_net_train_run(const struct sparse_net_problem *,
+                                    const struct sparse_net_args *, void *state, int parts,
+                                    op_stream);
+enum op_status sparse_net_train_choose(void *state, const int *flow, op_stream);
+const void *sparse_net_train_rows(const void *state, int tensor);
+void sparse_net_train_teardown(void *state);
 
 /* host.c: on the host, in float; all pointers host. */
 enum op_status sparse_net_host_setup(const struct sparse_net_impl *,

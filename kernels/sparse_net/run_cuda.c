@@ -1,6 +1,8 @@
 /* run_cuda.c - see run.h. */
 #include "run.h"
 
+#include "../spconv/own.h"
+
 void *net_take(const struct op_memory *memory, size_t bytes, enum op_status *status)
 {
     void *p = *status ? NULL : memory->take(memory->context, bytes + 16);
@@ -72,4 +74,16 @@ enum op_status net_write_output(const struct net_memory *m, const struct sparse_
     const struct net_rows y = { a->y, t->channels };
     return net_copy_rows(net_rows_of(m, net, net->output), y, t->channels, p->maps->cap[t->level],
                          t->level ? NULL : m->maps.source, 1, s);
+}
+
+int net_own_splits(const struct sparse_net *net, int step)
+{
+    int splits = 1;
+    for (int i = 0; i < net->layers; i++) {
+        const struct sparse_layer *l = &net->layer[i];
+        const struct spconv_problem p = { .cin = l->channels, .cout = l->columns, .taps = l->taps };
+        if (l->step == step && spconv_own_splits(&p) > splits)
+            splits = spconv_own_splits(&p);
+    }
+    return splits;
 }

@@ -10,6 +10,14 @@
  * encoder, three strided stages and a (1,3,1) layer.  A block is conv3, ReLU, conv3, plus its
  * input (through a 1x1x1 where channels differ), ReLU.
  *
+ * A training step is a forward run that keeps all rows, then from a gradient G of the output
+ *
+ *     G masked where the layer's ReLU gave 0       also added to the gradient of its residual
+ *     DW [taps][channels][columns] float           of every layer
+ *     DX                                           added to the gradient of its input
+ *
+ * Gradients of rows are half.  Biases stand for folded norms and stay as they are.
+ *
  * Source: TorchSparse++ (arXiv 2311.12862) and the authors' code of its workloads.
  */
 #ifndef KERNELS_SPARSE_NET_H
@@ -25,7 +33,7 @@ enum sparse_net_kind { SPARSE_NET_MINKUNET_1X, SPARSE_NET_MINKUNET_05X, SPARSE_N
 enum {
     SPARSE_NET_LAYERS_MAX = 64,
     SPARSE_NET_TENSORS_MAX = 72,
-    SPARSE_NET_SLOTS_MAX = 32,
+    SPARSE_NET_SLOTS_MAX = SPARSE_NET_TENSORS_MAX,
     SPARSE_NET_FLOWS_MAX = 32,
     SPARSE_NET_CLASSES = 32 /* scores of a voxel: 19 or 32 classes, filled up */
 };
@@ -67,6 +75,8 @@ enum op_status sparse_net_of(enum sparse_net_kind kind, const struct kmap_plan *
                              struct sparse_net *net);
 /* For layers that write rows without gaps: parts get memory of their own and are joined by copies. */
 void sparse_net_separate(struct sparse_net *net);
+/* The same, and no tensor shares memory: slot t is tensor t. */
+void sparse_net_keep(struct sparse_net *net);
 /* Bytes of a slot of memory with so many rows on each level. */
 size_t sparse_net_slot_bytes(const struct sparse_net *net, const int rows[KMAP_LEVELS_MAX],
                              int slot);
@@ -84,6 +94,7 @@ struct sparse_net_problem {
     const struct sparse_net *net;
     const struct kmap_plan *maps;     /* cap: rows of every level, exact */
     const struct kmap_host_net *host; /* the same maps in host memory */
+    int train;                        /* 1: a training step */
 };
 
 /* Memory of the device that runs it. */
@@ -93,14 +104,17 @@ struct sparse_net_args {
     const void *w;                  /* [weights] half: of a layer [taps][channels][columns] */
     const float *b;                 /* [biases] */
     void *y;                        /* [rows][channels of the output] half */
+    const void *g;                  /* training: gradient of y, as y */
+    float *dw;                      /* training: [weights], gradient of w; gaps not written */
 };
 
 /* Parts of a run, or-ed: the rest of a run is copies of rows. */
 enum sparse_net_part {
     SPARSE_NET_MAPS = 1,   /* coordinates to tables */
     SPARSE_NET_ORDERS = 2, /* tables to the forms that convolutions read */
-    SPARSE_NET_LAYERS = 4,
-    SPARSE_NET_ALL = 7
+    SPARSE_NET_LAYERS = 4, /* training: forward */
+    SPARSE_NET_BACK = 8,   /* training: gradients */
+    SPARSE_NET_ALL = 15
 };
 
 /* One way to do the layers of a group: those that share a map and its transpose. */
@@ -110,6 +124,8 @@ struct sparse_net_flow {
     int splits;        /* ranges of taps in the orders that are made in a run; 0: none, or as
                         * many as the layer likes */
     int pairs;         /* lists of pairs are made in a run */
+    const char *dgrad, *wgrad; /* rows of spconv; NULL: for inference only */
+    int back, wback;   /* ranges in orders of the transposed map, of dgrad and of wgrad */
 };
 
 struct sparse_net_impl {
@@ -125,6 +141,8 @@ struct sparse_net_impl {
                             const struct sparse_net_args *, const struct op_memory *, op_stream,
                             void **state);
     void (*teardown)(void *state); /* accepts NULL */
+    /* Training: rows of a tensor that the last run kept, without gaps, on the device; else NULL. */
+    const void *(*rows)(const void *state, int tensor);
     /* From now on group g is done by flow[g]; takes memory for what was not chosen before.  NULL
      * where there is one flow. */
     enum op_status (*choose)(void *state, const int *flow, op_stream);
@@ -151,6 +169,16 @@ const struct kmap_impl *sparse_net_builder(const struct sparse_net_impl *impl,
  * are stored.  All pointers host, coord not read; y as double [rows][channels]. */
 enum op_status sparse_net_ref(const struct sparse_net_problem *p, const struct sparse_net_args *a,
                               double *y);
+/* The same; act[t] [rows][channels], of every tensor, gets its rows. */
+enum op_status sparse_net_ref_keep(const struct sparse_net_problem *p,
+                                   const struct sparse_net_args *a, double *y,
+                                   uint16_t *const act[SPARSE_NET_TENSORS_MAX]);
+/* ref_train.c: gradients of a run that kept these rows.  Sums in double, gradients of rows rounded
+ * to half where they are stored: masks of ReLU follow from act, so that a run is compared with the
+ * gradients of its own rows.  dw [weights]; gaps between layers are 0. */
+enum op_status sparse_net_ref_train(const struct sparse_net_problem *p,
+                                    const struct sparse_net_args *a,
+                                    uint16_t *const act[SPARSE_NET_TENSORS_MAX], double *dw);
 
 OP_END
 #endif

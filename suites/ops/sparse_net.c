@@ -21,7 +21,7 @@ static const double LIMIT = 3e-3, LIMIT_HALF = 2e-2;
 
 const char *const sparse_net_networks[] = { "minkunet_1x", "minkunet_0.5x", "centerpoint", NULL };
 const char *const sparse_net_precisions[] = { "f16", NULL };
-const char *const sparse_net_passes[] = { "infer", NULL };
+const char *const sparse_net_passes[] = { "infer", "train", NULL };
 #define AT(member) offsetof(struct sparse_net_params, member)
 static const struct cb_param params[] = {
     { "scan", CB_PATH, AT(scan), 0, 0, 0, NULL, true,
@@ -30,7 +30,8 @@ static const struct cb_param params[] = {
       "centerpoint: its 3D encoder, on voxels of detection" },
     { "precision", CB_CHOICE, AT(precision), 0, 0, 0, sparse_net_precisions, false,
       "half rows and weights, float sums" },
-    { "pass", CB_CHOICE, AT(pass), 0, 0, 0, sparse_net_passes, false, "inference, norms folded" },
+    { "pass", CB_CHOICE, AT(pass), 0, 0, 0, sparse_net_passes, false,
+      "inference, norms folded; training: forward and the gradients of all weights" },
     { "batch", CB_INT, AT(batch), 1, 1, 8, NULL, false, "scans" },
     { "voxels", CB_INT, AT(voxels), 0, 0, 1 << 26, NULL, false,
       "only the first so many of a scan; 0: all" },
@@ -72,7 +73,12 @@ static int inputs(void *instance, struct cb_input *out)
     out[2] = (struct cb_input){ .name = "W", .dtype = "f16", .gen = "uniform, by fan-in",
                                 .source = "generated", .shape = { (long)s->net.weights },
                                 .tensor_id = NET_TENSOR_W };
-    return 3;
+    if (s->train)
+        out[3] = (struct cb_input){ .name = "G", .dtype = "f16", .gen = "uniform [-.1, .1)",
+                                    .source = "generated",
+                                    .shape = { net_out_rows(s), net_out_columns(s) },
+                                    .tensor_id = NET_TENSOR_G };
+    return s->train ? 4 : 3;
 }
 
 static int statistics(void *instance, struct cb_figure *out)
@@ -117,19 +123,19 @@ static void set_bytes(void *instance, double *weights, double *ins, double *outs
     const struct net_scene *s = &((struct net_case *)instance)->scene[0];
     *weights = 2.0 * (double)s->net.weights + 4.0 * (double)s->net.biases;
     *ins = (double)s->v.n * ((double)sizeof *s->v.coord + 2.0 * s->v.channels);
-    *outs = (double)net_out_bytes(s);
+    *outs = (double)net_out_bytes(s) + (s->train ? 4.0 * (double)s->net.weights : 0);
 }
 
 static struct cb_work work(void *instance, const struct op_impl *i)
 {
     const struct net_scene *s = &((struct net_case *)instance)->scene[0];
-    struct cb_work w = { .flops = sparse_net_flops(&s->net, &s->host_maps),
+    struct cb_work w = { .flops = (s->train ? 3 : 1) * sparse_net_flops(&s->net, &s->host_maps),
                          .peak = "tensor_fp16", .accumulate = CB_F32 };
     double ins, outs;
     (void)i;
     set_bytes(instance, &w.weight_bytes, &ins, &outs);
     w.bytes_min = w.weight_bytes + ins + outs;
-    w.bytes_model = w.bytes_min + bytes_between(s);
+    w.bytes_model = w.bytes_min + (s->train ? 3 : 1) * bytes_between(s);
     w.tensor_ops = w.flops;
     return w;
 }
@@ -196,12 +202,13 @@ static double *reference(const struct net_case *in, int ins)
 {
     const struct net_scene *s = &in->scene[ins];
     const struct sparse_net_problem p = net_problem_of(s);
-    const struct sparse_net_args a = { NULL, s->x, in->w, in->b, NULL };
+    const struct sparse_net_args a = { .x = s->x, .w = in->w, .b = in->b };
     const size_t count = (size_t)(net_out_rows(s) * net_out_columns(s));
     double *y = malloc(count * sizeof *y);
     if (!y)
         cb_error("no memory for %zu results", count);
-    if (y && op_result(sparse_net_ref(&p, &a, y), "ref_net", "call")) {
+    if (y && op_result(sparse_net_ref_keep(&p, &a, y, s->train ? in->act : NULL), "ref_net",
+                       "call")) {
         free(y);
         y = NULL;
     }
@@ -209,9 +216,11 @@ static double *reference(const struct net_case *in, int ins)
 }
 
 /* The row ref_net: the definition, rounded. */
-static int run_reference(const struct net_case *in, int ins)
+static int run_reference(struct net_case *in, int ins)
 {
     const struct net_scene *s = &in->scene[ins];
+    if (s->train)
+        return net_gradients_run(in, ins);
     double *y = reference(in, ins);
     for (long i = 0; y && i < net_out_rows(s) * net_out_columns(s); i++)
         ((half_bits *)s->y_on)[i] = half_from_float((float)y[i]);
@@ -239,9 +248,11 @@ static int run(void *bound, int weights, int ins)
 static int outputs(void *bound, int weights, int ins, struct cb_region *out, int max)
 {
     const struct net_scene *s = &((struct net_bound *)bound)->in->scene[ins];
-    (void)weights, (void)max;
+    (void)weights;
     out[0] = (struct cb_region){ s->y_on, net_out_bytes(s) };
-    return 1;
+    return s->train ? 1 + net_gradients_regions(((struct net_bound *)bound)->in, ins, out + 1,
+                                                max - 1)
+                    : 1;
 }
 
 /* ---- correctness ---- */
@@ -280,6 +291,8 @@ static int expect(struct cb_context *c, void *instance, int weights, int ins)
     (void)weights;
     if (in->want_of == ins)
         return 0;
+    if (in->scene[ins].train && net_act_open(in, ins))
+        return -1;
     double *want = reference(in, ins);
     float *bound = malloc(count * sizeof *bound);
     int status = want && bound ? 0 : -1;
@@ -307,9 +320,14 @@ static int check(struct cb_context *c, void *bound, int weights, int ins, struct
     const struct net_case *in = b->in;
     const struct net_scene *s = &in->scene[ins];
     const struct cb_view got = { s->y_on, CB_F16, net_out_rows(s), net_out_columns(s), false };
-    (void)weights, (void)r2;
+    (void)r2;
     *limit = b->impl->half_sums ? LIMIT_HALF : LIMIT;
-    return cb_compare(c->device, &got, in->want, b->impl->half_sums ? in->loose : in->bound, r1);
+    if (cb_compare(c->device, &got, in->want, b->impl->half_sums ? in->loose : in->bound, r1))
+        return -1;
+    if (!s->train || r1->bad || !(r1->rel_fro <= *limit))
+        return 0;
+    *r1 = (struct cb_accuracy){ .worst = -1 };
+    return net_gradients_check(b, weights, ins, *limit, r1);
 }
 
 static int figures(void *bound, struct cb_figure *out)

@@ -36,13 +36,14 @@ size_t net_out_bytes(const struct net_scene *s)
 
 struct sparse_net_problem net_problem_of(const struct net_scene *s)
 {
-    return (struct sparse_net_problem){ &s->net, &s->maps, &s->host_maps };
+    return (struct sparse_net_problem){ &s->net, &s->maps, &s->host_maps, s->train };
 }
 
 struct sparse_net_args net_args_of(const struct net_case *in, int weights, int ins)
 {
     const struct net_scene *s = &in->scene[ins];
-    return (struct sparse_net_args){ s->coord_on, s->x_on, in->w_on[weights], in->b_on, s->y_on };
+    return (struct sparse_net_args){ s->coord_on, s->x_on, in->w_on[weights], in->b_on,
+                                     s->y_on,     s->g_on, s->dw_on };
 }
 
 /* ---- voxels ---- */
@@ -106,9 +107,12 @@ static void close_scene(struct cb_device *d, struct net_scene *s)
     cb_free(d, s->coord_on);
     cb_free(d, s->x_on);
     cb_free(d, s->y_on);
+    cb_free(d, s->g_on);
+    cb_free(d, s->dw_on);
     kmap_host_net_free(&s->host_maps);
     voxels_free(&s->v);
     free(s->x);
+    free(s->g);
 }
 
 static int make_maps(const struct net_case *in, struct net_scene *s)
@@ -129,18 +133,36 @@ static int make_maps(const struct net_case *in, struct net_scene *s)
     return op_result(status, "sparse_net", in->q.scan);
 }
 
+static half_bits *make_rows(const struct net_case *in, uint32_t tensor, int set, float width,
+                            size_t count)
+{
+    half_bits *rows = malloc(count * sizeof *rows);
+    if (!rows)
+        cb_error("no memory for %zu numbers", count);
+    for (size_t i = 0; rows && i < count; i++)
+        rows[i] = half_from_float(
+            width * cb_random_at(CB_UNIFORM, in->seed, tensor, (uint32_t)set, i));
+    return rows;
+}
+
 static int open_scene(const struct net_case *in, int set, struct net_scene *s)
 {
+    s->train = in->q.pass;
     if (load_voxels(in, set, &s->v) || make_maps(in, s))
         return -1;
-    const size_t features = (size_t)s->v.n * (size_t)s->v.channels;
-    s->x = malloc(features * sizeof *s->x);
-    if (!s->x)
-        return cb_error("no memory for %zu features", features);
-    for (size_t i = 0; i < features; i++)
-        s->x[i] = half_from_float(
-            cb_random_at(CB_UNIFORM, in->seed, NET_TENSOR_X, (uint32_t)set, i));
-    return 0;
+    s->x = make_rows(in, NET_TENSOR_X, set, 1, (size_t)s->v.n * (size_t)s->v.channels);
+    if (s->x && s->train)
+        s->g = make_rows(in, NET_TENSOR_G, set, .1f, net_out_bytes(s) / sizeof *s->g);
+    return s->x && (s->g || !s->train) ? 0 : -1;
+}
+
+static int send_gradients(struct cb_device *d, struct net_scene *s)
+{
+    const size_t g = net_out_bytes(s), dw = sizeof(float) * s->net.weights;
+    return cb_alloc(d, g, &s->g_on) || cb_upload(d, s->g_on, s->g, g) ||
+                   cb_alloc(d, dw, &s->dw_on) || cb_fill(d, s->dw_on, 0, dw)
+               ? -1
+               : 0;
 }
 
 static int send_scene(struct cb_device *d, struct net_scene *s)
@@ -149,7 +171,7 @@ static int send_scene(struct cb_device *d, struct net_scene *s)
     const size_t x = 2 * (size_t)s->v.n * (size_t)s->v.channels;
     return cb_alloc(d, coord, &s->coord_on) || cb_upload(d, s->coord_on, s->v.coord, coord) ||
                    cb_alloc(d, x, &s->x_on) || cb_upload(d, s->x_on, s->x, x) ||
-                   cb_alloc(d, net_out_bytes(s), &s->y_on)
+                   cb_alloc(d, net_out_bytes(s), &s->y_on) || (s->train && send_gradients(d, s))
                ? -1
                : 0;
 }
@@ -203,6 +225,7 @@ void net_case_close(struct net_case *in)
     cb_free(in->device, in->want);
     cb_free(in->device, in->bound);
     cb_free(in->device, in->loose);
+    net_gradients_close(in);
     free(in->scene);
     free(in->w_on);
     free(in->w);

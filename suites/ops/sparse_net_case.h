@@ -29,8 +29,9 @@ struct net_scene {
     struct kmap_plan maps;
     struct kmap_host_net host_maps;
     struct sparse_net net;
-    half_bits *x;              /* host */
-    void *coord_on, *x_on, *y_on;
+    int train;
+    half_bits *x, *g;          /* host; g: training */
+    void *coord_on, *x_on, *y_on, *g_on, *dw_on;
 };
 
 struct net_case {
@@ -48,6 +49,8 @@ struct net_case {
     double *want;            /* of scene want_of, on the device */
     float *bound, *loose;
     int want_of;             /* -1: none */
+    half_bits *act[SPARSE_NET_TENSORS_MAX]; /* training: rows that the reference kept */
+    struct net_gradients *gradients;        /* of the last rows asked for; NULL: none yet */
 };
 
 /* A row on a case. */
@@ -71,6 +74,17 @@ size_t net_out_bytes(const struct net_scene *s);
 struct sparse_net_problem net_problem_of(const struct net_scene *s);
 struct sparse_net_args net_args_of(const struct net_case *in, int weights, int ins);
 void net_figure(struct cb_figure *f, const char *name, const char *unit, double value);
+
+/* sparse_net_grad.c: a result of training against the gradients of the rows that it kept.
+ * regions: where gradients of weights are written, without the gaps between layers; returns
+ * their number. */
+int net_gradients_regions(const struct net_case *in, int ins, struct cb_region *out, int max);
+int net_gradients_check(const struct net_bound *b, int weights, int ins, double limit,
+                        struct cb_accuracy *out);
+/* The row ref_net of training: y and gradients into the memory of a set. */
+int net_gradients_run(struct net_case *in, int ins);
+int net_act_open(struct net_case *in, int ins); /* memory of act for this set */
+void net_gradients_close(struct net_case *in);
 
 /* Enqueues parts of a run on a set. */
 int net_run_parts(const struct net_bound *b, int weights, int ins, int parts);

@@ -4,6 +4,7 @@
  *     maps          coordinates to tables
  *     orders        tables to what convolutions read: sorted rows, lists of pairs
  *     convolutions  all layers, with what follows each
+ *     gradients     training: of rows and weights
  *     rest          of a whole run: copies of input and output, gaps
  *     warm          a run on maps and orders that are there already: convolutions and rest
  *     wall          from the call until the result is there, seen from the host
@@ -112,15 +113,17 @@ static int median_of(struct timed *t, int (*once)(struct timed *, double *), dou
 int net_time_figures(const struct net_bound *b, struct cb_figure *out)
 {
     static const int list[] = { SPARSE_NET_MAPS, SPARSE_NET_ORDERS, SPARSE_NET_LAYERS,
-                                SPARSE_NET_ALL };
-    static const char *const name[] = { "maps", "orders", "convolutions" };
-    double us[4], wall = 0;
+                                SPARSE_NET_BACK, SPARSE_NET_ALL };
+    static const char *const name[] = { "maps", "orders", "convolutions", "gradients" };
+    double us[5] = { 0 }, wall = 0;
     int n = 0;
     memcpy(out, b->tuning, sizeof b->tuning);
     n = b->tunings;
     if (!b->impl->run)
         return n;
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 5; i++) {
+        if (list[i] == SPARSE_NET_BACK && !b->impl->rows)
+            continue;
         struct timed t = { .b = b, .parts = list[i] };
         int status = timed_open(&t) || median_of(&t, timed_run, &us[i]);
         if (!status && list[i] == SPARSE_NET_ALL)
@@ -129,10 +132,10 @@ int net_time_figures(const struct net_bound *b, struct cb_figure *out)
         if (status)
             return n;
     }
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < (b->impl->rows ? 4 : 3); i++)
         net_figure(&out[n++], name[i], "us", us[i]);
-    net_figure(&out[n++], "rest", "us", us[3] - us[0] - us[1] - us[2]);
-    net_figure(&out[n++], "warm", "us", us[3] - us[0] - us[1]);
+    net_figure(&out[n++], "rest", "us", us[4] - us[0] - us[1] - us[2] - us[3]);
+    net_figure(&out[n++], "warm", "us", us[4] - us[0] - us[1]);
     net_figure(&out[n++], "wall", "us", wall);
     return n;
 }
