@@ -377,6 +377,8 @@ enum op_status spconv_gather_fused(const struct spconv_problem *p, const struct 
     if (v->middle >= 0)
         status = product(v, p, sides.to_rows, x,
                          plus(a->w, (size_t)v->middle * p->cin * p->cout, p), a->y);
+    if (v->middle >= 0 && !v->tap_count)
+        return status;
     if (!status)
         status = spconv_gather_all(x, v->slot_from, p->taps, sides.from_rows,
                                    sides.channels * element(p), v->gathered, s);

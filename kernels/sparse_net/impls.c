@@ -1,0 +1,235 @@
+/* impls.c - the table of networks: who builds the maps, and who does the layers. */
+#include <string.h>
+
+#include "run.h"
+
+const struct kmap_impl *sparse_net_builder(const struct sparse_net_impl *impl,
+                                           const struct kmap_plan *maps)
+{
+    const char *why;
+    for (int k = 0; k < 2 && impl->maps[k]; k++)
+        for (const struct kmap_impl *i = kmap_builders; i->base.name; i++)
+            if (!strcmp(i->base.name, impl->maps[k]) && i->supports(maps, &why) == OP_OK)
+                return i;
+    return NULL;
+}
+
+static enum op_status both_passes(const struct sparse_net_impl *impl,
+                                  const struct sparse_net_problem *p, const char **why)
+{
+    (void)impl, (void)p, (void)why;
+    return OP_OK;
+}
+
+static enum op_status on_host(const struct sparse_net_impl *impl,
+                              const struct sparse_net_problem *p, const char **why)
+{
+    (void)impl;
+    *why = p->train ? "inference only" : NULL;
+    return p->train ? OP_EUNSUPPORTED : OP_OK;
+}
+
+static enum op_status has_builder(const struct sparse_net_impl *impl,
+                                  const struct sparse_net_problem *p, const char **why)
+{
+    *why = !impl->run                           ? "not built"
+           : p->train && !impl->rows            ? "inference only"
+           : !p->train && impl->rows            ? "training only"
+           : !sparse_net_builder(impl, p->maps) ? "no builder that it names covers these maps"
+                                                : NULL;
+    return *why ? OP_EUNSUPPORTED : OP_OK;
+}
+
+/* Whether a row of spconv does a pass of a layer.  The input has no gradient; where own_wgrad does
+ * not cover it another row does its weights. */
+static int covers(const char *name, const struct sparse_net_problem *p, int i,
+                  enum spconv_pass pass)
+{
+    const struct spconv_impl *row = spconv_find(name);
+    struct spconv_problem layer = sparse_net_layer_problem(p->net, p->maps, p->host, i);
+    const char *why;
+    layer.pass = pass;
+    if (pass != SPCONV_FORWARD && p->net->layer[i].from == p->net->input)
+        return 1;
+    return row && !row->supports(&layer, &why);
+}
+
+int sparse_net_flow_fits(const struct sparse_net_flow *flow, const struct sparse_net_problem *p,
+                         int group)
+{
+    const char *const name[] = { flow->layer, p->train ? flow->dgrad : NULL,
+                                 p->train ? flow->wgrad : NULL };
+    for (int i = 0; i < p->net->layers; i++) {
+        const struct sparse_layer *l = &p->net->layer[i];
+        if (l->step < 0 || sparse_net_group(p->maps, l->step) != group)
+            continue;
+        if (flow->splits > l->taps || flow->back > l->taps || flow->wback > l->taps)
+            return 0;
+        for (int pass = 0; pass < 3; pass++)
+            if (name[pass] && !covers(name[pass], p, i, (enum spconv_pass)pass))
+                return 0;
+    }
+    return 1;
+}
+
+/* Its first flow must cover every group: it is what runs unless a tuner chose. */
+static enum op_status layers_covered(const struct sparse_net_impl *impl,
+                                     const struct sparse_net_problem *p, const char **why)
+{
+    const enum op_status status = has_builder(impl, p, why);
+    for (int g = 0; !status && g < sparse_net_groups(p->maps); g++)
+        if (!sparse_net_flow_fits(impl->flow, p, g)) {
+            *why = "a layer that its dataflow does not cover";
+            return OP_EUNSUPPORTED;
+        }
+    return status;
+}
+
+/* ---- flows ---- */
+
+/* The published space.  Gather-scatter is off in it by default; here it is tried too, with the
+ * middle of its grid of settings. */
+static const struct sparse_net_flow published[] = {
+    { .name = "s1", .layer = "implicit_s1", .splits = 1 },
+    { .name = "s0", .layer = "implicit_s0" },
+    { .name = "s2", .layer = "implicit_s2", .splits = 2 },
+    { .name = "s3", .layer = "implicit_s3", .splits = 3 },
+    { .name = "s4", .layer = "implicit_s4", .splits = 4 },
+    { .name = "fetch", .layer = "fetch", .pairs = 1 },
+    { .name = "fetch_tap", .layer = "fetch_offset", .pairs = 1 },
+    { .name = "gather", .layer = "gather_grouped", .pairs = 1 },
+};
+static const struct sparse_net_flow gather_tap[] = {
+    { .name = "gather_tap", .layer = "gather_tap", .pairs = 1 },
+};
+
+/* Ranges of taps of this suite's own layer; 0: by the width of the layers. */
+static const struct sparse_net_flow own[] = {
+    { .name = "auto" },
+    { .name = "o1", .splits = 1 },
+    { .name = "o2", .splits = 2 },
+    { .name = "o3", .splits = 3 },
+};
+
+static const struct sparse_net_flow on_cpu[] = {
+    { .name = "rows" },
+    { .name = "taps", .pairs = 1 },
+    { .name = "rows_32" },
+};
+
+/* ---- flows of training ---- */
+
+/* Ranges of taps of forward, dgrad and wgrad; 0: unsorted. */
+#define TRAIN(f, d, w)                                                                          \
+    { .name = #f #d #w, .layer = "implicit_s" #f, .splits = f, .dgrad = "implicit_s" #d,        \
+      .back = d, .wgrad = "wgrad_s" #w, .wback = w }
+static const struct sparse_net_flow train_default[] = { TRAIN(1, 3, 3) };
+/* Bound: forward with dgrad, the same products; wgrad is free. */
+#define FD(s) TRAIN(s, s, 0), TRAIN(s, s, 1), TRAIN(s, s, 2), TRAIN(s, s, 3), TRAIN(s, s, 4)
+static const struct sparse_net_flow train_fd[] = { FD(1), FD(0), FD(2), FD(3), FD(4) };
+/* Bound: dgrad with wgrad, the same order of the same map; forward is free. */
+#define DW(s) TRAIN(0, s, s), TRAIN(1, s, s), TRAIN(2, s, s), TRAIN(3, s, s), TRAIN(4, s, s)
+static const struct sparse_net_flow train_dw[] = { DW(1), DW(0), DW(2), DW(3), DW(4) };
+#undef FD
+#undef DW
+#undef TRAIN
+static const struct sparse_net_flow train_gather[] = {
+    { .name = "gather", .layer = "gather_grouped", .pairs = 1, .dgrad = "gather_grouped",
+      .wgrad = "gather_grouped" },
+};
+static const struct sparse_net_flow train_gather_tap[] = {
+    { .name = "gather_tap", .layer = "gather_tap", .pairs = 1, .dgrad = "gather_tap",
+      .wgrad = "gather_tap" },
+};
+static const struct sparse_net_flow train_own[] = {
+    { .name = "own", .layer = "own", .pairs = 1, .dgrad = "own", .wgrad = "own_wgrad" },
+};
+
+enum { S1, S0, S2, S3, S4, FETCH, FETCH_TAP, GATHER };
+
+#define ON_DEVICE(name_, title_, origin_, role_, flow_, flows_, flags_)                         \
+    { .base = { .name = name_, .title = title_, .origin = origin_, .role = role_, .sm_min = 80, \
+                .sm_max = 999, .flags = OP_SYNCS | OP_NO_CAPTURE | (flags_) },                  \
+      .maps = { "hash_fly" }, .flow = flow_, .flows = flows_, .half_sums = 1,                   \
+      .supports = layers_covered, .setup = OP_CUDA(sparse_net_listed_setup),                    \
+      .teardown = OP_CUDA(sparse_net_listed_teardown),                                          \
+      .choose = OP_CUDA(sparse_net_listed_choose), .run = OP_CUDA(sparse_net_listed_run) }
+#define LISTED(name_, title_, origin_, role_, flow_)                                            \
+    ON_DEVICE(name_, title_, origin_, role_, flow_, 1, 0)
+#define OWN(name_, title_, origin_, flows_, flags_)                                             \
+    { .base = { .name = name_, .title = title_, .role = OP_OWN, .sm_min = 90, .sm_max = 90,     \
+                .origin = origin_, .symbol = "own_spconv", .flags = flags_ },                   \
+      .maps = { "octree", "grid" }, .flow = own, .flows = flows_, .supports = has_builder,      \
+      .setup = OP_CUDA(sparse_net_own_setup), .teardown = OP_CUDA(sparse_net_own_teardown),     \
+      .choose = OP_CUDA(sparse_net_own_choose), .run = OP_CUDA(sparse_net_own_run) }
+#define STEP(name_, title_, origin_, role_, flow_, flows_, flags_)                              \
+    { .base = { .name = name_, .title = title_, .origin = origin_, .role = role_, .sm_min = 80, \
+                .sm_max = 999, .flags = OP_SYNCS | OP_NO_CAPTURE | (flags_) },                  \
+      .maps = { "hash_fly" }, .flow = flow_, .flows = flows_, .half_sums = 1,                   \
+      .supports = layers_covered, .setup = OP_CUDA(sparse_net_train_setup),                     \
+      .teardown = OP_CUDA(sparse_net_train_teardown), .rows = OP_CUDA(sparse_net_train_rows),   \
+      .choose = OP_CUDA(sparse_net_train_choose), .run = OP_CUDA(sparse_net_train_run) }
+#define COUNT(list) ((int)(sizeof(list) / sizeof *(list)))
+#define PUBLISHED "TorchSparse++, arXiv 2311.12862, maps by hash on the fly, "
+
+const struct sparse_net_impl sparse_net_rows[] = {
+    { .base = { .name = "ref_net", .title = "definition in double", .origin = "definition",
+                .role = OP_REFERENCE },
+      .supports = both_passes },
+
+    LISTED("gather_grouped", "gather-scatter grouped",
+           "TorchSparse (arXiv 2204.10319): fused gather and scatter, cuBLAS by adaptive grouping",
+           OP_BASELINE, published + GATHER),
+    LISTED("gather_tap", "gather-scatter by tap",
+           "gather, cublasGemmEx, scatter a tap, as SpConv 1 does", OP_BASELINE, gather_tap),
+
+    LISTED("implicit_s0", "implicit GEMM", PUBLISHED "implicit GEMM unsorted", OP_PAPER,
+           published + S0),
+    LISTED("implicit_s1", "implicit GEMM S=1", PUBLISHED "implicit GEMM sorted, one range",
+           OP_PAPER, published + S1),
+    LISTED("implicit_s2", "implicit GEMM S=2", PUBLISHED "implicit GEMM sorted, two ranges",
+           OP_PAPER, published + S2),
+    LISTED("implicit_s3", "implicit GEMM S=3", PUBLISHED "implicit GEMM sorted, three ranges",
+           OP_PAPER, published + S3),
+    LISTED("fetch", "fetch-on-demand", PUBLISHED "fetch-on-demand, taps fused", OP_PAPER,
+           published + FETCH),
+    ON_DEVICE("autotuned", "autotuned", PUBLISHED "a dataflow a group, chosen greedily end to end",
+              OP_PAPER, published, COUNT(published), OP_CHOOSES),
+
+    OWN("own", "own",
+        "maps by octree or bit grid, plans on the device, wgmma with bias, residual and ReLU in "
+        "it; one graph", 1, 0),
+    OWN("own_tuned", "own, tuned", "the same, ranges of taps of every group chosen end to end",
+        COUNT(own), OP_CHOOSES),
+
+    STEP("train_gather", "training, gather-scatter grouped",
+         "TorchSparse (arXiv 2204.10319): fused gather and scatter, cuBLAS by adaptive grouping",
+         OP_BASELINE, train_gather, 1, 0),
+    STEP("train_gather_tap", "training, gather-scatter by tap",
+         "gather, cublasGemmEx, scatter a tap, as SpConv 1 does", OP_BASELINE, train_gather_tap, 1,
+         0),
+    STEP("train_implicit", "training, implicit GEMM",
+         PUBLISHED "one range forward, three backward: its default", OP_PAPER, train_default, 1,
+         0),
+    STEP("train_bind_fd", "training, tuned, forward with dgrad",
+         PUBLISHED "tuned, forward and dgrad bound", OP_PAPER, train_fd, COUNT(train_fd),
+         OP_CHOOSES),
+    STEP("train_bind_dw", "training, tuned, dgrad with wgrad",
+         PUBLISHED "tuned, dgrad and wgrad bound", OP_PAPER, train_dw, COUNT(train_dw),
+         OP_CHOOSES),
+    { .base = { .name = "train_own", .title = "training, own", .role = OP_OWN, .sm_min = 90,
+                .sm_max = 90, .symbol = "own_wgrad",
+                .origin = "maps by octree or bit grid, plans on the device, wgmma; one graph" },
+      .maps = { "octree", "grid" }, .flow = train_own, .flows = 1, .half_sums = 1,
+      .supports = layers_covered, .setup = OP_CUDA(sparse_net_train_setup),
+      .teardown = OP_CUDA(sparse_net_train_teardown), .rows = OP_CUDA(sparse_net_train_rows),
+      .choose = OP_CUDA(sparse_net_train_choose), .run = OP_CUDA(sparse_net_train_run) },
+
+    { .base = { .name = "autotuned_host", .title = "autotuned on the host", .role = OP_OWN,
+                .origin = "maps by definition, OpenBLAS in float by rows or by tap",
+                .flags = OP_CHOOSES },
+      .flow = on_cpu, .flows = COUNT(on_cpu), .supports = on_host,
+      .setup = sparse_net_host_setup, .teardown = sparse_net_host_teardown,
+      .choose = sparse_net_host_choose, .run = sparse_net_host_run },
+    { .base = { .name = NULL } },
+};

@@ -1,0 +1,169 @@
+/*
+ * own_cuda.c - this suite's own way to run a network: nothing goes back to the host, so that a
+ * graph holds all of it, a new scan of at most as many rows included.
+ *
+ *     coordinates -> all maps -> a plan a map, shared by its layers -> layers, each one launch
+ *
+ * Concatenations cost nothing: layers write and read columns of wider rows.  The ranges of taps
+ * of a group can be changed; what they need is made when they are first chosen and kept.
+ */
+#include <stdlib.h>
+
+#include "../spconv/own_layer.h"
+#include "run.h"
+
+struct own {
+    const struct sparse_net_impl *impl;
+    struct sparse_net_problem p;
+    struct sparse_net_args a;
+    struct op_memory memory;
+    struct net_memory m;
+    int splits[KMAP_STEPS_MAX]; /* chosen */
+    struct own_plan plan[KMAP_STEPS_MAX][SPCONV_SPLITS_MAX], same[KMAP_LEVELS_MAX];
+    struct own_plan_work work[KMAP_STEPS_MAX][SPCONV_SPLITS_MAX]; /* same: of 1x1x1 layers */
+    struct own_layer *layer[SPARSE_NET_LAYERS_MAX][SPCONV_SPLITS_MAX];
+};
+
+/* Ranges of a layer, from 0: those of its map; one where there is none. */
+static int range_of(const struct own *own, int i)
+{
+    const int step = own->p.net->layer[i].step;
+    return step < 0 ? 0 : own->splits[step] - 1;
+}
+
+static const struct own_plan *plan_of(const struct own *own, int i)
+{
+    const struct sparse_layer *l = &own->p.net->layer[i];
+    return l->step < 0 ? &own->same[own->p.net->tensor[l->to].level]
+                       : &own->plan[l->step][range_of(own, i)];
+}
+
+/* Of 1x1x1 layers: which levels have any. */
+static enum op_status open_same(struct own *own)
+{
+    const struct sparse_net *net = own->p.net;
+    enum op_status status = OP_OK;
+    for (int i = 0; !status && i < net->layers; i++) {
+        const int level = net->tensor[net->layer[i].to].level;
+        struct own_plan_work unused;
+        if (net->layer[i].step < 0 && !own->same[level].row)
+            status = own_plan_open(own->p.maps->cap[level], 1, 1, &own->memory, &own->same[level],
+                                   &unused);
+    }
+    return status;
+}
+
+enum op_status sparse_net_own_choose(void *state, const int *flow, op_stream s)
+{
+    struct own *own = state;
+    const struct kmap_plan *maps = own->p.maps;
+    enum op_status status = OP_OK;
+    for (int i = 0; !status && i < maps->steps; i++) {
+        const int asked = own->impl->flow[flow[sparse_net_group(maps, i)]].splits;
+        own->splits[i] = asked ? asked : net_own_splits(own->p.net, i);
+        const int range = own->splits[i] - 1;
+        if (!own->plan[i][range].row)
+            status = own_plan_open(maps->cap[net_step_level(maps, i)],
+                                   kmap_taps(&maps->step[i].shape), own->splits[i], &own->memory,
+                                   &own->plan[i][range], &own->work[i][range]);
+    }
+    for (int i = 0; !status && i < own->p.net->layers; i++) {
+        const struct sparse_layer *l = &own->p.net->layer[i];
+        struct own_layer **layer = &own->layer[i][range_of(own, i)];
+        if (!*layer)
+            status = own_layer_open(plan_of(own, i), l->taps, l->channels, l->columns,
+                                    (const char *)own->a.w + 2 * l->w, &own->memory, s, layer);
+    }
+    return status;
+}
+
+enum op_status sparse_net_own_setup(const struct sparse_net_impl *impl,
+                                    const struct sparse_net_problem *p,
+                                    const struct sparse_net_args *a, const struct op_memory *memory,
+                                    op_stream s, void **state)
+{
+    static const int first[KMAP_STEPS_MAX];
+    struct own *own = calloc(1, sizeof *own);
+    *state = NULL;
+    if (!own)
+        return OP_ENOMEM;
+    own->impl = impl;
+    own->p = *p;
+    own->a = *a;
+    own->memory = *memory;
+    enum op_status status = net_memory_open(impl, p, p->net, a, memory, &own->m);
+    if (!status)
+        status = open_same(own);
+    if (!status)
+        status = sparse_net_own_choose(own, first, s);
+    if (status)
+        sparse_net_own_teardown(own);
+    else
+        *state = own;
+    return status;
+}
+
+static enum op_status make_plans(const struct sparse_net_problem *p, const struct own *own,
+                                 op_stream s)
+{
+    const struct kmap_plan *maps = p->maps;
+    const struct kmap_args *m = &own->m.maps;
+    enum op_status status = OP_OK;
+    for (int i = 0; !status && i < maps->steps; i++) {
+        const int level = net_step_level(maps, i);
+        const struct own_source source = { m->table[i], m->mask[i], m->count + level,
+                                           maps->cap[level], kmap_taps(&maps->step[i].shape) };
+        status = own_plan_make(&source, &own->plan[i][own->splits[i] - 1],
+                               &own->work[i][own->splits[i] - 1], s);
+    }
+    for (int l = 0; !status && l < maps->levels; l++)
+        if (own->same[l].row)
+            status = net_plan_same(&own->same[l], m->count + l, s);
+    return status;
+}
+
+static enum op_status run_layer(const struct sparse_net *net, const struct own *own, int i,
+                                const float *bias, op_stream s)
+{
+    const struct sparse_layer *l = &net->layer[i];
+    const struct net_rows x = net_rows_of(&own->m, net, l->from);
+    const struct net_rows y = net_rows_of(&own->m, net, l->to);
+    struct own_layer_io io = { .x = x.at, .y = y.at, .bias = bias + l->b, .x_step = x.step,
+                               .y_step = y.step, .relu = l->relu };
+    if (l->residual >= 0) {
+        const struct net_rows r = net_rows_of(&own->m, net, l->residual);
+        io.residual = r.at;
+        io.residual_step = r.step;
+    }
+    return own_layer_run(own->layer[i][range_of(own, i)], &io, s);
+}
+
+enum op_status sparse_net_own_run(const struct sparse_net_problem *p,
+                                  const struct sparse_net_args *a, void *state, int parts,
+                                  op_stream s)
+{
+    const struct own *own = state;
+    enum op_status status = OP_OK;
+    if (parts & SPARSE_NET_MAPS)
+        status = own->m.builder->run(p->maps, &own->m.maps, own->m.builder_state, s);
+    if (!status && parts & SPARSE_NET_ORDERS)
+        status = make_plans(p, own, s);
+    if (!status && parts == SPARSE_NET_ALL)
+        status = net_read_input(&own->m, p, p->net, a, s);
+    for (int i = 0; !status && parts & SPARSE_NET_LAYERS && i < p->net->layers; i++)
+        status = run_layer(p->net, own, i, a->b, s);
+    if (!status && parts == SPARSE_NET_ALL)
+        status = net_write_output(&own->m, p, p->net, a, s);
+    return status;
+}
+
+void sparse_net_own_teardown(void *state)
+{
+    struct own *own = state;
+    for (int i = 0; own && i < SPARSE_NET_LAYERS_MAX; i++)
+        for (int k = 0; k < SPCONV_SPLITS_MAX; k++)
+            own_layer_close(own->layer[i][k]);
+    if (own)
+        net_memory_close(&own->m);
+    free(own);
+}

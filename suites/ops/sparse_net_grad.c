@@ -1,0 +1,233 @@
+/*
+ * sparse_net_grad.c - gradients of a training step against their definition.
+ *
+ * Masks of ReLU turn rounding into jumps: a row that is 1e-6 here and 0 there has a gradient here
+ * and none there.  So the reference starts from the rows that the implementation itself kept; they
+ * are compared through the network's output.
+ */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../harness/error.h"
+#include "sparse_net_case.h"
+
+/* The reference for the rows in act. */
+struct net_gradients {
+    int ins;
+    half_bits *act[SPARSE_NET_TENSORS_MAX]; /* host */
+    double *dw;                             /* host */
+    double *want;                           /* device */
+    float *bound;
+    double limit;
+};
+
+static size_t rows_count(const struct net_scene *s, int tensor)
+{
+    const struct sparse_tensor *t = &s->net.tensor[tensor];
+    return (size_t)s->host_maps.n[t->level] * (size_t)t->channels;
+}
+
+static int open_rows(const struct net_scene *s, half_bits *act[SPARSE_NET_TENSORS_MAX])
+{
+    for (int t = 0; t < s->net.tensors; t++) {
+        free(act[t]);
+        act[t] = malloc(rows_count(s, t) * sizeof **act);
+        if (!act[t])
+            return cb_error("no memory for the rows of a network");
+    }
+    return 0;
+}
+
+int net_act_open(struct net_case *in, int ins)
+{
+    return open_rows(&in->scene[ins], in->act);
+}
+
+void net_gradients_close(struct net_case *in)
+{
+    struct net_gradients *r = in->gradients;
+    for (int t = 0; t < SPARSE_NET_TENSORS_MAX; t++) {
+        free(in->act[t]);
+        if (r)
+            free(r->act[t]);
+    }
+    if (r) {
+        cb_free(in->device, r->want);
+        cb_free(in->device, r->bound);
+        free(r->dw);
+    }
+    free(r);
+    in->gradients = NULL;
+}
+
+static size_t layer_count(const struct sparse_layer *l)
+{
+    return (size_t)l->taps * (size_t)l->channels * (size_t)l->columns;
+}
+
+int net_gradients_regions(const struct net_case *in, int ins, struct cb_region *out, int max)
+{
+    const struct sparse_net *net = &in->scene[ins].net;
+    char *dw = in->scene[ins].dw_on;
+    int n = 0;
+    for (int i = 0; i < net->layers; i++) {
+        const struct sparse_layer *l = &net->layer[i];
+        char *at = dw + sizeof(float) * l->w;
+        if (n && (char *)out[n - 1].data + out[n - 1].bytes == at)
+            out[n - 1].bytes += sizeof(float) * layer_count(l);
+        else if (n < max)
+            out[n++] = (struct cb_region){ at, sizeof(float) * layer_count(l) };
+    }
+    return n;
+}
+
+/* Gaps to 0, as they are in the reference. */
+static int clear_gaps(const struct net_case *in, int ins)
+{
+    const struct sparse_net *net = &in->scene[ins].net;
+    for (int i = 0; i < net->layers; i++) {
+        const size_t end = net->layer[i].w + layer_count(&net->layer[i]);
+        const size_t next = i + 1 < net->layers ? net->layer[i + 1].w : net->weights;
+        if (next > end && cb_fill(in->device, (float *)in->scene[ins].dw_on + end, 0,
+                                  (next - end) * sizeof(float)))
+            return -1;
+    }
+    return 0;
+}
+
+/* A sum over many pairs carries the errors of its terms: bounds follow the mean square of the tap
+ * and that of the layer. */
+static void make_bounds(const struct sparse_net *net, const double *dw, double limit, float *bound)
+{
+    for (size_t i = 0; i < net->weights; i++)
+        bound[i] = 0;
+    for (int i = 0; i < net->layers; i++) {
+        const struct sparse_layer *l = &net->layer[i];
+        const size_t of_tap = (size_t)l->channels * (size_t)l->columns, n = layer_count(l);
+        double all = 0;
+        for (size_t e = 0; e < n; e++)
+            all += dw[l->w + e] * dw[l->w + e];
+        all = sqrt(all / (double)n);
+        for (int d = 0; d < l->taps; d++) {
+            const size_t first = l->w + (size_t)d * of_tap;
+            double own = 0;
+            for (size_t e = 0; e < of_tap; e++)
+                own += dw[first + e] * dw[first + e];
+            own = sqrt(own / (double)of_tap);
+            for (size_t e = 0; e < of_tap; e++)
+                bound[first + e] = (float)(8 * limit * (own + all));
+        }
+    }
+}
+
+/* Rows that a run kept, into act. */
+static int fetch_rows(const struct net_bound *b, int set, int ins,
+                      half_bits *const act[SPARSE_NET_TENSORS_MAX])
+{
+    const struct net_case *in = b->in;
+    const struct net_scene *s = &in->scene[ins];
+    for (int t = 0; t < s->net.tensors; t++) {
+        const size_t bytes = rows_count(s, t) * sizeof **act;
+        if (!b->impl->rows)
+            memcpy(act[t], in->act[t], bytes);
+        else if (cb_download(in->device, act[t], b->impl->rows(b->states.state[set], t), bytes))
+            return -1;
+    }
+    return cb_sync(in->device);
+}
+
+static int same_rows(const struct net_scene *s, half_bits *const *a, half_bits *const *b)
+{
+    for (int t = 0; t < s->net.tensors; t++)
+        if (memcmp(a[t], b[t], rows_count(s, t) * sizeof **a))
+            return 0;
+    return 1;
+}
+
+static int send(struct cb_device *d, const void *from, size_t bytes, void **to)
+{
+    return (!*to && cb_alloc(d, bytes, to)) || cb_upload(d, *to, from, bytes) || cb_sync(d) ? -1
+                                                                                         : 0;
+}
+
+/* Computes gradients of act unless they are those that r has. */
+static int make_reference(const struct net_case *in, int ins, double limit,
+                          half_bits *act[SPARSE_NET_TENSORS_MAX], struct net_gradients *r)
+{
+    const struct net_scene *s = &in->scene[ins];
+    const struct sparse_net_problem p = net_problem_of(s);
+    const struct sparse_net_args a = { .w = in->w, .g = s->g };
+    const int known = r->dw && r->ins == ins && same_rows(s, act, r->act);
+    if (known && r->limit == limit)
+        return 0;
+    float *bound = malloc(s->net.weights * sizeof *bound);
+    int status = bound ? 0 : cb_error("no memory for bounds");
+    if (!r->dw)
+        r->dw = malloc(s->net.weights * sizeof *r->dw);
+    if (!status && !r->dw)
+        status = cb_error("no memory for gradients");
+    if (!status && !known) {
+        status = op_result(sparse_net_ref_train(&p, &a, act, r->dw), "ref_net", "gradients");
+        for (int t = 0; t < s->net.tensors; t++) {
+            half_bits *was = r->act[t];
+            r->act[t] = act[t];
+            act[t] = was;
+        }
+        r->ins = status ? -1 : ins;
+        if (!status)
+            status = send(in->device, r->dw, s->net.weights * sizeof *r->dw, (void **)&r->want);
+    }
+    if (!status) {
+        make_bounds(&s->net, r->dw, limit, bound);
+        status = send(in->device, bound, s->net.weights * sizeof *bound, (void **)&r->bound);
+        r->limit = limit;
+    }
+    free(bound);
+    return status;
+}
+
+int net_gradients_check(const struct net_bound *b, int weights, int ins, double limit,
+                        struct cb_accuracy *out)
+{
+    struct net_case *in = b->in;
+    const struct net_scene *s = &in->scene[ins];
+    const struct cb_view got = { s->dw_on, CB_F32, 1, (long)s->net.weights, false };
+    half_bits *act[SPARSE_NET_TENSORS_MAX] = { 0 };
+    if (!in->gradients)
+        in->gradients = calloc(1, sizeof *in->gradients);
+    int status = in->gradients ? 0 : cb_error("no memory for gradients");
+    if (!status)
+        status = open_rows(s, act) || fetch_rows(b, weights > ins ? weights : ins, ins, act) ||
+                 make_reference(in, ins, limit, act, in->gradients) || clear_gaps(in, ins) ||
+                 cb_compare(in->device, &got, in->gradients->want, in->gradients->bound, out);
+    for (int t = 0; t < SPARSE_NET_TENSORS_MAX; t++)
+        free(act[t]);
+    return status ? -1 : 0;
+}
+
+int net_gradients_run(struct net_case *in, int ins)
+{
+    const struct net_scene *s = &in->scene[ins];
+    const struct sparse_net_problem p = net_problem_of(s);
+    const struct sparse_net_args a = { .x = s->x, .w = in->w, .b = in->b, .g = s->g };
+    const size_t count = net_out_bytes(s) / sizeof(half_bits);
+    double *y = malloc(count * sizeof *y), *dw = malloc(s->net.weights * sizeof *dw);
+    half_bits *act[SPARSE_NET_TENSORS_MAX] = { 0 };
+    int status = y && dw ? open_rows(s, act) : cb_error("no memory for gradients");
+    if (!status)
+        status = op_result(sparse_net_ref_keep(&p, &a, y, act), "ref_net", "forward") ||
+                 op_result(sparse_net_ref_train(&p, &a, act, dw), "ref_net", "gradients");
+    for (size_t i = 0; !status && i < count; i++)
+        ((half_bits *)s->y_on)[i] = half_from_float((float)y[i]);
+    for (int i = 0; !status && i < s->net.layers; i++) {
+        const struct sparse_layer *l = &s->net.layer[i];
+        for (size_t e = l->w; e < l->w + layer_count(l); e++)
+            ((float *)s->dw_on)[e] = (float)dw[e];
+    }
+    for (int t = 0; t < SPARSE_NET_TENSORS_MAX; t++)
+        free(act[t]);
+    free(y);
+    free(dw);
+    return status ? -1 : 0;
+}

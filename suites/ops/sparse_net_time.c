@@ -1,0 +1,248 @@
+/*
+ * sparse_net_time.c - tuning of networks, and where their time goes.
+ *
+ *     maps          coordinates to tables
+ *     orders        tables to what convolutions read: sorted rows, lists of pairs
+ *     convolutions  all layers, with what follows each
+ *     gradients     training: of rows and weights
+ *     rest          of a whole run: copies of input and output, gaps
+ *     warm          a run on maps and orders that are there already: convolutions and rest
+ *     wall          from the call until the result is there, seen from the host
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "../../harness/error.h"
+#include "sparse_net_case.h"
+#include "tuner.h"
+
+enum { WINDOWS = 15 }; /* whose median is the time of a part */
+
+static double now_us(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return 1e6 * (double)t.tv_sec + 1e-3 * (double)t.tv_nsec;
+}
+
+/* ---- something that is timed: as a graph where the row can be one ---- */
+
+struct timed {
+    const struct net_bound *b;
+    int parts;
+    struct cb_graph *graph; /* of a run on each set */
+    int next;               /* set of the next run without a graph */
+};
+
+static int sets_of(const struct net_bound *b)
+{
+    return b->states.count;
+}
+
+static int enqueue(void *arg, int step)
+{
+    const struct timed *t = arg;
+    const struct net_case *in = t->b->in;
+    return net_run_parts(t->b, step % in->weight_sets, step % in->scenes, t->parts);
+}
+
+static int timed_open(struct timed *t)
+{
+    struct cb_device *d = t->b->in->device;
+    cb_graph_free(d, t->graph);
+    t->graph = NULL;
+    for (int i = 0; i < sets_of(t->b); i++)
+        if (enqueue(t, i))
+            return -1;
+    if (cb_sync(d))
+        return -1;
+    return t->b->impl->base.flags & OP_NO_CAPTURE
+               ? 0
+               : cb_graph_make(d, enqueue, t, sets_of(t->b), &t->graph);
+}
+
+/* Time of one run on the device. */
+static int timed_run(struct timed *t, double *us)
+{
+    struct cb_device *d = t->b->in->device;
+    struct cb_window w;
+    const int status = t->graph ? cb_graph_window(d, t->graph, false, &w)
+                                : cb_window(d, enqueue, t, t->next++, 1, false, &w);
+    *us = status ? 0 : w.us / (t->graph ? sets_of(t->b) : 1);
+    return status;
+}
+
+/* Time of one run on the host, its end waited for. */
+static int timed_wall(struct timed *t, double *us)
+{
+    struct cb_device *d = t->b->in->device;
+    const double start = now_us();
+    if ((t->graph ? cb_graph_launch(d, t->graph) : enqueue(t, t->next++)) || cb_sync(d))
+        return -1;
+    *us = (now_us() - start) / (t->graph ? sets_of(t->b) : 1);
+    return 0;
+}
+
+static void timed_close(struct timed *t)
+{
+    cb_graph_free(t->b->in->device, t->graph);
+    t->graph = NULL;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static int median_of(struct timed *t, int (*once)(struct timed *, double *), double *us)
+{
+    double times[WINDOWS];
+    for (int i = 0; i < WINDOWS; i++)
+        if (once(t, &times[i]))
+            return -1;
+    qsort(times, WINDOWS, sizeof *times, by_value);
+    *us = times[WINDOWS / 2];
+    return 0;
+}
+
+/* ---- figures ---- */
+
+int net_time_figures(const struct net_bound *b, struct cb_figure *out)
+{
+    static const int list[] = { SPARSE_NET_MAPS, SPARSE_NET_ORDERS, SPARSE_NET_LAYERS,
+                                SPARSE_NET_BACK, SPARSE_NET_ALL };
+    static const char *const name[] = { "maps", "orders", "convolutions", "gradients" };
+    double us[5] = { 0 }, wall = 0;
+    int n = 0;
+    memcpy(out, b->tuning, sizeof b->tuning);
+    n = b->tunings;
+    if (!b->impl->run)
+        return n;
+    for (int i = 0; i < 5; i++) {
+        if (list[i] == SPARSE_NET_BACK && !b->impl->rows)
+            continue;
+        struct timed t = { .b = b, .parts = list[i] };
+        int status = timed_open(&t) || median_of(&t, timed_run, &us[i]);
+        if (!status && list[i] == SPARSE_NET_ALL)
+            status = median_of(&t, timed_wall, &wall);
+        timed_close(&t);
+        if (status)
+            return n;
+    }
+    for (int i = 0; i < (b->impl->rows ? 4 : 3); i++)
+        net_figure(&out[n++], name[i], "us", us[i]);
+    net_figure(&out[n++], "rest", "us", us[4] - us[0] - us[1] - us[2] - us[3]);
+    net_figure(&out[n++], "warm", "us", us[4] - us[0] - us[1]);
+    net_figure(&out[n++], "wall", "us", wall);
+    return n;
+}
+
+/* ---- tuning ---- */
+
+static int choose(void *context, const int *setting)
+{
+    struct timed *t = context;
+    const struct net_bound *b = t->b;
+    for (int i = 0; i < b->states.count; i++)
+        if (op_result(b->impl->choose(b->states.state[i], setting,
+                                      cb_device_stream(b->in->device)),
+                      b->impl->base.name, "choice"))
+            return -1;
+    return timed_open(t);
+}
+
+static int sample(void *context, double *us)
+{
+    return timed_run(context, us);
+}
+
+static struct tuner_space space_of(const struct net_bound *b)
+{
+    const struct sparse_net_problem p = net_problem_of(&b->in->scene[0]);
+    struct tuner_space space = { .groups = sparse_net_groups(p.maps), .settings = b->impl->flows,
+                                 .samples = b->in->q.samples };
+    for (int g = 0; g < space.groups; g++)
+        for (int f = 0; f < b->impl->flows; f++)
+            if (sparse_net_flow_fits(&b->impl->flow[f], &p, g))
+                space.allowed[g] |= 1u << f;
+    return space;
+}
+
+/* "down 0" ...: kernel 3 on a level, or the map from it to the next. */
+static void name_groups(const struct net_bound *b, char name[][16], const char **list)
+{
+    const struct kmap_plan *maps = &b->in->scene[0].maps;
+    for (int i = maps->steps - 1; i >= 0; i--) {
+        const int g = sparse_net_group(maps, i);
+        const struct kmap_step *s = &maps->step[i];
+        snprintf(name[g], sizeof name[g], "%s %d", s->from == s->to ? "same" : "down",
+                 s->from < s->to ? s->from : s->to);
+        list[g] = name[g];
+    }
+}
+
+static void tell(struct net_bound *b, const struct tuner_space *space,
+                 const struct tuner_result *r, bool stored)
+{
+    size_t used = 0;
+    for (int g = 0; g < space->groups && used < sizeof b->choice; g++)
+        used += (size_t)snprintf(b->choice + used, sizeof b->choice - used, "%s%s", g ? " " : "",
+                                 b->impl->flow[r->setting[g]].name);
+    net_figure(&b->tuning[0], "tuning", "s", r->seconds);
+    net_figure(&b->tuning[1], "tuning_trials", "", r->trials);
+    net_figure(&b->tuning[2], "tuning_discarded", "", r->discarded);
+    net_figure(&b->tuning[3], "tuning_before", "us", r->first_us);
+    net_figure(&b->tuning[4], "tuning_after", "us", r->us);
+    net_figure(&b->tuning[5], "tuning_stored", "", stored);
+    b->tunings = 6;
+}
+
+/* File names and generated names; of several batches or first voxels, with their numbers. */
+static void workload_of(const struct sparse_net_params *q, char *out, size_t size)
+{
+    const char *slash = strrchr(q->scan, '/');
+    size_t used = (size_t)snprintf(out, size, "%s", slash && slash[1] ? slash + 1 : q->scan);
+    if (q->batch > 1 && used < size)
+        used += (size_t)snprintf(out + used, size - used, "_batch%d", q->batch);
+    if (q->voxels && used < size)
+        snprintf(out + used, size - used, "_first%d", q->voxels);
+}
+
+int net_tune(struct net_bound *b)
+{
+    const struct net_case *in = b->in;
+    const struct tuner_space space = space_of(b);
+    const char *setting[TUNER_SETTINGS_MAX], *group[TUNER_GROUPS_MAX];
+    char workload[128], groups[TUNER_GROUPS_MAX][16], path[4096];
+    struct timed t = { .b = b, .parts = SPARSE_NET_ALL };
+    const struct tuner_subject subject = { choose, sample, &t };
+    struct tuner_result r;
+    int status;
+    for (int f = 0; f < b->impl->flows; f++)
+        setting[f] = b->impl->flow[f].name;
+    name_groups(b, groups, group);
+    workload_of(&in->q, workload, sizeof workload);
+    const struct tuner_key key = { b->impl->base.name,
+                                   sparse_net_networks[in->q.network],
+                                   workload,
+                                   cb_device_info(in->device)->name,
+                                   sparse_net_precisions[in->q.precision],
+                                   sparse_net_passes[in->q.pass],
+                                   setting,
+                                   group };
+    const bool stored = tuner_load(&key, &space, path, sizeof path, &r);
+    if (stored) {
+        status = choose(&t, r.setting);
+    } else {
+        status = tuner_search(&space, &subject, &r);
+        if (!status && tuner_save(&key, &space, &r, path, sizeof path))
+            cb_error_clear(); /* it is only not there the next time */
+    }
+    timed_close(&t);
+    if (!status)
+        tell(b, &space, &r, stored);
+    return status;
+}

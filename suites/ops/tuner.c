@@ -1,0 +1,223 @@
+/* tuner.c - see tuner.h. */
+#include "tuner.h"
+
+#include <ctype.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "../../harness/error.h"
+#include "../../harness/params.h"
+
+static const double OUTLIER = 5, HOPELESS = 1.2;
+enum { HOPELESS_AFTER = 3 };
+
+static double now_s(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* ---- search ---- */
+
+/* Mean of a trial; INFINITY: discarded.  best: mean to beat, INFINITY: none yet. */
+static int try_setting(const struct tuner_space *space, const struct tuner_subject *subject,
+                       const int *setting, double best, struct tuner_result *out, double *mean)
+{
+    double sum = 0, least = INFINITY, us;
+    int kept = 0;
+    *mean = INFINITY;
+    out->trials++;
+    if (subject->choose(subject->context, setting) ||
+        subject->sample(subject->context, &us)) /* the first warms up */
+        return -1;
+    for (int i = 0; i < space->samples; i++) {
+        if (subject->sample(subject->context, &us))
+            return -1;
+        out->samples++;
+        least = us < least ? us : least;
+        if (kept && us > OUTLIER * sum / kept)
+            continue;
+        sum += us;
+        kept++;
+        if (sum > best * space->samples ||
+            (i + 1 >= HOPELESS_AFTER && least > HOPELESS * best)) {
+            out->discarded++;
+            return 0;
+        }
+    }
+    *mean = sum / kept;
+    return 0;
+}
+
+static int tune_group(const struct tuner_space *space, const struct tuner_subject *subject, int g,
+                      struct tuner_result *out)
+{
+    int setting[TUNER_GROUPS_MAX];
+    memcpy(setting, out->setting, sizeof setting);
+    for (int s = 1; s < space->settings; s++) {
+        double us;
+        if (!(space->allowed[g] >> s & 1))
+            continue;
+        setting[g] = s;
+        if (try_setting(space, subject, setting, out->us, out, &us))
+            return -1;
+        if (us < out->us) {
+            out->us = us;
+            out->setting[g] = s;
+        }
+    }
+    return 0;
+}
+
+int tuner_search(const struct tuner_space *space, const struct tuner_subject *subject,
+                 struct tuner_result *out)
+{
+    const double start = now_s();
+    *out = (struct tuner_result){ 0 };
+    if (space->groups < 1 || space->groups > TUNER_GROUPS_MAX || space->settings < 1 ||
+        space->settings > TUNER_SETTINGS_MAX || space->samples < 1)
+        return cb_error("tuner: %d groups of %d settings, %d samples", space->groups,
+                        space->settings, space->samples);
+    if (try_setting(space, subject, out->setting, INFINITY, out, &out->us))
+        return -1;
+    out->first_us = out->us;
+    for (int g = 0; g < space->groups; g++)
+        if (tune_group(space, subject, g, out))
+            return -1;
+    if (subject->choose(subject->context, out->setting))
+        return -1;
+    out->seconds = now_s() - start;
+    return 0;
+}
+
+/* ---- record ---- */
+
+/* A folder and those above it, made where they are missing. */
+static int make_folder(char *path)
+{
+    for (char *at = path + 1;; at++) {
+        const char was = *at;
+        if (was && was != '/')
+            continue;
+        *at = 0;
+        mkdir(path, 0777);
+        *at = was;
+        if (!was)
+            break;
+    }
+    struct stat st;
+    return stat(path, &st) || !S_ISDIR(st.st_mode) ? cb_error("%s: no such folder", path) : 0;
+}
+
+static int folder_of(char *path, size_t size)
+{
+    const char *cache = getenv("CLAIMBENCH_CACHE"), *xdg = getenv("XDG_CACHE_HOME"),
+               *home = getenv("HOME");
+    if (cache && *cache)
+        snprintf(path, size, "%s/tuned", cache);
+    else if (xdg && *xdg)
+        snprintf(path, size, "%s/claimbench/tuned", xdg);
+    else if (home && *home)
+        snprintf(path, size, "%s/.cache/claimbench/tuned", home);
+    else
+        return cb_error("tuned settings: neither CLAIMBENCH_CACHE nor HOME is set");
+    return 0;
+}
+
+static int path_of(const struct tuner_key *key, char *path, size_t size)
+{
+    char folder[3000], name[600];
+    if (folder_of(folder, sizeof folder))
+        return -1;
+    snprintf(name, sizeof name, "%s-%s-%s-%s-%s-%s", key->row, key->network, key->workload,
+             key->gpu, key->precision, key->pass);
+    for (char *c = name; *c; c++)
+        if (!isalnum((unsigned char)*c) && !strchr("._-", *c))
+            *c = '_';
+    return (size_t)snprintf(path, size, "%s/%s.json", folder, name) < size
+               ? 0
+               : cb_error("tuned settings: the name is too long");
+}
+
+static bool is_text(const json_t *o, const char *key, const char *want)
+{
+    return !strcmp(cb_json_text(o, key), want);
+}
+
+static bool fits(const json_t *o, const struct tuner_key *key)
+{
+    return is_text(o, "schema", "claimbench/tuned") &&
+           json_integer_value(json_object_get(o, "version")) == 1 && is_text(o, "row", key->row) &&
+           is_text(o, "network", key->network) && is_text(o, "workload", key->workload) &&
+           is_text(o, "gpu", key->gpu) && is_text(o, "precision", key->precision) &&
+           is_text(o, "pass", key->pass);
+}
+
+static bool read_groups(const json_t *groups, const struct tuner_key *key,
+                        const struct tuner_space *space, int *setting)
+{
+    if ((int)json_array_size(groups) != space->groups)
+        return false;
+    for (int g = 0; g < space->groups; g++) {
+        const json_t *o = json_array_get(groups, (size_t)g);
+        int s = 0;
+        while (s < space->settings && !is_text(o, "setting", key->setting[s]))
+            s++;
+        if (!is_text(o, "group", key->group[g]) || s == space->settings ||
+            (s && !(space->allowed[g] >> s & 1)))
+            return false;
+        setting[g] = s;
+    }
+    return true;
+}
+
+static int whole(const json_t *o, const char *name)
+{
+    return (int)json_integer_value(json_object_get(o, name));
+}
+
+bool tuner_load(const struct tuner_key *key, const struct tuner_space *space, char *path,
+                size_t size, struct tuner_result *out)
+{
+    *out = (struct tuner_result){ 0 };
+    *path = 0;
+    json_t *o = path_of(key, path, size) ? NULL : cb_json_read(path);
+    const bool good =
+        o && fits(o, key) && read_groups(json_object_get(o, "groups"), key, space, out->setting);
+    if (good) {
+        out->us = json_number_value(json_object_get(o, "us"));
+        out->first_us = json_number_value(json_object_get(o, "first_us"));
+        out->seconds = json_number_value(json_object_get(o, "seconds"));
+        out->trials = whole(o, "trials");
+        out->discarded = whole(o, "discarded");
+        out->samples = whole(o, "samples");
+    }
+    json_decref(o);
+    return good;
+}
+
+int tuner_save(const struct tuner_key *key, const struct tuner_space *space,
+               const struct tuner_result *r, char *path, size_t size)
+{
+    char folder[3000];
+    if (path_of(key, path, size) || folder_of(folder, sizeof folder) || make_folder(folder))
+        return -1;
+    json_t *groups = json_array();
+    for (int g = 0; g < space->groups; g++)
+        json_array_append_new(groups, json_pack("{s:s,s:s}", "group", key->group[g], "setting",
+                                                key->setting[r->setting[g]]));
+    json_t *o = json_pack("{s:s,s:i,s:s,s:s,s:s,s:s,s:s,s:s,s:o,s:f,s:f,s:f,s:i,s:i,s:i}",
+                          "schema", "claimbench/tuned", "version", 1, "row", key->row, "network",
+                          key->network, "workload", key->workload, "gpu", key->gpu, "precision",
+                          key->precision, "pass", key->pass, "groups", groups, "us", r->us,
+                          "first_us", r->first_us, "seconds", r->seconds, "trials", r->trials,
+                          "discarded", r->discarded, "samples", r->samples);
+    const int status = o ? cb_json_write(path, o, JSON_INDENT(1)) : cb_error("no memory");
+    json_decref(o);
+    return status;
+}

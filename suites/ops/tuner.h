@@ -1,0 +1,76 @@
+/*
+ * tuner.h - greedy choice of one setting a group by the time of the whole, and its record.
+ *
+ * Groups are tuned in order.  Every allowed setting of a group is tried while earlier groups keep
+ * what was chosen for them and later ones their first setting; what is kept is the fastest by the
+ * mean of some samples of the whole.  Trials are groups x settings, not settings ^ groups, and the
+ * best is found where times of groups add up.
+ *
+ * Samples above five times the mean of the trial so far are dropped, as published.  A trial ends
+ * early, discarded,
+ *     once what it kept took longer than all samples of the best so far;
+ *     after three samples of which the fastest is a fifth above the mean of the best.
+ *
+ * Source: Sparse Autotuner of TorchSparse++ (arXiv 2311.12862).
+ */
+#ifndef SUITES_OPS_TUNER_H
+#define SUITES_OPS_TUNER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum { TUNER_GROUPS_MAX = 16, TUNER_SETTINGS_MAX = 32 };
+
+struct tuner_space {
+    int groups, settings;
+    unsigned allowed[TUNER_GROUPS_MAX]; /* bit s: setting s; setting 0 always */
+    int samples;                        /* of a trial, >= 1 */
+};
+
+/* What is timed. */
+struct tuner_subject {
+    int (*choose)(void *context, const int *setting); /* [groups]; untimed.  0 or -1 */
+    int (*sample)(void *context, double *us);         /* the whole once.  0 or -1 */
+    void *context;
+};
+
+struct tuner_result {
+    int setting[TUNER_GROUPS_MAX];
+    double first_us, us; /* mean with all first settings, and of what was chosen */
+    double seconds;      /* of the search */
+    int trials, discarded, samples;
+};
+
+/* 0 with the choice in force, or -1 after cb_error: no space, or the subject failed. */
+int tuner_search(const struct tuner_space *space, const struct tuner_subject *subject,
+                 struct tuner_result *out);
+
+/* ---- record ---- */
+
+/* What a result holds for, and the names of settings and groups. */
+struct tuner_key {
+    const char *row, *network, *workload, *gpu, *precision, *pass;
+    const char *const *setting; /* [settings] */
+    const char *const *group;   /* [groups] */
+};
+
+/*
+ * A file KEY.json in the folder `tuned` of $CLAIMBENCH_CACHE, else of $XDG_CACHE_HOME/claimbench,
+ * else of ~/.cache/claimbench:
+ *
+ *     schema "claimbench/tuned", version 1
+ *     row network workload gpu precision pass     texts; all must be those asked for
+ *     groups      [{ "group": name, "setting": name }] in order
+ *     us first_us seconds      numbers: mean of the choice and of the first settings, of the search
+ *     trials discarded samples     whole numbers
+ *
+ * tuner_load: true if there is one that fits the key and the space; a file that does not fit, or
+ * cannot be read, is as none.  tuner_save: 0 or -1 after cb_error.  path[size]: the file, also
+ * where there is none.
+ */
+bool tuner_load(const struct tuner_key *key, const struct tuner_space *space, char *path,
+                size_t size, struct tuner_result *out);
+int tuner_save(const struct tuner_key *key, const struct tuner_space *space,
+               const struct tuner_result *r, char *path, size_t size);
+
+#endif

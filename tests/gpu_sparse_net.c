@@ -1,0 +1,125 @@
+/*
+ * gpu_sparse_net.c - whole networks on a GPU: every row against the reference, the same result
+ * twice, and whether a wrong element is found.  `gpu_sparse_net all` takes larger scans too.
+ */
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "../harness/bench.h"
+#include "../harness/error.h"
+#include "../harness/params.h"
+#include "../kernels/sparse_net/sparse_net.h"
+#include "../suites/suite.h"
+#include "sparse_net_scan.h"
+#include "test.h"
+
+#ifdef WITH_CUDA
+static const struct cb_policy policy = { .name = "exact", .invocations = 1, .rotate_l2 = 2,
+                                         .flush_l2 = 3, .executions_max = 64 };
+static int tried, wrong;
+
+static void *params_of(const char *scan, const char *network)
+{
+    const struct cb_op *op = suite_op("sparse_net");
+    json_t *j = json_pack("{s:s,s:s}", "scan", scan, "network", network);
+    void *p = calloc(1, op->params_size);
+    CHECK(!cb_params_from_json(op, j, p));
+    json_decref(j);
+    return p;
+}
+
+static void try_case(struct cb_context *c, const char *scan, const char *network)
+{
+    const struct cb_op *op = suite_op("sparse_net");
+    const struct op_impl *impl[64] = { NULL }, *i;
+    struct cb_case out;
+    void *p = params_of(scan, network);
+    int count = 0, ran = 0;
+    for (int t = 0; count < 63 && (i = op->impl(t)); t++)
+        if (i->sm_min)
+            impl[count++] = i;
+    const int lost = cb_run_case(c, op, p, impl, &out);
+    CHECK(!lost);
+    if (lost) {
+        printf("%s %s: %s\n", scan, network, cb_error_text());
+        exit(1);
+    }
+    for (int o = 0; o < out.count; o++) {
+        const struct cb_outcome *row = &out.out[o];
+        const int good = row->status == CB_OK && !row->r1.bad && row->deterministic;
+        if (row->status == CB_UNSUPPORTED || row->status == CB_SKIPPED)
+            continue;
+        ran++;
+        tried++;
+        printf("%s %s %s: error %.2e, %ld of %ld off, %s %s\n", scan, network, row->impl->name,
+               row->r1.rel_fro, row->r1.bad, row->r1.compared, cb_status_name(row->status),
+               row->reason);
+        /* sums by atomics come in any order */
+        wrong += !good && !(row->status == CB_OK && !strcmp(row->impl->name, "fetch"));
+    }
+    CHECK(ran > 3);
+    cb_case_free(&out);
+    free(p);
+}
+
+/* An element of our result is overwritten. */
+static void try_fault(struct cb_context *c, const char *scan)
+{
+    const struct cb_op *op = suite_op("sparse_net");
+    void *p = params_of(scan, "minkunet_0.5x"), *in, *b;
+    const struct op_impl *own = NULL, *i;
+    struct cb_region y;
+    struct cb_accuracy r1 = { 0 }, r2 = { 0 };
+    double limit;
+    for (int t = 0; (i = op->impl(t)); t++)
+        own = strcmp(i->name, "own") ? own : i;
+    const char *why;
+    CHECK(own && !op->open(c, p, &in) && !op->prepare(c, in, 1, 1));
+    if (cb_device_info(c->device)->sm != 90 || op->ready(in, own, &why)) {
+        printf("SKIP gpu_sparse_net: own needs another GPU\n");
+    } else {
+        CHECK(!op->bind(c, in, own, &b) && op->outputs(b, 0, 0, &y, 1) == 1);
+        CHECK(!op->expect(c, in, 0, 0) && !op->run(b, 0, 0) && !cb_sync(c->device));
+        CHECK(!op->check(c, b, 0, 0, &r1, &r2, &limit) && !r1.bad && r1.rel_fro < limit);
+        CHECK(!cb_fill(c->device, (char *)y.data + y.bytes / 2, 0x55, 2));
+        r1 = (struct cb_accuracy){ 0 };
+        CHECK(!op->check(c, b, 0, 0, &r1, &r2, &limit) && r1.bad == 1);
+        op->unbind(b);
+    }
+    op->close(in);
+    free(p);
+}
+#endif
+
+int main(int argc, char **argv)
+{
+#ifdef WITH_CUDA
+    struct cb_context c = { .policy = &policy, .cache = CB_HOT, .seed = 11, .order_seed = 5,
+                            .once = true, .aa = -1 };
+    char scan[64];
+    if (!cb_device_count()) {
+        printf("SKIP gpu_sparse_net: no GPU\n");
+        return 0;
+    }
+    snprintf(scan, sizeof scan, "kitti:/tmp/gpu_sparse_net_%ld.bin", (long)getpid());
+    sparse_net_scan(scan, 4000);
+    CHECK(!cb_device_open("cuda", &c.device));
+    try_case(&c, scan, "minkunet_1x");
+    try_case(&c, scan, "minkunet_0.5x");
+    try_fault(&c, scan);
+    try_case(&c, "nuscenes_10f", "centerpoint");
+    if (argc > 1 && !strcmp(argv[1], "all")) {
+        try_case(&c, "nuscenes_1f", "minkunet_1x");
+        try_case(&c, "semantickitti_1f", "minkunet_1x");
+        try_case(&c, "waymo_1f", "centerpoint");
+    }
+    CHECK(tried > 0 && !wrong);
+    cb_device_close(c.device);
+    unlink(scan + strlen("kitti:"));
+    return TEST_END();
+#else
+    (void)argc, (void)argv;
+    printf("SKIP gpu_sparse_net: built without CUDA\n");
+    return 0;
+#endif
+}
