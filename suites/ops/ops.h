@@ -25,6 +25,7 @@ extern const struct cb_op op_scan_stats;   /* scan_stats.c */
 extern const struct cb_op op_flatten;      /* flatten.c */
 extern const struct cb_op op_group_stats;  /* group_stats.c */
 extern const struct cb_op op_pillar_net;   /* pillar_net.c */
+extern const struct cb_op op_bev;          /* bev.c */
 
 /* Rows, columns, nnz and row lengths of a matrix; returns the number written. */
 int matrix_figures(const struct matrix *m, struct cb_figure *out);
