@@ -35,7 +35,7 @@ B    := build/cuda$(CUDA)$(if $(filter 1,$(SANITIZE)),-sanitize)
 SRC  := $(wildcard kernels/*.c kernels/*/*.c baselines/*.c harness/*.c suites/*.c suites/*/*.c)
 CU   := $(wildcard kernels/*.cu kernels/*/*.cu baselines/*.cu harness/*.cu)
 ifneq ($(CUDA),1)
-SRC  := $(filter-out %_cuda.c %_cublas.c %_cusparse.c,$(SRC))
+SRC  := $(filter-out %_cuda.c %_cublas.c %_cusparse.c %_cudnn.c,$(SRC))
 CU   :=
 endif
 OBJ  := $(SRC:%.c=$(B)/%.o) $(CU:%.cu=$(B)/%.cu.o)

@@ -68,9 +68,17 @@ void sectors_free(struct sectors *x)
     data_free(x);
 }
 
+const int *sectors_bodies(const struct sectors *x, const double to[3], int *count)
+{
+    int sector = (int)floor(atan2(to[1], to[0]) / (2 * M_PI / SECTORS));
+    sector = (sector + 2 * SECTORS) % SECTORS;
+    *count = x->start[sector + 1] - x->start[sector];
+    return x->body + x->start[sector];
+}
+
 /* ---- intersections: entry and exit along the ray ---- */
 
-static bool box(const struct body *b, const struct ray *r, double *in, double *out)
+bool box_span(const struct body *b, const struct ray *r, double *in, double *out)
 {
     const double dx = r->from[0] - b->at[0], dy = r->from[1] - b->at[1];
     const double from[3] = { b->cos * dx + b->sin * dy, b->cos * dy - b->sin * dx,
@@ -132,7 +140,7 @@ static double unit_of(uint64_t bits)
 static double body_hit(const struct body *b, const struct ray *r, uint64_t number)
 {
     double in, out;
-    const bool meets = b->kind == BODY_BOX ? box(b, r, &in, &out)
+    const bool meets = b->kind == BODY_BOX ? box_span(b, r, &in, &out)
                        : b->kind == BODY_CYLINDER ? cylinder(b, r, &in, &out)
                                                   : ellipsoid(b, r, &in, &out);
     if (!meets || out <= r->skip_m)
@@ -193,11 +201,11 @@ struct hit cast(const struct scene *s, const struct sectors *x, const struct ray
 {
     struct hit h = { .t = -1 };
     ground(s, r, &h);
-    int sector = (int)floor(atan2(r->to[1], r->to[0]) / (2 * M_PI / SECTORS));
-    sector = (sector + 2 * SECTORS) % SECTORS;
-    for (int k = x->start[sector]; k < x->start[sector + 1]; k++) {
-        const struct body *b = &s->body[x->body[k]];
-        nearer(&h, r, body_hit(b, r, (uint64_t)x->body[k]), b->reflect, b->free_m > 0);
+    int count;
+    const int *list = sectors_bodies(x, r->to, &count);
+    for (int k = 0; k < count; k++) {
+        const struct body *b = &s->body[list[k]];
+        nearer(&h, r, body_hit(b, r, (uint64_t)list[k]), b->reflect, b->free_m > 0);
     }
     return h;
 }

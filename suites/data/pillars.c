@@ -1,16 +1,15 @@
 /* pillars.c - points to occupied cells. */
 #include "pillars.h"
 
-#include <math.h>
-
 #include "../../harness/error.h"
 #include "alloc.h"
 #include "build.h"
-#include "lidar.h"
+#include "street.h"
 
-enum { CELLS = PILLARS_SIDE * PILLARS_SIDE, SCENES_MAX = 200 };
+enum { CELLS = PILLARS_SIDE * PILLARS_SIDE, FRAMES_MAX = 600 };
 
-static const float low_m = -74.88f;
+const struct pillar_grid pillars_waymo = { .side = PILLARS_SIDE, .low = -74.88f, .size = .32f,
+                                           .z_low = -1.999f, .z_high = 3.999f, .z_middle = 1 };
 
 /* Marks cells under the points; returns the number of points in range. */
 static long mark(const struct points *p, unsigned char *occupied)
@@ -18,12 +17,10 @@ static long mark(const struct points *p, unsigned char *occupied)
     long inside = 0;
     for (long i = 0; i < p->n; i++) {
         const float *v = p->v + (size_t)i * (size_t)p->channels;
-        const double x = floor((double)(v[0] - low_m) / PILLARS_METRES);
-        const double y = floor((double)(v[1] - low_m) / PILLARS_METRES);
-        if (!(v[2] > -1.999f && v[2] < 3.999f && x >= 0 && y >= 0 && x < PILLARS_SIDE &&
-              y < PILLARS_SIDE))
+        const int cell = pillar_cell(&pillars_waymo, v[0], v[1], v[2]);
+        if (cell < 0)
             continue;
-        occupied[(int)y * PILLARS_SIDE + (int)x] = 1;
+        occupied[cell] = 1;
         inside++;
     }
     return inside;
@@ -66,26 +63,41 @@ int pillars_of(const struct points *p, struct pillars *out)
     return status;
 }
 
+/* Frames of the first street, then of others, one at a time, until there are cells enough. */
+static int fill(int frames, uint64_t seed, int want, unsigned char *occupied, long *points)
+{
+    int status = 0, made = 0, first = 0;
+    uint64_t street = seed;
+    while (!status && (made < frames || (count(occupied) < want && made < FRAMES_MAX))) {
+        struct points p;
+        const int now = made < frames ? frames : 1;
+        status = street_generate(street, first, now, &p);
+        if (!status) {
+            *points += mark(&p, occupied);
+            points_free(&p);
+        }
+        made += now;
+        first += now;
+        if (first == STREET_FRAMES) {
+            first = 0;
+            street += 1000;
+        }
+    }
+    if (!status && count(occupied) < want)
+        status = cb_error("%d pillars: %d frames have %d", want, made, count(occupied));
+    return status;
+}
+
 int pillars_generate(int frames, uint64_t seed, int want, struct pillars *out)
 {
     *out = (struct pillars){ 0 };
-    if (want < 0 || want > CELLS)
-        return cb_error("%d pillars: 0 to %d", want, CELLS);
+    if (want < 0 || want > CELLS || frames < 1 || frames > STREET_FRAMES)
+        return cb_error("%d pillars of %d frames: 0 to %d of 1 to %d", want, frames, CELLS,
+                        STREET_FRAMES);
     unsigned char *occupied = data_calloc(CELLS, 1);
     if (!occupied)
         return cb_error("no memory for a grid");
-    int status = 0, scenes = 0;
-    do {
-        struct points p;
-        const struct lidar_spec s = { LIDAR_WAYMO, frames, seed + 1000u * (uint64_t)scenes };
-        status = lidar_generate(&s, &p);
-        if (!status) {
-            out->points += mark(&p, occupied);
-            points_free(&p);
-        }
-    } while (!status && count(occupied) < want && ++scenes < SCENES_MAX);
-    if (!status && count(occupied) < want)
-        status = cb_error("%d pillars: %d scenes have %d", want, scenes, count(occupied));
+    int status = fill(frames, seed, want, occupied, &out->points);
     if (!status)
         status = collect(occupied, want, seed, out);
     data_free(occupied);

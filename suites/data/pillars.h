@@ -13,10 +13,12 @@
 #include <stdint.h>
 
 #include "../../kernels/flatten/flatten.h"
+#include "../../kernels/pillar/cell.h"
 #include "points.h"
 
 enum { PILLARS_SIDE = 468 };
 #define PILLARS_METRES 0.32
+extern const struct pillar_grid pillars_waymo;
 
 struct pillars {
     int n;
@@ -24,9 +26,9 @@ struct pillars {
     struct flatten_cell *cell; /* [n] */
 };
 
-/* Of one generated Waymo-like scene of `frames` frames.  want > 0: exactly so many; those that are
- * missing come from scenes of further seeds, and what is too many is left out at random.
- * 0, or -1 after cb_error; then *out is { 0 }. */
+/* Of the first `frames` frames of one generated street (street.h).  want > 0: exactly so many; those
+ * that are missing come from its further frames, then from streets of further seeds, and what is
+ * too many is left out at random.  0, or -1 after cb_error; then *out is { 0 }. */
 int pillars_generate(int frames, uint64_t seed, int want, struct pillars *out);
 /* Of given points. */
 int pillars_of(const struct points *p, struct pillars *out);

@@ -123,7 +123,7 @@ static int inputs(void *instance, struct cb_input *out)
     const struct instance *in = instance;
     out[0] = (struct cb_input){ .name = "cells", .dtype = "i32", .shape = { in->p.n, 2 } };
     snprintf(out[0].source, sizeof out[0].source, "generated");
-    snprintf(out[0].gen, sizeof out[0].gen, "lidar waymo %df seed %d, pillars", in->q.frames,
+    snprintf(out[0].gen, sizeof out[0].gen, "street %df seed %d, pillars", in->q.frames,
              in->q.frame);
     memcpy(out[0].sha256, in->sha256, sizeof out[0].sha256);
     return 1;

@@ -9,8 +9,12 @@
  *     padding_fullest            windows padded to the fullest, over cells
  *     keys_window, keys_group    keys a query attends to, exact windows and groups
  *     distance_group, _window    metres between two cells of a group (order x), of a window
- *     cover_R_one, _any          share of pairs of cells within R that share a group, in
- *                                order x, in any of the four (last group without its filling)
+ *     cover_R_one, _two, _any    share of pairs of cells within R that share a group, in
+ *                                order x, in x or x shifted, in any of the four (last group
+ *                                without its filling); _sst: a 12 x 12 window, either shift
+ *     gflop_padded, _group, _window   of 8 encoder layers of 128 channels with those windows,
+ *                                these groups, exact 12 x 12 windows; feed-forward unpadded
+ *     saved_percent              of gflop_padded by groups
  */
 #include <math.h>
 #include <stddef.h>
@@ -50,12 +54,14 @@ static const struct op_impl stats_row = {
     .sm_min = 0, .sm_max = 999,
 };
 
-enum { FIGURES = 16, RADII = 2 };
+enum { RADII = 2, COVERS = 4, FIGURES = 12 + RADII * COVERS + 4 };
 static const int radius[RADII] = { 3, 6 }; /* in cells: 0.96 m, 1.92 m */
 static const char *const names[FIGURES] = {
     "points", "cells", "windows", "cells_window", "padding_bucket", "pairs_bucket",
     "padding_fullest", "keys_window", "keys_group", "distance_group", "distance_window",
-    "groups", "cover_96cm_one", "cover_96cm_any", "cover_192cm_one", "cover_192cm_any",
+    "groups", "cover_96cm_one", "cover_96cm_two", "cover_96cm_any", "cover_96cm_sst",
+    "cover_192cm_one", "cover_192cm_two", "cover_192cm_any", "cover_192cm_sst", "gflop_padded",
+    "gflop_group", "gflop_window", "saved_percent",
 };
 
 struct instance {
@@ -137,10 +143,31 @@ static double distance_in_windows(const struct pillars *v, const int *row_at, in
     return pairs ? sum / (double)pairs : 0;
 }
 
+/* Whether two cells share one of SST's windows, plain or shifted by half a side. */
+static int in_sst_window(struct flatten_cell a, struct flatten_cell b)
+{
+    for (int shift = 6; shift <= 12; shift += 6)
+        if ((a.x + shift) / 12 == (b.x + shift) / 12 && (a.y + shift) / 12 == (b.y + shift) / 12)
+            return 1;
+    return 0;
+}
+
+/* Who meets whom: bit k of the result is set if rows i and j meet in the k-th way of COVERS. */
+static unsigned meet(const struct pillars *v, const int32_t *rank, int group, int i, int j)
+{
+    unsigned in = 0;
+    for (int o = 0; o < FLATTEN_ORDERS; o++) {
+        const int32_t *r = rank + (size_t)o * (size_t)v->n;
+        in |= (unsigned)(r[i] / group == r[j] / group) << o;
+    }
+    return (in & 1) | ((in & 3) != 0) << 1 | (in != 0) << 2 |
+           (unsigned)in_sst_window(v->cell[i], v->cell[j]) << 3;
+}
+
 static void coverage(const struct pillars *v, const int *row_at, const int32_t *rank, int group,
                      double *out)
 {
-    long pairs[RADII] = { 0 }, shared[RADII] = { 0 }, any[RADII] = { 0 };
+    long pairs[RADII] = { 0 }, met[RADII][COVERS] = { { 0 } };
     const int far = radius[RADII - 1];
     for (int i = 0; i < v->n; i++)
         for (int dy = -far; dy <= far; dy++)
@@ -149,24 +176,31 @@ static void coverage(const struct pillars *v, const int *row_at, const int32_t *
                 if (x < 0 || y < 0 || x >= PILLARS_SIDE || y >= PILLARS_SIDE || (!dx && !dy))
                     continue;
                 const int j = row_at[y * PILLARS_SIDE + x];
-                int in_first = 0, in_any = 0;
-                for (int o = 0; j >= 0 && o < FLATTEN_ORDERS; o++) {
-                    const int32_t *r = rank + (size_t)o * (size_t)v->n;
-                    const int same = r[i] / group == r[j] / group;
-                    in_first |= same && !o;
-                    in_any |= same;
-                }
-                for (int k = 0; j >= 0 && k < RADII; k++)
+                if (j < 0)
+                    continue;
+                const unsigned in = meet(v, rank, group, i, j);
+                for (int k = 0; k < RADII; k++)
                     if (dx * dx + dy * dy <= radius[k] * radius[k]) {
                         pairs[k]++;
-                        shared[k] += in_first;
-                        any[k] += in_any;
+                        for (int way = 0; way < COVERS; way++)
+                            met[k][way] += in >> way & 1;
                     }
             }
-    for (int k = 0; k < RADII; k++) {
-        out[12 + 2 * k] = pairs[k] ? (double)shared[k] / (double)pairs[k] : 0;
-        out[13 + 2 * k] = pairs[k] ? (double)any[k] / (double)pairs[k] : 0;
-    }
+    for (int k = 0; k < RADII; k++)
+        for (int way = 0; way < COVERS; way++)
+            out[12 + k * COVERS + way] = pairs[k] ? (double)met[k][way] / (double)pairs[k] : 0;
+}
+
+/* 8 layers of 128 channels: projections and feed-forward 8 C^2 a token each, attention 4 C a pair
+ * of query and key. */
+static void operations(double *out)
+{
+    const double cells = out[1], linear = 8 * 128 * 128, pair = 4 * 128, scale = 8 * 1e-9;
+    double *to = out + 12 + RADII * COVERS;
+    to[0] = scale * cells * (linear * (out[4] + 1) + pair * out[5] * out[7]);
+    to[1] = scale * cells * (2 * linear + pair * out[8]);
+    to[2] = scale * cells * (2 * linear + pair * out[7]);
+    to[3] = 100 * (1 - to[1] / to[0]);
 }
 
 /* ---- a scene ---- */
@@ -200,6 +234,7 @@ static void count_scene(const struct stats_params *q, const struct pillars *v,
     out[9] = distance_in_groups(v, r->slot, slots, group);
     out[10] = distance_in_windows(v, r->row_at, q->window);
     coverage(v, r->row_at, r->rank, group, out);
+    operations(out);
 }
 
 static int add_scene(struct instance *in, int number)
@@ -259,7 +294,7 @@ static int inputs(void *instance, struct cb_input *out)
     out[0] = (struct cb_input){ .name = "points", .dtype = "f32",
                                 .shape = { (long)(in->sum[0] / in->q.scenes) } };
     snprintf(out[0].source, sizeof out[0].source, "generated");
-    snprintf(out[0].gen, sizeof out[0].gen, "lidar waymo %df seeds %d to %d", in->q.frames,
+    snprintf(out[0].gen, sizeof out[0].gen, "street %df seeds %d to %d", in->q.frames,
              in->q.frame, in->q.frame + in->q.scenes - 1);
     return 1;
 }

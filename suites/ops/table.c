@@ -26,5 +26,7 @@ const struct cb_op *const suite_ops[] = {
     &op_group_attn,
     &op_encoder,
     &op_sparse_net,
+    &op_pillar_net,
+    &op_bev,
     NULL,
 };

@@ -1,0 +1,38 @@
+/* impls.c - the ways to run the detector behind the encoder. */
+#include <stdlib.h>
+
+#include "kernels.h"
+
+static void teardown(void *state)
+{
+    free(state); /* device memory belongs to whoever gave it */
+}
+
+#ifndef WITH_CUDA
+void bev_cudnn_teardown(void *state)
+{
+    (void)state; /* no state without CUDA */
+}
+
+enum op_status bev_cudnn_supports(const struct bev_problem *p, const char **why)
+{
+    (void)p;
+    *why = "built without CUDA";
+    return OP_EUNSUPPORTED;
+}
+#endif
+
+const struct bev_impl bev_impls[] = {
+    { .base = { .name = "bev_cudnn", .title = "scatter, cuDNN", .role = OP_BASELINE,
+                .origin = "cuDNN, convolution with bias and relu, channels-last half; sums behind "
+                          "the relu, neck and outputs by kernels of their own",
+                .sm_min = 80, .sm_max = 999 },
+      .supports = bev_cudnn_supports, .setup = OP_CUDA(bev_cudnn_setup),
+      .teardown = bev_cudnn_teardown, .run = OP_CUDA(bev_cudnn) },
+    { .base = { .name = "bev_tiles", .title = "implicit GEMM, mma.sync", .role = OP_OWN,
+                .origin = "cells with their rim held for nine taps; first layer through an index of "
+                          "the pillars, no scatter",
+                .sm_min = 80, .sm_max = 999, .symbol = "bev_conv" },
+      .setup = OP_CUDA(bev_own_setup), .teardown = teardown, .run = OP_CUDA(bev_own) },
+    { .base = { .name = NULL } },
+};

@@ -1,0 +1,34 @@
+/* kernels.h - set-up functions and launchers of the rows in impls.c. */
+#ifndef KERNELS_BEV_KERNELS_H
+#define KERNELS_BEV_KERNELS_H
+
+#include "bev.h"
+
+OP_BEGIN
+
+/* own.cu */
+extern bev_setup_fn bev_own_setup;
+extern bev_run_fn bev_own;
+
+/* bev_cudnn.c of the baselines. */
+extern bev_setup_fn bev_cudnn_setup;
+extern bev_run_fn bev_cudnn;
+void bev_cudnn_teardown(void *state);
+enum op_status bev_cudnn_supports(const struct bev_problem *, const char **why);
+
+/* around.cu: what vendor libraries leave to do.  All half, channels-last. */
+/* Canvas from pillars; it is zeroed first. */
+enum op_status bev_scatter(const struct bev_problem *p, const struct bev_args *a, half_bits *canvas,
+                           op_stream s);
+/* y += x */
+enum op_status bev_add(size_t count, const half_bits *x, half_bits *y, op_stream s);
+/* Neck [side][side][256] of its parts [side][side][128] and [side / 2][side / 2][512]. */
+enum op_status bev_join(int side, const half_bits *plain, const half_bits *up, half_bits *neck,
+                        op_stream s);
+/* Result [cells][BEV_OUT] of rows [cells][56]. */
+enum op_status bev_pick(size_t cells, const half_bits *rows, half_bits *y, op_stream s);
+/* Biases in half. */
+enum op_status bev_narrow(size_t count, const float *from, half_bits *to, op_stream s);
+
+OP_END
+#endif

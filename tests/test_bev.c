@@ -1,0 +1,159 @@
+/*
+ * test_bev.c - the layers behind the encoder: their table, and the reference on weights that let
+ * one number through, whose way can be followed by hand.
+ */
+#include <math.h>
+#include <stdlib.h>
+
+#include "../kernels/bev/bev.h"
+#include "test.h"
+
+enum { SIDE = 12 };
+
+static half_bits *weights;
+static float *biases;
+static half_bits x[3 * BEV_IN];
+static double want[SIDE * SIDE * BEV_OUT];
+
+static void try_table(void)
+{
+    const struct bev_problem p = { 468, 20000 };
+    int outs = 0;
+    for (int i = 0; i < BEV_LAYERS; i++) {
+        const struct bev_layer *l = &bev_layers[i];
+        CHECK(bev_maps[l->from].channels == l->cin * l->groups);
+        CHECK(l->groups > 1 || l->up || l->at + l->rows <= bev_maps[l->to].channels);
+        CHECK(!l->residual || (l->stride == 1 && l->cin == l->rows));
+        CHECK(bev_maps[l->to].scale * (l->up ? 2 : 1) == bev_maps[l->from].scale * l->stride);
+        CHECK(i == 0 || bev_layers[i].from != bev_layers[i].to);
+    }
+    for (int i = 0; i < BEV_BRANCHES; i++) {
+        CHECK(bev_branch_at[i] == outs && bev_branch_out[i] <= BEV_BRANCH_ROWS);
+        outs += bev_branch_out[i];
+    }
+    CHECK(outs == BEV_OUT);
+    CHECK_NEAR(bev_flops(&p) * 1e-9, 329, 1); /* of the specification */
+    CHECK(bev_check(&p) == OP_OK);
+    CHECK(bev_check(&(struct bev_problem){ 467, 1 }) == OP_EINVAL);
+    CHECK(bev_check(&(struct bev_problem){ 4, 17 }) == OP_EINVAL);
+}
+
+static void set(int layer, int row, int dy, int dx, int c, float v)
+{
+    const struct bev_layer *l = &bev_layers[layer];
+    const int k = l->kernel;
+    weights[bev_weight_at(layer) +
+            (size_t)(((row * k + dy) * k + dx) * l->cin + c)] = half_from_float(v);
+}
+
+static void clear(void)
+{
+    memset(weights, 0, bev_weight_at(BEV_LAYERS) * sizeof *weights);
+    memset(biases, 0, bev_bias_at(BEV_LAYERS) * sizeof *biases);
+}
+
+static enum op_status run(int n, const struct flatten_cell *cell)
+{
+    const struct bev_problem p = { SIDE, n };
+    const struct bev_args a = { x, cell, weights, biases, NULL };
+    return bev_reference(&p, &a, want);
+}
+
+/* All of the result but one number is 0. */
+static void only(int y, int xx, int channel, double value)
+{
+    long others = 0;
+    for (int i = 0; i < SIDE * SIDE * BEV_OUT; i++) {
+        if (i == (y * SIDE + xx) * BEV_OUT + channel)
+            CHECK_NEAR(want[i], value, 1e-12);
+        else
+            others += want[i] != 0;
+    }
+    CHECK(others == 0);
+}
+
+/* Through stage 0 alone: channel 9 of a pillar. */
+static void try_plain(void)
+{
+    const struct flatten_cell cell = { 5, 3 };
+    clear();
+    memset(x, 0, sizeof x);
+    x[9] = half_from_float(2.5f);
+    set(0, 4, 1, 1, 9, 2);       /* layers 1 to 3 are zero: what is added passes */
+    set(8, 70, 0, 0, 4, 1);
+    set(10, 7, 1, 1, 70, 1);
+    set(11, 64 * 2 + 3, 1, 1, 7, 1);
+    set(12, 8 * 2 + 1, 0, 2, 3, -1); /* branch 2, output 1: cell (y - 1, x + 1), no relu */
+    CHECK(run(1, &cell) == OP_OK);
+    only(4, 4, bev_branch_at[2] + 1, -5);
+    set(12, 8 * 2 + 1, 0, 2, 3, 0);
+    set(12, 8 * 2 + 5, 0, 2, 3, 1); /* a row that has no output */
+    CHECK(run(1, &cell) == OP_OK);
+    only(0, 0, 0, 0);
+    biases[bev_bias_at(12) + 8 * 6 + 2] = .5f; /* the last channel everywhere */
+    CHECK(run(1, &cell) == OP_OK);
+    for (int i = 0; i < SIDE * SIDE; i++)
+        CHECK_NEAR(want[i * BEV_OUT + 13], .5, 0);
+}
+
+/* Through stage 1: stride 2 reads cells (2 y, 2 x), a quarter of the transposed layer writes
+ * (2 y + 1, 2 x). */
+static void try_up(void)
+{
+    const struct flatten_cell cell[2] = { { 6, 4 }, { 7, 9 } }; /* the second is in no even row */
+    clear();
+    memset(x, 0, sizeof x);
+    x[0] = x[BEV_IN] = half_from_float(3);
+    set(0, 0, 1, 1, 0, 1);
+    set(4, 10, 1, 1, 0, 1);
+    for (int i = 5; i < 8; i++)
+        set(i, 10, 1, 1, 10, .5f); /* with what is added, times 1.5 each */
+    set(9, 2 * 128 + 20, 0, 0, 10, 1);
+    set(10, 0, 1, 1, 128 + 20, 1);
+    set(11, 64 * 6, 1, 1, 0, 1);
+    set(12, 8 * 6 + 2, 1, 1, 0, 1);
+    CHECK(run(2, cell) == OP_OK);
+    only(5, 6, 13, 3 * 1.5 * 1.5 * 1.5);
+    set(4, 10, 1, 1, 0, -1); /* cut by relu */
+    CHECK(run(2, cell) == OP_OK);
+    only(0, 0, 0, 0);
+}
+
+/* The rim is zero: a tap that looks over the edge adds nothing. */
+static void try_edge(void)
+{
+    const struct flatten_cell corner = { 0, SIDE - 1 };
+    clear();
+    memset(x, 0, sizeof x);
+    x[1] = half_from_float(1);
+    for (int dy = 0; dy < 3; dy++)
+        for (int dx = 0; dx < 3; dx++)
+            set(0, 0, dy, dx, 1, 1);
+    set(8, 0, 0, 0, 0, 1);
+    set(10, 0, 1, 1, 0, 1);
+    set(11, 0, 1, 1, 0, 1);
+    set(12, 0, 1, 1, 0, 1);
+    CHECK(run(1, &corner) == OP_OK);
+    double sum = 0;
+    for (int i = 0; i < SIDE * SIDE; i++)
+        sum += want[i * BEV_OUT];
+    CHECK_NEAR(sum, 4, 1e-12); /* the four cells of the corner */
+    const struct flatten_cell outside = { SIDE, 0 };
+    CHECK(run(1, &outside) == OP_EINVAL);
+}
+
+int main(void)
+{
+    weights = malloc(bev_weight_at(BEV_LAYERS) * sizeof *weights);
+    biases = malloc(bev_bias_at(BEV_LAYERS) * sizeof *biases);
+    CHECK(weights && biases);
+    if (weights && biases) {
+        try_table();
+        try_plain();
+        try_up();
+        try_edge();
+    }
+    free(weights);
+    free(biases);
+    return TEST_END();
+}
