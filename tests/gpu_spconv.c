@@ -17,10 +17,10 @@
 #include "../kernels/spconv/own_layer.h"
 #include "../kernels/spconv/own_variants.h"
 #include "../kernels/spconv/plan.h"
-#include "spconv_scene.h"
 #include "test.h"
 
 #ifdef WITH_CUDA
+#include "spconv_scene.h"
 
 /* ---- operands ---- */
 
