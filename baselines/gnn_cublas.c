@@ -59,3 +59,14 @@ enum op_status gnn_dense_product(struct gnn_dense *d, size_t size, int at, int b
     }
     return status ? OP_EDEVICE : OP_OK;
 }
+
+enum op_status gnn_dense_batch(struct gnn_dense *d, int count, int m, int n, int k, const float *a,
+                               const float *b, float *c)
+{
+    const float one = 1, zero = 0;
+    const cublasStatus_t status = cublasGemmStridedBatchedEx(
+        d->handle, CUBLAS_OP_N, CUBLAS_OP_N, n, m, k, &one, b, CUDA_R_32F, n, (long long)k * n, a,
+        CUDA_R_32F, k, 0, &zero, c, CUDA_R_32F, n, (long long)m * n, count, CUBLAS_COMPUTE_32F,
+        CUBLAS_GEMM_DEFAULT);
+    return status ? OP_EDEVICE : OP_OK;
+}

@@ -4,7 +4,9 @@
  *
  * `gpu_spconv time [SCAN]` prints microseconds, hot, and the error on uniform inputs for the
  * layers of MinkUNet on a SemanticKITTI scan; without SCAN on one below CLAIMBENCH_SHARED or
- * ../shared.  `gpu_spconv time SCAN NAME` takes only rows whose name begins so.
+ * ../shared.  `gpu_spconv time SCAN NAME` takes only rows whose name begins so; `gpu_spconv time
+ * SCAN variants` times the candidates for the next form of own beside it on the first four
+ * layers, forward.  SCAN may be "-": that below ../shared.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -13,11 +15,12 @@
 #include "../harness/error.h"
 #include "../kernels/common/half.h"
 #include "../kernels/spconv/own_layer.h"
+#include "../kernels/spconv/own_variants.h"
 #include "../kernels/spconv/plan.h"
-#include "spconv_scene.h"
 #include "test.h"
 
 #ifdef WITH_CUDA
+#include "spconv_scene.h"
 
 /* ---- operands ---- */
 
@@ -107,11 +110,12 @@ static struct cb_accuracy compare(struct operands *o, const float *bound)
     return a;
 }
 
-/* The k-th row of all tables. */
+/* The k-th row of all tables, variants last. */
 static const struct spconv_impl *impl_at(int k)
 {
-    const struct spconv_impl *const table[] = { spconv_kernels, spconv_baselines };
-    for (int t = 0; t < 2; t++)
+    const struct spconv_impl *const table[] = { spconv_kernels, spconv_baselines,
+                                                spconv_variants };
+    for (int t = 0; t < 3; t++)
         for (int i = 0; table[t][i].base.name; i++)
             if (k-- == 0)
                 return &table[t][i];
@@ -276,6 +280,55 @@ static void try_plan(struct cb_device *d, const struct scene_map *m, int splits)
     cb_free(d, (void *)table);
 }
 
+/* Parts of a plan: each tap of a tile once, in units of at most `most`, ranges in order, longer
+ * ones first, parts of a tile by number, slots used once. */
+static void try_parts(struct cb_device *d, const struct scene_map *m, int splits, int most)
+{
+    struct pool pool = { .d = d };
+    const struct op_memory memory = { take, &pool };
+    struct own_plan plan;
+    struct own_plan_work work;
+    struct own_parts parts;
+    const int32_t *table = upload(d, m->by_out, (size_t)m->out * m->taps * 4);
+    const struct own_source source = { table, NULL, NULL, m->out, m->taps };
+    int32_t count[2];
+    CHECK(own_plan_open(m->out, m->taps, splits, &memory, &plan, &work) == OP_OK);
+    CHECK(own_plan_make(&source, &plan, &work, cb_device_stream(d)) == OP_OK);
+    CHECK(own_parts_open(&plan, most, &memory, &parts) == OP_OK);
+    CHECK(own_parts_make(&plan, &parts, cb_device_stream(d)) == OP_OK && !cb_sync(d));
+    CHECK(!cb_download(d, count, parts.count, sizeof count));
+    CHECK(count[0] <= parts.room && count[1] <= parts.slots);
+    const int tiles = splits * plan.tiles;
+    struct own_part *part = calloc((size_t)parts.room, sizeof *part);
+    uint32_t *mask = malloc((size_t)tiles * 8), *seen = calloc((size_t)tiles, 4);
+    int *next = calloc((size_t)tiles, sizeof *next), *used = calloc((size_t)parts.slots, 4);
+    long bad = 0;
+    CHECK(!cb_download(d, part, parts.part, (size_t)count[0] * sizeof *part));
+    CHECK(!cb_download(d, mask, plan.mask, (size_t)tiles * 8));
+    for (int i = 0; i < count[0]; i++) {
+        const struct own_part *p = &part[i], *before = i ? p - 1 : p;
+        const int number = p->number & 0xff, of = p->number >> 8, length = __builtin_popcount(p->taken);
+        bad += next[p->tile]++ != number || (seen[p->tile] & p->taken) || length > most;
+        bad += before->tile / plan.tiles > p->tile / plan.tiles;
+        bad += before->tile / plan.tiles == p->tile / plan.tiles &&
+               __builtin_popcount(before->taken) < length;
+        seen[p->tile] |= p->taken;
+        if (number + 1 < of)
+            bad += used[p->slot + number]++ != 0;
+    }
+    for (int t = 0; t < tiles; t++)
+        bad += seen[t] != (mask[2 * t] | mask[2 * t + 1]) || !next[t];
+    CHECK(bad == 0);
+    free(part);
+    free(mask);
+    free(seen);
+    free(next);
+    free(used);
+    for (int k = 0; k < pool.count; k++)
+        cb_free(d, pool.taken[k]);
+    cb_free(d, (void *)table);
+}
+
 /* Rows of halves or floats, small integers, in host memory and on the device. */
 static void *mirrored(struct cb_device *d, bool half, size_t n, const void **device)
 {
@@ -382,8 +435,10 @@ static void try_all(struct cb_device *d)
         int n = shapes[i].n;
         struct scene_voxel *v = scene_surface(&n);
         struct scene_map m = scene_map_make(v, n, shapes[i].kernel);
-        for (int splits = 1; splits <= 3; splits++)
+        for (int splits = 1; splits <= 3; splits++) {
             try_plan(d, &m, splits);
+            try_parts(d, &m, splits, 1 + 3 * splits);
+        }
         for (int splits = 1; splits <= 3 && n > 2000 && n < 4000; splits++)
             if (cb_device_info(d)->sm == 90)
                 try_layer(d, &m, splits);
@@ -461,6 +516,26 @@ static void time_layer(struct cb_device *d, const struct scene_map *m, int cin, 
     operands_close(&o);
 }
 
+/* The layers that own is tuned for. */
+static void time_variants(struct cb_device *d, const char *path)
+{
+    static const int width[] = { 64, 64, 128, 256 };
+    int n;
+    struct scene_voxel *v = scene_scan(path, 4, .05f, &n);
+    if (!v) {
+        SKIP("gpu_spconv time: no scan");
+        return;
+    }
+    for (int level = 0; level < 4; level++) {
+        struct scene_map m = scene_map_make(v, n, 3);
+        printf("stride %d: %d voxels, %ld pairs\n", 1 << level, n, m.pairs);
+        time_layer(d, &m, width[level], width[level], SPCONV_FORWARD, SPCONV_F16, "own");
+        scene_map_free(&m);
+        scene_halve(v, &n);
+    }
+    free(v);
+}
+
 static void time_scan(struct cb_device *d, const char *path, const char *name)
 {
     static const int width[] = { 64, 64, 128, 256, 256 }; /* at strides 1, 2, 4, 8, 16 */
@@ -504,8 +579,12 @@ int main(int argc, char **argv)
     }
     snprintf(path, sizeof path, "%s/pointcloud/semantickitti_000000.bin",
              shared ? shared : "../shared/data");
-    if (argc > 1 && !strcmp(argv[1], "time"))
-        time_scan(d, argc > 2 ? argv[2] : path, argc > 3 ? argv[3] : "");
+    if (argc > 2 && strcmp(argv[2], "-"))
+        snprintf(path, sizeof path, "%s", argv[2]);
+    if (argc > 3 && !strcmp(argv[1], "time") && !strcmp(argv[3], "variants"))
+        time_variants(d, path);
+    else if (argc > 1 && !strcmp(argv[1], "time"))
+        time_scan(d, path, argc > 3 ? argv[3] : "");
     else
         try_all(d);
     cb_device_close(d);

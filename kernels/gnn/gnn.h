@@ -218,6 +218,9 @@ void gnn_dense_close(struct gnn_dense *d); /* accepts NULL */
 /* gnn_ops.product without a context: size 4 float (no TF32), 8 double. */
 enum op_status gnn_dense_product(struct gnn_dense *d, size_t size, int at, int bt, int m, int n,
                                  int k, const void *a, const void *b, int add, void *c);
+/* C [count][m][n] = A [m][k] times each of B [count][k][n]; float. */
+enum op_status gnn_dense_batch(struct gnn_dense *d, int count, int m, int n, int k, const float *a,
+                               const float *b, float *c);
 
 OP_END
 #endif

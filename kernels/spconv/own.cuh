@@ -19,7 +19,7 @@
  *
  *   note     of a stage, written before thread 0 arrives:
  *              bits 0, 1  the lower, upper 64 rows have the slice   2  last of its unit
- *              bits 3-31  unit: tile x column blocks + block;  -1: there is no more
+ *              bits 3-31  unit: tile (or part) x column blocks + block;  -1: there is no more
  *
  * Slices of fewer than 64 channels hold several taps, so that narrow layers fill the
  * products.  Units are taken from a counter, the most expensive first.
@@ -35,33 +35,30 @@
 
 #include "../common/tma.cuh"
 #include "../common/wgmma_smem.cuh"
-#include "own_layer.h"
+#include "own_finish.cuh"
 #include "own_ring.cuh"
 #include "plan.h"
-
-struct OwnWork {
-    struct own_plan plan;
-    struct own_layer_io io;
-    float *partial;  /* [rows][columns], splits > 1 */
-    int *counters;   /* next unit, stored units of all ranges, blocks that have ended; all 0 */
-    int channels;    /* of x */
-    int columns;     /* of y */
-    int blocks;      /* of columns */
-};
 
 constexpr int OWN_CONSUMERS = 256; /* threads */
 constexpr int OWN_STAGES_MAX = 8;
 constexpr int OWN_A_BYTES = SPCONV_TILE * 128;
 
-/* Columns of a tile: thread blocks on a multiprocessor, stages of a ring, and the warps that
- * gather.  A block of its own multiprocessor moves registers from four of them to consumers. */
-template <int Columns> struct OwnShape {
+/* Thread blocks on a multiprocessor and threads that gather, for so many columns of a tile. */
+template <int Columns> struct OwnTune {
     static constexpr int BLOCKS = Columns <= 128 && Columns != 96 ? 2 : 1; /* 96 would spill */
+    static constexpr int PRODUCERS = BLOCKS == 2 ? 64 : 128;
+    static constexpr bool PARTS = false; /* units are tiles */
+};
+
+/* Ring and threads.  A whole warpgroup of producers gives registers to consumers. */
+template <int Columns, class Tune = OwnTune<Columns>> struct OwnShape {
+    static constexpr int BLOCKS = Tune::BLOCKS;
     static constexpr int B_BYTES = (Columns + 63) / 64 * 64 * 128;
     static constexpr int STAGE = OWN_A_BYTES + B_BYTES;
     static constexpr int STAGES = (BLOCKS == 2 ? 100 : 200) * 1024 / STAGE;
     static constexpr int BYTES = STAGES * STAGE + 1024 + 256;
-    static constexpr int PRODUCERS = BLOCKS == 2 ? 64 : 128; /* threads */
+    static constexpr int PRODUCERS = Tune::PRODUCERS;
+    static constexpr int REGISTERS = PRODUCERS < 128 ? 0 : BLOCKS == 1 ? 224 : 88; /* 0: as given */
     static constexpr int THREADS = OWN_CONSUMERS + PRODUCERS;
     static constexpr int ROWS = SPCONV_TILE / (PRODUCERS / 32); /* a warp gathers */
     static_assert(STAGES >= 3 && STAGES <= OWN_STAGES_MAX, "a ring of three to eight stages");
@@ -112,9 +109,9 @@ template <bool Whole> struct OwnWalk {
     uint32_t lower, upper, left; /* taps of the lower and upper 64 rows; Whole: still to come */
     int slice, channels, taps;
 
-    __device__ __forceinline__ OwnWalk(const OwnWork &p, int tile)
-        : lower(__ldg(p.plan.mask + 2 * tile)), upper(__ldg(p.plan.mask + 2 * tile + 1)),
-          left(lower | upper), channels(p.channels), taps(p.plan.taps)
+    __device__ __forceinline__ OwnWalk(const OwnWork &p, int tile, uint32_t taken)
+        : lower(__ldg(p.plan.mask + 2 * tile) & taken),
+          upper(__ldg(p.plan.mask + 2 * tile + 1) & taken), left(lower | upper), channels(p.channels), taps(p.plan.taps)
     {
         if (Whole)
             slice = left ? (__ffs(left) - 1) * (channels / SPCONV_SLICE) : 0;
@@ -144,15 +141,15 @@ template <bool Whole> struct OwnWalk {
     }
 };
 
-template <int Columns, bool Whole, int Bytes>
+template <int Columns, bool Whole, int Bytes, class Tune>
 static __device__ __forceinline__ void produce(const OwnWork &p, const CUtensorMap *w_map,
                                                const OwnRoom &room)
 {
-    typedef OwnShape<Columns> Shape;
+    typedef OwnShape<Columns, Tune> Shape;
     constexpr int RPL = Shape::ROWS / 32; /* rows of a lane */
     const int thread = threadIdx.x - OWN_CONSUMERS, lane = thread % 32;
     const int my_rows = __shfl_sync(~0u, thread / 32, 0) * Shape::ROWS;
-    const int units = p.plan.splits * p.plan.tiles * p.blocks;
+    const int units = (Tune::PARTS ? __ldg(p.parts.count) : p.plan.splits * p.plan.tiles) * p.blocks;
     OwnSlot stage = { 0, 1 };
     int ahead = blockIdx.x;
 
@@ -165,10 +162,13 @@ static __device__ __forceinline__ void produce(const OwnWork &p, const CUtensorM
             break;
         if (thread == 0)
             ahead = gridDim.x + atomicAdd(p.counters, 1);
-        const int tile = __ldg(p.plan.schedule + unit / p.blocks), block = unit % p.blocks;
+        const int block = unit % p.blocks;
+        const int2 part = Tune::PARTS ? __ldg((const int2 *)(p.parts.part + unit / p.blocks))
+                                      : make_int2(__ldg(p.plan.schedule + unit / p.blocks), ~0);
+        const int tile = part.x, named = Tune::PARTS ? unit : tile * p.blocks + block;
         const int32_t *index = p.plan.index + (size_t)tile * p.plan.taps * SPCONV_TILE + my_rows;
         const int w_row = tile / p.plan.tiles * p.plan.taps * p.channels;
-        OwnWalk<Whole> walk(p, tile);
+        OwnWalk<Whole> walk(p, tile, (uint32_t)part.y);
         const uint32_t present = walk.left;
         int partner[RPL] = {};
         bool more = true;
@@ -191,7 +191,7 @@ static __device__ __forceinline__ void produce(const OwnWork &p, const CUtensorM
                 fetch(next);
             mbarrier_wait(room.empty + 8 * stage.index, stage.parity);
             if (thread == 0) {
-                room.note[stage.index] = (tile * p.blocks + block) << OWN_NOTE_BITS | halves |
+                room.note[stage.index] = named << OWN_NOTE_BITS | halves |
                                          (more ? 0 : (int)OWN_LAST);
                 mbarrier_expect(full, Shape::B_BYTES);
 #pragma unroll
@@ -217,143 +217,12 @@ static __device__ __forceinline__ void produce(const OwnWork &p, const CUtensorM
         mbarrier_arrive(room.full + 8 * stage.index);
 }
 
-/* ---- results ---- */
-
-/* Lane c of four has in v[b] what lane b had in v[c]. */
-static __device__ __forceinline__ void transpose_quad(uint32_t (&v)[4])
-{
-    const bool odd = threadIdx.x & 1, high = threadIdx.x & 2;
-    const uint32_t a = __shfl_xor_sync(~0u, odd ? v[0] : v[1], 1);
-    const uint32_t b = __shfl_xor_sync(~0u, odd ? v[2] : v[3], 1);
-    (odd ? v[0] : v[1]) = a;
-    (odd ? v[2] : v[3]) = b;
-    const uint32_t c = __shfl_xor_sync(~0u, high ? v[0] : v[2], 2);
-    const uint32_t d = __shfl_xor_sync(~0u, high ? v[1] : v[3], 2);
-    (high ? v[0] : v[2]) = c;
-    (high ? v[1] : v[3]) = d;
-}
-
-static __device__ __forceinline__ uint32_t half_pair(float a, float b)
-{
-    const half2 pair = __floats2half2_rn(a, b);
-    return *(const uint32_t *)&pair;
-}
-
-/* Bias, residual and ReLU on one of the two rows of a lane: sum[4 j + 2 Upper], [+ 1] are
- * columns 8 j + lane % 4 * 2 of the block. */
-template <int Columns, int Upper>
-static __device__ __forceinline__ void finish_row(const OwnWork &p, float (&sum)[Columns / 2],
-                                                  int row, int first_column)
-{
-    const int column = first_column + threadIdx.x % 4 * 2;
-    const half2 *residual = (const half2 *)((const half *)p.io.residual +
-                                             (size_t)row * p.io.residual_step + column);
-#pragma unroll
-    for (int j = 0; j < Columns / 8; j++) {
-        float *v = &sum[4 * j + 2 * Upper];
-        if (p.io.bias) {
-            v[0] += __ldg(p.io.bias + column + 8 * j);
-            v[1] += __ldg(p.io.bias + column + 8 * j + 1);
-        }
-        if (p.io.residual && row >= 0) {
-            const float2 r = __half22float2(residual[4 * j]);
-            v[0] += r.x;
-            v[1] += r.y;
-        }
-        if (p.io.relu) {
-            v[0] = fmaxf(v[0], 0);
-            v[1] = fmaxf(v[1], 0);
-        }
-    }
-}
-
-template <int Columns, int Upper>
-static __device__ __forceinline__ void store_row(const OwnWork &p, const float (&sum)[Columns / 2],
-                                                 int row, int first_column)
-{
-    constexpr int TOGETHER = Columns % 32 ? 2 : 4; /* blocks of eight columns */
-    const int lane = threadIdx.x % 32;
-    half *y = (half *)p.io.y + (size_t)row * p.io.y_step + first_column + lane % 4 * (TOGETHER == 4 ? 8 : 2);
-#pragma unroll
-    for (int j = 0; j < Columns / 8; j += TOGETHER) {
-        uint32_t v[4];
-#pragma unroll
-        for (int i = 0; i < TOGETHER; i++) {
-            const float *two = &sum[4 * (j + i) + 2 * Upper];
-            v[i] = half_pair(two[0], two[1]);
-        }
-        if constexpr (TOGETHER == 4)
-            transpose_quad(v);
-        if (row < 0)
-            continue;
-        if constexpr (TOGETHER == 4) {
-            *(uint4 *)(y + j * 8) = make_uint4(v[0], v[1], v[2], v[3]);
-        } else {
-            *(uint32_t *)(y + j * 8) = v[0];
-            *(uint32_t *)(y + j * 8 + 8) = v[1];
-        }
-    }
-}
-
-/* Adds what earlier ranges stored, or stores for later ones. */
-template <int Columns, int Upper, bool Store>
-static __device__ __forceinline__ void pass_row(const OwnWork &p, float (&sum)[Columns / 2],
-                                                int row, int first_column)
-{
-    if (row < 0)
-        return;
-    float2 *at = (float2 *)(p.partial + (size_t)row * p.columns + first_column +
-                            threadIdx.x % 4 * 2);
-#pragma unroll
-    for (int j = 0; j < Columns / 8; j++) {
-        float *v = &sum[4 * j + 2 * Upper];
-        if (Store) {
-            __stcg(at + 4 * j, make_float2(v[0], v[1]));
-        } else {
-            const float2 before = __ldcg(at + 4 * j);
-            v[0] += before.x;
-            v[1] += before.y;
-        }
-    }
-}
-
-template <int Columns>
-static __device__ __forceinline__ void finish_unit(const OwnWork &p, float (&sum)[Columns / 2],
-                                                   int unit, int row0, int row1, int warpgroup)
-{
-    const int split = unit / p.blocks / p.plan.tiles, first_column = unit % p.blocks * Columns;
-    int *stored = p.counters + 1;
-    if (split) {
-        if (threadIdx.x % 128 == 0)
-            while (flag_get(stored) < split * p.plan.tiles * p.blocks * 2)
-                ;
-        own_sync<128>(1 + warpgroup);
-        pass_row<Columns, 0, false>(p, sum, row0, first_column);
-        pass_row<Columns, 1, false>(p, sum, row1, first_column);
-    }
-    if (split + 1 < p.plan.splits) {
-        pass_row<Columns, 0, true>(p, sum, row0, first_column);
-        pass_row<Columns, 1, true>(p, sum, row1, first_column);
-        __threadfence();
-        own_sync<128>(1 + warpgroup);
-        if (threadIdx.x % 128 == 0)
-            atomicAdd(stored, 1);
-    } else {
-        if (p.io.bias || p.io.residual || p.io.relu) {
-            finish_row<Columns, 0>(p, sum, row0, first_column);
-            finish_row<Columns, 1>(p, sum, row1, first_column);
-        }
-        store_row<Columns, 0>(p, sum, row0, first_column);
-        store_row<Columns, 1>(p, sum, row1, first_column);
-    }
-}
-
 /* ---- consumers ---- */
 
-template <int Columns>
+template <int Columns, class Tune>
 static __device__ __forceinline__ void consume(const OwnWork &p, const OwnRoom &room)
 {
-    typedef OwnShape<Columns> Shape;
+    typedef OwnShape<Columns, Tune> Shape;
     const int warp = __shfl_sync(~0u, threadIdx.x / 32, 0), lane = threadIdx.x % 32;
     const int warpgroup = warp / 4;
     const int my_row = warp * 16 + lane / 4;
@@ -366,7 +235,8 @@ static __device__ __forceinline__ void consume(const OwnWork &p, const OwnRoom &
             mbarrier_arrive(room.empty + 8 * index);
     };
     for (;;) {
-        int note, row0 = 0, row1 = 0;
+        int note, unit = 0, row0 = 0, row1 = 0;
+        int4 part = {};
         bool first = true, any = false;
         do {
             mbarrier_wait(room.full + 8 * stage.index, stage.parity);
@@ -374,9 +244,12 @@ static __device__ __forceinline__ void consume(const OwnWork &p, const OwnRoom &
             if (note < 0)
                 return;
             if (first) { /* on their way while the products run */
-                const int32_t *row = p.plan.row +
-                                     (size_t)((note >> OWN_NOTE_BITS) / p.blocks) * SPCONV_TILE +
-                                     my_row;
+                unit = note >> OWN_NOTE_BITS;
+                if constexpr (Tune::PARTS) {
+                    part = __ldg((const int4 *)(p.parts.part + unit / p.blocks));
+                    unit = part.x * p.blocks + unit % p.blocks;
+                }
+                const int32_t *row = p.plan.row + (size_t)(unit / p.blocks) * SPCONV_TILE + my_row;
                 row0 = __ldg(row);
                 row1 = __ldg(row + 8);
                 first = false;
@@ -402,17 +275,21 @@ static __device__ __forceinline__ void consume(const OwnWork &p, const OwnRoom &
 #pragma unroll
             for (int i = 0; i < Columns / 2; i++)
                 sum[i] = 0;
-        finish_unit<Columns>(p, sum, note >> OWN_NOTE_BITS, row0, row1, warpgroup);
+        if constexpr (Tune::PARTS)
+            if (!own_join<Columns>(p, sum, part, unit % p.blocks, warpgroup))
+                continue;
+        finish_unit<Columns>(p, sum, unit, row0, row1, warpgroup);
     }
 }
 
 /* ---- the kernel ---- */
 
-template <int Columns, bool Whole, int Bytes>
-static __global__ __launch_bounds__(OwnShape<Columns>::THREADS, OwnShape<Columns>::BLOCKS) void own_spconv(
+template <int Columns, bool Whole, int Bytes, class Tune>
+static __global__ __launch_bounds__(OwnShape<Columns, Tune>::THREADS,
+                                    OwnShape<Columns, Tune>::BLOCKS) void own_spconv(
     const __grid_constant__ CUtensorMap w_map, const __grid_constant__ OwnWork p)
 {
-    typedef OwnShape<Columns> Shape;
+    typedef OwnShape<Columns, Tune> Shape;
     extern __shared__ __align__(1024) unsigned char shared[];
     OwnRoom room;
     room.ring = (shared_address(shared) + 1023) & ~1023u;
@@ -432,13 +309,13 @@ static __global__ __launch_bounds__(OwnShape<Columns>::THREADS, OwnShape<Columns
     __syncthreads();
 
     if (threadIdx.x >= OWN_CONSUMERS) {
-        if constexpr (Shape::BLOCKS == 1)
+        if constexpr (Shape::REGISTERS)
             asm volatile("setmaxnreg.dec.sync.aligned.u32 56;");
-        produce<Columns, Whole, Bytes>(p, &w_map, room);
+        produce<Columns, Whole, Bytes, Tune>(p, &w_map, room);
     } else {
-        if constexpr (Shape::BLOCKS == 1)
-            asm volatile("setmaxnreg.inc.sync.aligned.u32 224;");
-        consume<Columns>(p, room);
+        if constexpr (Shape::REGISTERS)
+            asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(Shape::REGISTERS));
+        consume<Columns, Tune>(p, room);
     }
     /* the last block to end clears the counters for the next launch */
     __syncthreads();

@@ -1,31 +1,7 @@
-/* own_sm90.cu - set-up and launch of own.cuh. */
-#include <stdlib.h>
-
-#include "own.cuh"
-#include "upload.cuh"
-
-typedef void (*OwnKernel)(CUtensorMap, OwnWork);
-
-struct own_layer {
-    OwnWork work;
-    OwnKernel kernel;
-    CUtensorMap w_map;
-    int grid, threads, bytes;
-};
+/* own_sm90.cu - the kernel of own.cuh for so many channels and columns; a layer's set-up and launch. */
+#include "own_launch.cuh"
 
 /* ---- which kernel ---- */
-
-struct OwnChoice {
-    OwnKernel kernel;
-    int columns, blocks, threads, bytes;
-};
-
-template <int Columns, bool Whole, int Bytes> static OwnChoice choice()
-{
-    typedef OwnShape<Columns> Shape;
-    return { own_spconv<Columns, Whole, Bytes>, Columns, Shape::BLOCKS, Shape::THREADS,
-             Shape::BYTES };
-}
 
 static OwnChoice choose_wide(int columns)
 {
@@ -64,39 +40,6 @@ static OwnChoice choose_kernel(int channels, int columns)
 
 /* ---- layers ---- */
 
-/* Counters, cleared; and sums to pass on, where there are several ranges. */
-static enum op_status take_workspace(const struct op_memory *memory, op_stream s, OwnWork *work)
-{
-    const size_t rows = (size_t)work->plan.tiles * SPCONV_TILE;
-    enum op_status status = OP_OK;
-    work->counters = scratch<int>(memory, 4, &status);
-    if (work->plan.splits > 1)
-        work->partial = scratch<float>(memory, rows * work->columns, &status);
-    if (status == OP_OK && cudaMemsetAsync(work->counters, 0, 4 * sizeof(int), s))
-        status = OP_EDEVICE;
-    return status;
-}
-
-static enum op_status prepare(const void *w, int taps, struct own_layer *layer)
-{
-    const OwnWork &work = layer->work;
-    const OwnChoice choice = choose_kernel(work.channels, work.columns);
-    int device, sms;
-    layer->kernel = choice.kernel;
-    layer->threads = choice.threads;
-    layer->bytes = choice.bytes;
-    layer->work.blocks = work.columns / choice.columns;
-    const long units = (long)work.plan.splits * work.plan.tiles * work.blocks;
-    if (cudaGetDevice(&device) ||
-        cudaDeviceGetAttribute(&sms, cudaDevAttrMultiProcessorCount, device) ||
-        cudaFuncSetAttribute((const void *)layer->kernel,
-                             cudaFuncAttributeMaxDynamicSharedMemorySize, layer->bytes) ||
-        !tma_map_half(&layer->w_map, w, taps * work.channels, work.columns, SPCONV_SLICE))
-        return OP_EDEVICE;
-    layer->grid = (int)(units < sms * choice.blocks ? units : sms * choice.blocks);
-    return OP_OK;
-}
-
 OP_BEGIN
 enum op_status own_layer_open(const struct own_plan *plan, int taps, int channels, int columns,
                               const void *w, const struct op_memory *memory, op_stream s,
@@ -111,9 +54,7 @@ enum op_status own_layer_open(const struct own_plan *plan, int taps, int channel
     layer->work.plan = *plan;
     layer->work.channels = channels;
     layer->work.columns = columns;
-    enum op_status status = take_workspace(memory, s, &layer->work);
-    if (status == OP_OK)
-        status = prepare(w, taps, layer);
+    const enum op_status status = prepare(choose_kernel(channels, columns), w, taps, memory, s, layer);
     if (status != OP_OK) {
         free(layer);
         return status;

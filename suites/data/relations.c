@@ -3,8 +3,10 @@
 
 #include <limits.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "../../harness/error.h"
 #include "alloc.h"
@@ -142,18 +144,60 @@ static int load_file(const char *path, parse_fn *parse, struct relations *out)
     return 0;
 }
 
-int relations_load(const char *spec, struct relations *out)
+static const struct {
+    const char *name, *file;
+} known[] = { { "aifb_triples", "aifb_stripped.nt.gz" } };
+
+/* The path of a known name; other specs are their own path, of a file or of nothing. */
+static const char *path_of(const char *spec, char path[600])
 {
-    *out = (struct relations){ 0 };
-    if (!strncmp(spec, "gen:", 4))
-        return relations_generate(spec + 4, out);
+    const char *data = getenv("CLAIMBENCH_DATA"), *shared = getenv("CLAIMBENCH_SHARED");
+    const char *const folder[][2] = { { data, "" }, { data, "relational/" },
+                                      { shared, "data/relational/" },
+                                      { "../shared", "data/relational/" } };
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        if (strcmp(spec, known[i].name))
+            continue;
+        for (size_t k = 0; k < sizeof folder / sizeof *folder; k++) {
+            const int n = folder[k][0] ? snprintf(path, 600, "%s/%s%s", folder[k][0], folder[k][1],
+                                                  known[i].file)
+                                       : -1;
+            if (n >= 0 && n < 600 && !access(path, R_OK))
+                return path;
+        }
+        return known[i].file;
+    }
+    return spec;
+}
+
+static bool is_made(const char *spec)
+{
     for (int i = 0; relations_preset(i); i++)
         if (!strcmp(spec, relations_preset(i)))
-            return relations_generate(spec, out);
+            return true;
+    return !strncmp(spec, "gen:", 4);
+}
+
+bool relations_available(const char *spec, char *why, size_t size)
+{
+    char path[600];
+    const bool good = is_made(spec) || !access(path_of(spec, path), R_OK);
+    if (size)
+        snprintf(why, size, "%s%s", good ? "" : "no file ", good ? "" : path_of(spec, path));
+    return good;
+}
+
+int relations_load(const char *spec, struct relations *out)
+{
+    char path[600];
+    const char *file = path_of(spec, path);
+    *out = (struct relations){ 0 };
+    if (is_made(spec))
+        return relations_generate(strncmp(spec, "gen:", 4) ? spec : spec + 4, out);
     for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
-        size_t n = strlen(spec), s = strlen(formats[i].suffix);
-        if (n > s && !strcmp(spec + n - s, formats[i].suffix))
-            return load_file(spec, formats[i].parse, out);
+        size_t n = strlen(file), s = strlen(formats[i].suffix);
+        if (n > s && !strcmp(file + n - s, formats[i].suffix))
+            return load_file(file, formats[i].parse, out);
     }
     return cb_error("%s: no generated graph of that name, and as a file its name would have to end "
                     "in .nt, .nt.gz, .edges or .edges.gz", spec);

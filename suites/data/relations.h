@@ -7,6 +7,9 @@
  *
  * A graph is named by a spec:
  *     mutag bgs am biokg aifb wordnet          a preset: generated with the sizes of that graph
+ *     aifb_triples                             the file aifb_stripped.nt.gz in $CLAIMBENCH_DATA, its
+ *                                              relational, $CLAIMBENCH_SHARED/data/relational, or
+ *                                              ../shared/data/relational
  *     gen:relations,nodes=N,edges=E,relations=R[,zipf=Z][,skew=S][,hubs=P][,seed=K]
  *     a path ending in .nt (N-Triples) or .edges (edge list), both also .gz
  *
@@ -15,6 +18,7 @@
 #ifndef SUITES_DATA_RELATIONS_H
 #define SUITES_DATA_RELATIONS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct relations {
@@ -26,6 +30,8 @@ struct relations {
 };
 
 int relations_load(const char *spec, struct relations *out);
+/* Whether the file that a spec names is here; if not, why[size] says what is missing. */
+bool relations_available(const char *spec, char *why, size_t size);
 void relations_free(struct relations *r); /* accepts NULL and { 0 }; leaves { 0 } */
 
 /*

@@ -21,6 +21,7 @@ extern const struct cb_op op_attn;         /* attn.c */
 extern const struct cb_op op_attn_smooth;  /* attn_smooth.c */
 extern const struct cb_op op_attn_prefill; /* attn_prefill.c */
 extern const struct cb_op op_gnn;          /* gnn.c */
+extern const struct cb_op op_rgcn;         /* rgcn.c */
 extern const struct cb_op op_kmap;         /* kmap.c */
 extern const struct cb_op op_scan_stats;   /* scan_stats.c */
 extern const struct cb_op op_flatten;      /* flatten.c */

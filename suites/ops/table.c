@@ -19,6 +19,7 @@ const struct cb_op *const suite_ops[] = {
     &op_attn_smooth,
     &op_attn_prefill,
     &op_gnn,
+    &op_rgcn,
     &op_kmap,
     &op_scan_stats,
     &op_flatten,
