@@ -323,7 +323,7 @@ static void test_refused(struct cb_device *d)
 static void try_recipe(struct cb_device *d, const struct checkpoint *c, struct quant_recipe r,
                        const struct token_set *t, double near)
 {
-    double loss[2][8], kl[2] = { 0 }, before[8];
+    double loss[2][8], kl[2][8] = { { 0 } }, before[8];
     for (int side = 0; side < 2; side++) {
         struct quant_options o = { .grid = { 4, 16, QUANT_MIN_MAX }, .share = 0.1, .factor = 2,
                                    .seed = 1 };
@@ -338,15 +338,16 @@ static void try_recipe(struct cb_device *d, const struct checkpoint *c, struct q
         ok(quant_evaluate(&m, t, &reference, true, before, NULL));
         llama_close(&m);
         if (ok(quantised_open(c, &r, &o, t, &q)))
-            ok(quant_evaluate(&q->model, t, &reference, false, loss[side], &kl[side]));
+            ok(quant_evaluate(&q->model, t, &reference, false, loss[side], kl[side]));
         quantised_close(q);
         quant_reference_free(&reference);
         llama_machine_close(o.machine);
     }
-    for (int i = 0; i < t->count; i++)
+    for (int i = 0; i < t->count; i++) {
         CHECK_NEAR(loss[1][i], loss[0][i], near);
-    CHECK_NEAR(kl[1], kl[0], near);
-    CHECK(kl[0] > 0.001 && fabs(loss[0][0] - before[0]) > 1e-5); /* quantising shows at all */
+        CHECK_NEAR(kl[1][i], kl[0][i], near);
+    }
+    CHECK(kl[0][0] > 0.001 && fabs(loss[0][0] - before[0]) > 1e-5); /* quantising shows at all */
     ok(cb_guards_check(d));
 }
 
