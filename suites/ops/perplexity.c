@@ -7,16 +7,16 @@
  *     perplexity    exp of the mean over windows of the mean loss of their tokens but the first
  *     kl            mean over positions of KL(FP32 || quantised), in nats
  *     delta         mean loss - that of FP32, in nats per token
- *     nearer:ROW    kl of another row - own: positive is better than it
+ *     nearer:ROW    kl of another row - own, on windows drawn from the model itself
  *     below:ROW     mean loss of another row of the case - own: positive is better than it
  *     ratio         AWQ: mean exponent chosen, 0 is round to nearest
  *     changed       scale_share: groups whose step changed, in percent
  *     step_ratio    scale_share: mean of new step / old step
  *
  * Intervals are 95 % over windows; those of delta, below: and nearer: are of paired differences.
- * Where the windows are drawn from the model itself, below: and nearer: have the same expectation,
- * since that of -log q under the model is its entropy and the divergence from it; nearer: takes
- * it over all tokens at each position, below: looks at the one that was drawn.
+ * On windows drawn from the model itself nearer: estimates what below: does: the expectation of
+ * -log q under the model is its entropy and the divergence of q from it.  nearer: takes it over
+ * all tokens of each position, below: looks at the one token drawn, so its interval is wider.
  *
  * model "own" is the project's model in configs/models/own, with its own windows for
  * evaluation and calibration; anything else is a checkpoint of the user.
@@ -42,7 +42,7 @@
 
 struct perplexity_params {
     char model[CB_PATH_MAX], data[CB_PATH_MAX], calibration[CB_PATH_MAX], tokenizer[CB_PATH_MAX];
-    int bits, group, range, length, windows, calibration_windows, seed, machine;
+    int bits, group, range, length, windows, calibration_windows, seed, machine, outlier_kv;
     double share, factor, outliers, outlier_share;
 };
 
@@ -78,6 +78,7 @@ static const struct cb_param params[] = {
     REAL(factor, 2, 1, 1024, "by which scale_share scales them"),
     REAL(outliers, 1, 1, 1024, "factor of outliers planted first; 1: none"),
     REAL(outlier_share, 0.03, 0, 1, "of channels that get one"),
+    INTEGER(outlier_kv, 0, 0, 1, "1: keys and values get them too"),
     INTEGER(seed, 1, 0, 1 << 30, "of sampling, planting, rotation, and channels kept by chance"),
     CHOICE(machine, machines, "that runs the model; auto: the run's GPU, in FP32, or the host; "
                               "gpu_f16: products of half operands, FP32 sums"),
@@ -118,8 +119,8 @@ static void key_of(const struct instance *in, const struct quant_recipe *i, char
     n += snprintf(key + n, (size_t)(KEPT_KEY - n), "; %x %d %d %d %d", i->flags, (int)i->integer,
                   i->act_bits, i->kv_bits, (int)i->rank);
     if (g->outliers > 1)
-        n += snprintf(key + n, (size_t)(KEPT_KEY - n), "; %a %a %d", g->outliers,
-                      g->outlier_share, g->seed);
+        n += snprintf(key + n, (size_t)(KEPT_KEY - n), "; %a %a %d %d", g->outliers,
+                      g->outlier_share, g->outlier_kv, g->seed);
     if ((i->flags & QUANT_WEIGHTS) && !(i->flags & QUANT_HALF))
         n += snprintf(key + n, (size_t)(KEPT_KEY - n), "; %d %d %d", g->bits, g->group, g->range);
     if (i->flags & chosen)
@@ -298,7 +299,7 @@ static int measure_original(struct instance *in, const char *folder, int length)
         goto done;
     in->measured = true;
     if (g->outliers > 1 &&
-        fold_outliers(&m, g->outlier_share, g->outliers, false, (unsigned long)g->seed))
+        fold_outliers(&m, g->outlier_share, g->outliers, g->outlier_kv, (unsigned long)g->seed))
         goto done;
     status = channel_ratios(in, &m);
 done:
@@ -321,7 +322,7 @@ static int prepare(struct cb_context *c, struct instance *in)
         .grid = { g->bits, g->group, g->range ? QUANT_WITH_ZERO : QUANT_MIN_MAX },
         .share = g->share, .factor = g->factor, .seed = (unsigned long)g->seed,
         .outlier_share = g->outlier_share, .outlier_factor = g->outliers,
-        .outlier_seed = (unsigned long)g->seed, .machine = in->machine
+        .outlier_kv = g->outlier_kv, .outlier_seed = (unsigned long)g->seed, .machine = in->machine
     };
     if (load_tokens(in, path, g->data, "evaluation.u16", length, g->windows, &in->data))
         return -1;
@@ -536,7 +537,9 @@ static int figures(void *bound, struct cb_figure *out)
         out[n++] = figure("step_ratio", "", row->steps.ratio / row->steps.groups);
     }
     n += differences(b, false, windows, out + n, CB_FIGURES_MAX - n);
-    return n + differences(b, true, with_kl(in), out + n, CB_FIGURES_MAX - n);
+    if (!strcmp(in->given.data, "own"))
+        n += differences(b, true, with_kl(in), out + n, CB_FIGURES_MAX - n);
+    return n;
 }
 
 const struct cb_op op_perplexity = {
