@@ -7,8 +7,11 @@
  * Tolerances: the host and cuBLAS add in different orders, so hidden states of a few hundred
  * terms differ by some 1e-6 of their size.  A rounding that falls on the other side for that
  * moves an integer model by more: losses of quantised models are compared more loosely.
+ *
+ * `gpu_llama quick` takes fewer windows and rows of the models of files.
  */
 #include <stdlib.h>
+#include <time.h>
 
 #include "../harness/error.h"
 #include "../harness/params.h"
@@ -41,6 +44,17 @@ static float noise(void)
 {
     state = state * 1664525 + 1013904223;
     return (float)(state >> 8) / (1 << 23) - 1;
+}
+
+/* Since the first call. */
+static double seconds(void)
+{
+    static struct timespec start;
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    if (!start.tv_sec)
+        start = now;
+    return (double)(now.tv_sec - start.tv_sec) + 1e-9 * (double)(now.tv_nsec - start.tv_nsec);
 }
 
 /* ---- integers, to the bit ---- */
@@ -323,7 +337,7 @@ static void test_refused(struct cb_device *d)
 static void try_recipe(struct cb_device *d, const struct checkpoint *c, struct quant_recipe r,
                        const struct token_set *t, double near)
 {
-    double loss[2][8], kl[2] = { 0 }, before[8];
+    double loss[2][8], kl[2][8] = { { 0 } }, before[8];
     for (int side = 0; side < 2; side++) {
         struct quant_options o = { .grid = { 4, 16, QUANT_MIN_MAX }, .share = 0.1, .factor = 2,
                                    .seed = 1 };
@@ -338,15 +352,16 @@ static void try_recipe(struct cb_device *d, const struct checkpoint *c, struct q
         ok(quant_evaluate(&m, t, &reference, true, before, NULL));
         llama_close(&m);
         if (ok(quantised_open(c, &r, &o, t, &q)))
-            ok(quant_evaluate(&q->model, t, &reference, false, loss[side], &kl[side]));
+            ok(quant_evaluate(&q->model, t, &reference, false, loss[side], kl[side]));
         quantised_close(q);
         quant_reference_free(&reference);
         llama_machine_close(o.machine);
     }
-    for (int i = 0; i < t->count; i++)
+    for (int i = 0; i < t->count; i++) {
         CHECK_NEAR(loss[1][i], loss[0][i], near);
-    CHECK_NEAR(kl[1], kl[0], near);
-    CHECK(kl[0] > 0.001 && fabs(loss[0][0] - before[0]) > 1e-5); /* quantising shows at all */
+        CHECK_NEAR(kl[1][i], kl[0][i], near);
+    }
+    CHECK(kl[0][0] > 0.001 && fabs(loss[0][0] - before[0]) > 1e-5); /* quantising shows at all */
     ok(cb_guards_check(d));
 }
 
@@ -385,7 +400,7 @@ static void test_recipes(struct cb_device *d)
 
 /* ---- models of files ---- */
 
-static void test_published(struct cb_device *d)
+static void test_published(struct cb_device *d, bool quick)
 {
     char path[512];
     struct checkpoint c;
@@ -393,7 +408,9 @@ static void test_published(struct cb_device *d)
     struct token_set t, greedy;
     double loss[64], mean = 0;
     int out[256];
-    if (token_set_load(shared("llm/stories260K_samples_64x512.u16", path), NULL, 512, 0, &t) ||
+    const int windows = quick ? 8 : 0;
+    if (token_set_load(shared("llm/stories260K_samples_64x512.u16", path), NULL, 512, windows,
+                       &t) ||
         token_set_load(shared("llm/stories260K_greedy257.u16", path), NULL, 257, 0, &greedy)) {
         SKIP("gpu_llama: stories260K: the test files are not here");
         return;
@@ -404,7 +421,8 @@ static void test_published(struct cb_device *d)
     ok(quant_evaluate(&m, &t, NULL, false, loss, NULL));
     for (int i = 0; i < t.count; i++)
         mean += loss[i] / t.count;
-    CHECK_NEAR(mean, 1.298301, 2e-5);
+    if (!quick) /* published of all windows */
+        CHECK_NEAR(mean, 1.298301, 2e-5);
     ok(llama_greedy(&m, greedy.token, 1, 256, out)); /* a token at a time, from the cache */
     CHECK(!memcmp(out, greedy.token + 1, 256 * sizeof *out));
     llama_machine_close(m.machine);
@@ -414,66 +432,106 @@ static void test_published(struct cb_device *d)
     token_set_free(&greedy);
 }
 
-/* Perplexity and divergence of a row of the project's model. */
-static void own_row(struct cb_device *d, const char *row, const char *machine, double *perplexity,
-                    double *kl)
+/* Rows of the project's model that the test compares; in parts of 1. */
+static const struct {
+    const char *row;
+    double near;
+    bool quick;
+} own_rows[] = { { "fp32", 1e-5, true },        { "rtn", 1e-4, true },
+                 { "qoq_1_w8a8", 1e-3, false }, { "qoq_group", 1e-2, true },
+                 { "atom_w4a4", 1e-2, false },  { "awq", 3e-3, false } };
+enum { OWN_ROWS = sizeof own_rows / sizeof *own_rows };
+
+struct own {
+    double perplexity, kl;
+};
+
+static struct own own_row(struct cb_context *c, void *instance, const char *row)
+{
+    struct own o = { NAN, NAN };
+    struct cb_figure figure[CB_FIGURES_MAX];
+    const struct op_impl *impl = NULL;
+    void *bound = NULL;
+    for (int i = 0; (impl = op_perplexity.impl(i)) && strcmp(impl->name, row);)
+        i++;
+    if (!ok(op_perplexity.bind(c, instance, impl, &bound)))
+        return o;
+    if (ok(op_perplexity.run(bound, 0, 0))) {
+        const int n = op_perplexity.figures(bound, figure);
+        for (int i = 0; i < n; i++) {
+            o.perplexity = strcmp(figure[i].name, "perplexity") ? o.perplexity : figure[i].value;
+            o.kl = strcmp(figure[i].name, "kl") ? o.kl : figure[i].value;
+        }
+    }
+    op_perplexity.unbind(bound);
+    return o;
+}
+
+static void own_machine(struct cb_device *d, const char *machine, bool quick,
+                        struct own out[OWN_ROWS])
 {
     char json[400];
     struct cb_context c = { .device = d };
-    struct cb_figure figure[CB_FIGURES_MAX];
-    void *params = calloc(1, op_perplexity.params_size), *instance = NULL, *bound = NULL;
-    const struct op_impl *impl = NULL;
+    void *params = calloc(1, op_perplexity.params_size), *instance = NULL;
     snprintf(json, sizeof json, "{\"model\": \"own\", \"data\": \"own\", \"windows\": 2, "
-             "\"calibration_windows\": 2, \"length\": 512, \"machine\": \"%s\"}", machine);
+             "\"calibration_windows\": 2, \"length\": %d, \"machine\": \"%s\"}",
+             quick ? 128 : 256, machine);
     json_t *object = json_loads(json, 0, NULL);
-    *perplexity = *kl = NAN;
-    for (int i = 0; (impl = op_perplexity.impl(i)) && strcmp(impl->name, row);)
-        i++;
     if (ok(cb_params_from_json(&op_perplexity, object, params)) &&
-        ok(op_perplexity.open(&c, params, &instance)) &&
-        ok(op_perplexity.bind(&c, instance, impl, &bound)) && ok(op_perplexity.run(bound, 0, 0))) {
-        const int n = op_perplexity.figures(bound, figure);
-        for (int i = 0; i < n; i++) {
-            *perplexity = strcmp(figure[i].name, "perplexity") ? *perplexity : figure[i].value;
-            *kl = strcmp(figure[i].name, "kl") ? *kl : figure[i].value;
-        }
-    }
-    if (bound)
-        op_perplexity.unbind(bound);
+        ok(op_perplexity.open(&c, params, &instance)))
+        for (int i = 0; i < OWN_ROWS; i++)
+            if (!quick || own_rows[i].quick) {
+                out[i] = own_row(&c, instance, own_rows[i].row);
+                printf("  %-8s %-12s perplexity %.6f, kl %.6f, %.1f s\n", machine,
+                       own_rows[i].row, out[i].perplexity, out[i].kl, seconds());
+            }
     op_perplexity.close(instance);
     json_decref(object);
     free(params);
 }
 
-static void test_own(struct cb_device *d)
+static void test_own(struct cb_device *d, bool quick)
 {
-    static const struct {
-        const char *row;
-        double near; /* in parts of 1 */
-    } rows[] = { { "fp32", 1e-5 }, { "rtn", 1e-4 }, { "awq", 3e-3 }, { "qoq_1_w8a8", 1e-3 },
-                 { "qoq_group", 1e-2 }, { "atom_w4a4", 1e-2 } };
+    struct own host[OWN_ROWS], gpu[OWN_ROWS], half[OWN_ROWS];
     struct checkpoint c;
     if (checkpoint_load("configs/models/own", &c)) {
         SKIP("gpu_llama: configs/models/own is not here");
         return;
     }
     checkpoint_free(&c);
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        double host[2], gpu[2], half[2];
-        own_row(d, rows[i].row, "host", &host[0], &host[1]);
-        own_row(d, rows[i].row, "gpu", &gpu[0], &gpu[1]);
-        own_row(d, rows[i].row, "gpu_f16", &half[0], &half[1]);
-        printf("  %-12s perplexity %.6f host, %.6f GPU, %.6f in halves; kl %.6f %.6f %.6f\n",
-               rows[i].row, host[0], gpu[0], half[0], host[1], gpu[1], half[1]);
-        CHECK_NEAR(gpu[0] / host[0], 1, rows[i].near);
-        CHECK_NEAR(half[0] / host[0], 1, rows[i].near + 2e-3);
-    }
+    own_machine(d, "gpu", quick, gpu);
+    own_machine(d, "gpu_f16", quick, half);
+    own_machine(d, "host", quick, host);
+    for (int i = 0; i < OWN_ROWS; i++)
+        if (!quick || own_rows[i].quick) {
+            CHECK_NEAR(gpu[i].perplexity / host[i].perplexity, 1, own_rows[i].near);
+            CHECK_NEAR(half[i].perplexity / host[i].perplexity, 1, own_rows[i].near + 2e-3);
+        }
     ok(cb_guards_check(d));
+}
+
+static void test_integers(struct cb_device *d)
+{
+    try_integers(d, 1, 1, 8, 1, 0, true, false);
+    try_integers(d, 5, 37, 70, 1, 0, true, false);
+    try_integers(d, 65, 130, 96, 1, 0, false, true); /* rotated by Hadamard matrices of 32 */
+    try_integers(d, 64, 64, 128, 1, 0, true, true);
+    try_integers(d, 33, 65, 148, 2, 128, false, false);
+    try_integers(d, 70, 129, 300, 6, 64, false, false); /* groups of 20, 64 x 4 and 24 */
+    try_integers(d, 3, 33, 2100, 1, 0, true, false);    /* the host adds three parts */
+}
+
+/* So that a limit of time loses nothing: what is done, how it went, and when. */
+static void done(const char *part)
+{
+    printf("%-10s %d passed, %d failed so far, %.1f s\n", part, test_passed, test_failed,
+           seconds());
 }
 #endif
 
-int main(void)
+int main(int argc, char **argv)
 {
+    const bool quick = argc > 1 && !strcmp(argv[1], "quick");
     setvbuf(stdout, NULL, _IOLBF, 0); /* what takes long is known by its last line */
 #ifdef WITH_CUDA
     struct cb_device *d;
@@ -481,20 +539,22 @@ int main(void)
         SKIP("gpu_llama: no GPU");
         return TEST_END();
     }
-    try_integers(d, 1, 1, 8, 1, 0, true, false);
-    try_integers(d, 5, 37, 70, 1, 0, true, false);
-    try_integers(d, 65, 130, 96, 1, 0, false, true); /* rotated by Hadamard matrices of 32 */
-    try_integers(d, 64, 64, 128, 1, 0, true, true);
-    try_integers(d, 33, 65, 148, 2, 128, false, false);
-    try_integers(d, 70, 129, 300, 6, 64, false, false); /* groups of 20, 64 x 4 and 24 */
+    done("device");
+    test_integers(d);
     test_rounding(d);
+    done("integers");
     test_models(d);
     test_refused(d);
+    done("passes");
     test_recipes(d);
-    test_published(d);
-    test_own(d);
+    done("recipes");
+    test_published(d, quick);
+    done("published");
+    test_own(d, quick);
+    done("own");
     cb_device_close(d);
 #else
+    (void)quick;
     SKIP("gpu_llama: built without CUDA");
 #endif
     return TEST_END();

@@ -248,6 +248,39 @@ static void test_rotation(void)
     }
 }
 
+/* More channels than one product holds, more tokens and outputs than a block, codes as large as
+ * they come: scales of 1 leave the integers, which are checked to the last. */
+static void test_exact(void)
+{
+    enum { N = 70, K = 2100, M = 261 };
+    struct int_linear *l = int_linear_new(N, K, 1, 8, false, false);
+    float *x = malloc((size_t)M * K * sizeof *x), *y = malloc((size_t)M * N * sizeof *y);
+    int wrong = 0;
+    CHECK(l && x && y);
+    for (int i = 0; l && i < N * K; i++)
+        l->code[i] = (short)(i / K % 3 == 0 ? -128 : i / K % 3 == 1 ? 127 : i * 37 % 256 - 128);
+    for (int i = 0; x && i < M * K; i++)
+        x[i] = (float)(i / K % 2 ? i * 29 % 255 - 127 : i / K % 4 ? 127 : -127);
+    for (int i = 0; x && i < M; i++)
+        x[i * K + 7] = 127; /* the greatest of each token: scales of 1 */
+    for (int j = 0; l && j < N; j++)
+        l->scale[j] = 1;
+    const struct llama_linear linear = { .n = N, .k = K, .apply = int_linear_apply, .context = l };
+    if (l && x && y) {
+        CHECK(!int_linear_apply(&linear, x, M, y));
+        for (int i = 0; i < M; i++)
+            for (int j = 0; j < N; j++) {
+                long sum = 0;
+                for (int p = 0; p < K; p++)
+                    sum += (long)x[i * K + p] * l->code[j * K + p];
+                wrong += y[i * N + j] < (float)sum || y[i * N + j] > (float)sum;
+            }
+        CHECK(wrong == 0);
+    }
+    int_linear_free(l);
+    free(x), free(y);
+}
+
 static void test_integers(void)
 {
     enum { N = 9, K = 70, M = 21 };
@@ -292,6 +325,7 @@ static void test_integers(void)
     int_linear_free(l);
     free(x);
 
+    test_exact();
     float kv[8] = { -1, -0.5f, 0, 0.25f, 0.5f, 1, 1.5f, 2 }, same[4] = { 3, 3, 3, 3 };
     const float before[8] = { -1, -0.5f, 0, 0.25f, 0.5f, 1, 1.5f, 2 };
     kv_round(4, kv, 8);
@@ -413,15 +447,18 @@ static void test_models(void)
     for (int i = 1; i < CONTEXT; i++)
         sum -= log_prob[i] / (CONTEXT - 1);
     struct quant_reference ref;
-    double kl;
+    double kl[6] = { 1, 1, 1, 1, 1, 1 };
     CHECK(!quant_reference_new(&m, &t, 1 << 20, &ref) && ref.sequences == 6);
-    CHECK(!quant_evaluate(&m, &t, &ref, true, loss, &kl));
+    CHECK(!quant_evaluate(&m, &t, &ref, true, loss, kl));
     CHECK_NEAR(loss[2], sum, 1e-6);
-    CHECK(!quant_evaluate(&m, &t, &ref, false, loss, &kl));
-    CHECK_NEAR(kl, 0, 1e-6);
+    CHECK(!quant_evaluate(&m, &t, &ref, false, loss, kl));
+    for (int i = 0; i < 6; i++)
+        CHECK_NEAR(kl[i], 0, 1e-6);
     quant_reference_free(&ref);
     CHECK(!quant_reference_new(&m, &t, 2 * (CONTEXT - 1) * VOCAB * sizeof(float) + 5, &ref));
-    CHECK(ref.sequences == 2);
+    CHECK(ref.sequences == 2 && !quant_evaluate(&m, &t, &ref, true, loss, kl));
+    CHECK(!quant_evaluate(&m, &t, &ref, false, loss, kl));
+    CHECK(isfinite(kl[1]) && isnan(kl[2])); /* of windows without a reference nothing is said */
     quant_reference_free(&ref);
     llama_close(&m);
 

@@ -4,11 +4,11 @@
 #   tools/reproduce.sh [run] [tables] [plots] [claims]
 #
 # From the environment: PAPER (names), PROFILE, LAUNCHER; `make reproduce` sets them; DEVICES
-# (all: every GPU of this host, one worker each) and what tools/slurm.sh reads.  With a
-# GPU and a program that was built for it the profile is "reproduce"; without, the small
-# problems of "smoke" run on the host.  Tables, figures and claims are then made from every
-# recorded result and from the new runs; with the claims also build/html, where all of it can be
-# read in a browser.
+# (all: every GPU of this host, one worker each) and what tools/slurm.sh reads.  With a GPU and a
+# program that was built for it the profile is "reproduce"; without, the small problems of
+# "smoke" run on the host, and PROFILE=reproduce takes what is not timed, at its own size.
+# Tables, figures and claims are then made from every recorded result and from the new runs; with
+# the claims also build/html, where all of it can be read in a browser.
 #
 # A claim that was not reproduced is a finding, not a failure of the command (exit code 6 of
 # the program); so is a wrong result of a row that is known to be wrong as published.
@@ -33,11 +33,25 @@ results_of() {
 }
 declare -A measured
 
+# Without a GPU the sizes of a larger profile are for what is not timed: perplexities and the like.
+cases_of() { # paper
+    local untimed='*/untimed'
+    if [ "$devices" = host ] && [ "$profile" != smoke ] &&
+        "$program" plan --paper "$1" --profile "$profile" --case "$untimed" > /dev/null 2>&1; then
+        echo "$untimed"
+    else
+        echo '*'
+    fi
+}
+
 measure() { # paper
     local before after code
     before=$(newest_run "$1")
     case $launcher in
-    local) "$program" run --paper "$1" --profile "$profile" --devices "$devices" ;;
+    local)
+        "$program" run --paper "$1" --profile "$profile" --devices "$devices" \
+            --case "$(cases_of "$1")"
+        ;;
     slurm) measure_on_cluster "$1"; return ;;
     *) echo "reproduce: LAUNCHER is local or slurm, not '$launcher'" >&2; exit 2 ;;
     esac

@@ -231,6 +231,13 @@ bool calibration_small(const struct llama_config *c)
     return (double)c->dim * c->hidden < 1 << 21;
 }
 
+int calibration_threads(const struct llama *m, int sequences)
+{
+    const int threads = omp_get_max_threads();
+    const bool even = sequences >= 2 * threads || sequences % threads == 0;
+    return !m->machine && calibration_small(&m->config) && even ? threads : 1;
+}
+
 int calibration_begin(struct llama *m, const struct token_set *t, struct calibration *out)
 {
     const size_t dim = (size_t)m->config.dim, row = (size_t)t->length * dim;
@@ -238,8 +245,7 @@ int calibration_begin(struct llama *m, const struct token_set *t, struct calibra
     if (t->vocab_min > m->config.vocab)
         return cb_error("%s: token %d; the vocabulary has %d", t->name, t->vocab_min - 1,
                         m->config.vocab);
-    const bool many = !m->machine && calibration_small(&m->config);
-    const int states = many ? omp_get_max_threads() : 1;
+    const int states = calibration_threads(m, t->count);
     out->state = calloc((size_t)states, sizeof *out->state);
     out->x = malloc((size_t)t->count * row * sizeof *out->x);
     if (!out->x || !out->state) {

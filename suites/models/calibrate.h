@@ -52,6 +52,9 @@ typedef int calibration_act(void *context, struct llama_state *s, int sequence);
 int calibration_each(struct calibration *c, calibration_act *act, void *context);
 /* Is a model so small that its products are not worth more than one thread? */
 bool calibration_small(const struct llama_config *c);
+/* Threads that have a sequence each: 1, where they share what a sequence needs instead, for
+ * large models, on a machine, and where too few sequences would leave threads without. */
+int calibration_threads(const struct llama *m, int sequences);
 
 /* Inputs of linear layers, of rows first, first + 1, ... of all sequences; slots that
  * share inputs (Q, K, V and GATE, UP) are seen once, as Q and GATE.  Or keys after rotation

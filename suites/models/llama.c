@@ -42,7 +42,8 @@ struct llama_state {
     int chunk;            /* tokens at a time */
     int rows;             /* of logits at a time */
     float *key, *value;   /* [layers][kv_heads][capacity][head_dim] */
-    float *cosine, *sine; /* [chunk][head_dim/2] of the tokens being fed */
+    int angles;           /* positions whose cosine and sine are there */
+    float *cosine, *sine; /* [capacity][head_dim/2] */
     float *x, *h;         /* [chunk][dim] */
     float *q, *mixed;     /* [chunk][heads][head_dim] */
     float *k, *v;         /* [chunk][kv_heads][head_dim] */
@@ -97,7 +98,7 @@ static int begin_host(struct llama_state *s)
         float **to;
         size_t count;
     } rooms[] = { { &s->key, kept },       { &s->value, kept },
-                  { &s->cosine, n * pairs }, { &s->sine, n * pairs },
+                  { &s->cosine, capacity * pairs }, { &s->sine, capacity * pairs },
                   { &s->x, n * (size_t)c->dim }, { &s->h, n * (size_t)c->dim },
                   { &s->q, n * q },        { &s->mixed, n * q },
                   { &s->k, n * kv },       { &s->v, n * kv },
@@ -152,6 +153,7 @@ static void rmsnorm(const float *x, const float *gain, double eps, int m, int di
         const float *row = x + (size_t)i * (size_t)dim;
         float *to = y + (size_t)i * (size_t)dim;
         double sum = 0;
+#pragma omp simd reduction(+ : sum)
         for (int c = 0; c < dim; c++)
             sum += (double)row[c] * (double)row[c];
         const float scale = (float)(1 / sqrt(sum / dim + eps));
@@ -163,11 +165,11 @@ static void rmsnorm(const float *x, const float *gain, double eps, int m, int di
 static void set_angles(struct llama_state *s, int m)
 {
     const int pairs = s->model->config.head_dim / 2;
-    for (int i = 0; i < m; i++)
+    for (; s->angles < s->position + m; s->angles++)
         for (int p = 0; p < pairs; p++) {
-            const double angle = (s->position + i) * s->model->frequency[p];
-            s->cosine[(size_t)i * (size_t)pairs + (size_t)p] = (float)cos(angle);
-            s->sine[(size_t)i * (size_t)pairs + (size_t)p] = (float)sin(angle);
+            const double angle = s->angles * s->model->frequency[p];
+            s->cosine[(size_t)s->angles * (size_t)pairs + (size_t)p] = (float)cos(angle);
+            s->sine[(size_t)s->angles * (size_t)pairs + (size_t)p] = (float)sin(angle);
         }
 }
 
@@ -178,8 +180,8 @@ static void rotate(const struct llama_state *s, float *x, int m, int heads)
     const int step = halves ? 1 : 2, apart = halves ? pairs : 1;
 #pragma omp parallel for if ((long)m * heads * size > 1 << 16)
     for (int i = 0; i < m; i++) {
-        const float *c = s->cosine + (size_t)i * (size_t)pairs;
-        const float *n = s->sine + (size_t)i * (size_t)pairs;
+        const float *c = s->cosine + (size_t)(s->position + i) * (size_t)pairs;
+        const float *n = s->sine + (size_t)(s->position + i) * (size_t)pairs;
         for (int h = 0; h < heads; h++) {
             float *head = x + ((size_t)i * (size_t)heads + (size_t)h) * (size_t)size;
             for (int p = 0; p < pairs; p++) {
@@ -217,13 +219,14 @@ static void softmax_seen(const struct llama_state *s, float *row, int i, int tok
 {
     const int window = s->model->config.window;
     const int end = s->position + i + 1, start = window && end > window ? end - window : 0;
-    float top = row[start], sum = 0;
-    for (int j = start + 1; j < end; j++)
-        top = row[j] > top ? row[j] : top;
+    const float top = llama_top(row + start, end - start);
+    float sum = 0;
+#pragma omp simd reduction(+ : sum)
     for (int j = start; j < end; j++)
-        sum += row[j] = expf(row[j] - top);
+        sum += row[j] = llama_exp(row[j] - top);
+    const float share = 1 / sum;
     for (int j = start; j < end; j++)
-        row[j] *= 1 / sum;
+        row[j] *= share;
     memset(row, 0, (size_t)start * sizeof *row);
     memset(row + end, 0, (size_t)(tokens - end) * sizeof *row);
 }
@@ -261,9 +264,9 @@ static void add_to(float *x, const float *y, size_t n)
 
 static void silu_times(float *gate, const float *up, size_t n)
 {
-#pragma omp parallel for if (n > 1 << 14)
+#pragma omp parallel for simd if (parallel : n > 1 << 14)
     for (size_t i = 0; i < n; i++)
-        gate[i] = gate[i] / (1 + expf(-gate[i])) * up[i];
+        gate[i] = gate[i] / (1 + llama_exp(-gate[i])) * up[i];
 }
 
 static int apply(const struct llama_linear *l, const float *x, int m, float *y)

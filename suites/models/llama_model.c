@@ -10,7 +10,8 @@
 #include "llama_part.h"
 
 enum {
-    BLOCK = 128,     /* output channels at a time: 2 MB if 4096 wide, about a core's cache */
+    BLOCK = 128,     /* channels decoded at a time: 2 MB if 4096 wide, about a core's cache */
+    LEAST = 32,      /* channels that are worth a product */
     SMALL = 1 << 18  /* products of so many multiplications take no longer in one thread */
 };
 
@@ -51,18 +52,26 @@ static void product(const struct llama_linear *l, const float *w, int j, int cou
                 y[(size_t)i * (size_t)l->n + (size_t)c] += l->bias[c];
 }
 
+/* Output channels at a time: every product copies its x anew, so few and large ones, but two
+ * for each thread, since threads are not equally fast. */
+static int block_of(const struct llama_linear *l, int threads)
+{
+    const int pieces = threads > 1 ? 2 * threads : 1, each = (l->n + pieces - 1) / pieces;
+    return !l->dense ? BLOCK : (each + LEAST - 1) / LEAST * LEAST;
+}
+
 int llama_apply(const struct llama_linear *l, const float *x, int m, float *y)
 {
     const size_t k = (size_t)l->k, piece = BLOCK * k;
-    const bool parallel = (double)m * l->n * l->k > SMALL;
-    const int threads = parallel ? omp_get_max_threads() : 1;
+    const bool parallel = (double)m * l->n * l->k > SMALL && !omp_in_parallel();
+    const int threads = parallel ? omp_get_max_threads() : 1, block = block_of(l, threads);
     float *decoded = NULL;
     if (!l->dense && !(decoded = llama_take((size_t)threads * piece, sizeof *decoded)))
         return -1;
     const int blas = llama_one_blas_thread();
 #pragma omp parallel for schedule(dynamic) num_threads(threads)
-    for (int j = 0; j < l->n; j += BLOCK) {
-        const int count = l->n - j < BLOCK ? l->n - j : BLOCK;
+    for (int j = 0; j < l->n; j += block) {
+        const int count = l->n - j < block ? l->n - j : block;
         const float *w = l->dense ? l->dense + (size_t)j * k : NULL;
         if (!w) {
             float *mine = decoded + (size_t)omp_get_thread_num() * piece;

@@ -16,6 +16,7 @@
 #ifndef SUITES_MODELS_QUANT_H
 #define SUITES_MODELS_QUANT_H
 
+#include <math.h>
 #include <stdbool.h>
 
 /* ---- grids: quant_grid.c ---- */
@@ -37,6 +38,17 @@ struct quant_step {
     float scale;
     int zero, low, high;
 };
+
+/* Plain comparisons, which compilers make part of a loop, unlike calls of fmaxf and fminf. */
+static inline float quant_larger(float a, float b)
+{
+    return b > a ? b : a;
+}
+
+static inline float quant_within(float x, float bound) /* -bound ... bound */
+{
+    return x < -bound ? -bound : x > bound ? bound : x;
+}
 
 struct quant_step quant_fit(const struct quant_grid *g, const float *w, int count);
 /* The nearest code; what it stands for. */
@@ -87,6 +99,8 @@ typedef int quant_loss(void *context, double *loss);
 enum { AWQ_GRID = 20 };
 int awq_search(const struct quant_grid *g, const struct quant_matrix *set, int count,
                const double *mean, quant_loss *loss, void *context, float *scale, double *ratio);
+/* The scale [k] of one r. */
+void awq_scale(const double *mean, int k, double r, float *scale);
 /* w[:,p] *= scale[p], or divided by it. */
 void quant_scale_columns(float *w, int n, int k, const float *scale, bool divide);
 /* Clips every group to the bound, of ten between 1 and 0.55 of its largest magnitude,

@@ -39,7 +39,7 @@ void quant_scale_columns(float *w, int n, int k, const float *scale, bool divide
         }
 }
 
-static void scales(const double *mean, int k, double r, float *scale)
+void awq_scale(const double *mean, int k, double r, float *scale)
 {
     double low = DBL_MAX, high = 0;
     for (int p = 0; p < k; p++) {
@@ -65,7 +65,7 @@ int awq_search(const struct quant_grid *g, const struct quant_matrix *set, int c
     for (int step = 0; !status && step < AWQ_GRID; step++) {
         const double r = (double)step / AWQ_GRID;
         double is;
-        scales(mean, k, r, tried);
+        awq_scale(mean, k, r, tried);
         for (int i = 0; i < count; i++) {
             quant_scale_columns(set[i].w, set[i].n, k, tried, false);
             quant_round(g, set[i].w, set[i].n, k);
@@ -106,7 +106,7 @@ static int clip_group(const struct quant_grid *g, float *w, int n, int k, int wi
         most[j] = 0;
         best[j] = INFINITY;
         for (int p = 0; p < width; p++)
-            most[j] = fmaxf(most[j], fabsf(w[(size_t)j * (size_t)k + (size_t)p]));
+            most[j] = quant_larger(most[j], fabsf(w[(size_t)j * (size_t)k + (size_t)p]));
         bound[j] = most[j];
     }
     for (int i = 0; i < CLIP_STEPS; i++) {
@@ -116,7 +116,7 @@ static int clip_group(const struct quant_grid *g, float *w, int n, int k, int wi
             float *to = d + (size_t)j * (size_t)width;
             const float *from = w + (size_t)j * (size_t)k, m = most[j] * shrink;
             for (int p = 0; p < width; p++)
-                to[p] = fminf(fmaxf(from[p], -m), m);
+                to[p] = quant_within(from[p], m);
             const struct quant_step s = quant_fit(g, to, width);
             for (int p = 0; p < width; p++)
                 to[p] = quant_value(&s, to[p]) - from[p];
@@ -132,7 +132,7 @@ static int clip_group(const struct quant_grid *g, float *w, int n, int k, int wi
     for (int j = 0; j < n; j++)
         for (int p = 0; p < width; p++) {
             float *at = &w[(size_t)j * (size_t)k + (size_t)p];
-            *at = fminf(fmaxf(*at, -bound[j]), bound[j]);
+            *at = quant_within(*at, bound[j]);
         }
     status = 0;
 done:

@@ -6,6 +6,7 @@
 
 #include "../../harness/error.h"
 #include "llama_machine.h"
+#include "llama_part.h"
 #include "quant_model.h"
 
 int quant_reference_new(const struct llama *m, const struct token_set *t, size_t bytes_max,
@@ -45,15 +46,13 @@ struct seeing {
 static int see(void *context, int position, const float *logits)
 {
     struct seeing *s = context;
-    float top = logits[0];
     double sum = 0, kl = 0;
     if (position + 1 >= s->length)
         return 0;
-    for (int i = 1; i < s->vocab; i++)
-        top = logits[i] > top ? logits[i] : top;
+    const float top = llama_top(logits, s->vocab);
 #pragma omp simd reduction(+ : sum)
     for (int i = 0; i < s->vocab; i++)
-        sum += (double)expf(logits[i] - top);
+        sum += (double)llama_exp(logits[i] - top);
     const float norm = top + (float)log(sum);
     s->loss += (double)top + log(sum) - (double)logits[s->token[position + 1]];
     if (!s->reference)
@@ -65,7 +64,7 @@ static int see(void *context, int position, const float *logits)
     else
 #pragma omp simd reduction(+ : kl)
         for (int i = 0; i < s->vocab; i++)
-            kl += (double)(expf(r[i]) * (r[i] - (logits[i] - norm)));
+            kl += (double)(llama_exp(r[i]) * (r[i] - (logits[i] - norm)));
     s->kl += kl;
     return 0;
 }
@@ -74,23 +73,15 @@ int quant_evaluate(const struct llama *m, const struct token_set *t, struct quan
                    bool fill, double *loss, double *kl)
 {
     const int vocab = m->config.vocab, positions = t->length - 1;
-    double sum = 0, *part = calloc((size_t)t->count, sizeof *part);
     char failure[256] = "";
-    if (!part)
-        return cb_error("no memory for %d windows", t->count);
-    if (t->vocab_min > vocab) {
-        free(part);
+    if (t->vocab_min > vocab)
         return cb_error("%s: token %d; the vocabulary has %d", t->name, t->vocab_min - 1, vocab);
-    }
-    if (llama_refresh_all(m)) {
-        free(part);
+    if (llama_refresh_all(m))
         return -1;
-    }
-    const bool side_by_side = !m->machine && calibration_small(&m->config);
-    const int blas = openblas_get_num_threads();
-    if (side_by_side)
+    const int threads = calibration_threads(m, t->count), blas = openblas_get_num_threads();
+    if (threads > 1)
         openblas_set_num_threads(1); /* threads that set and restore it find what they leave */
-#pragma omp parallel if (side_by_side)
+#pragma omp parallel num_threads(threads) if (threads > 1)
     {
         struct llama_state *state = llama_begin(m, t->length);
 #pragma omp for schedule(dynamic)
@@ -108,15 +99,11 @@ int quant_evaluate(const struct llama *m, const struct token_set *t, struct quan
 #pragma omp critical
                 snprintf(failure, sizeof failure, "%s", cb_error_text()); /* one per thread */
             loss[i] = s.loss / positions;
-            part[i] = s.kl;
+            if (kl)
+                kl[i] = s.reference ? s.kl / positions : NAN;
         }
         llama_end(state);
     }
     openblas_set_num_threads(blas);
-    for (int i = 0; i < t->count; i++)
-        sum += part[i];
-    free(part);
-    if (kl)
-        *kl = ref && ref->sequences ? sum / ((double)ref->sequences * positions) : NAN;
     return *failure ? cb_error("%s", failure) : 0;
 }

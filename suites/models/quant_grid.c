@@ -1,6 +1,7 @@
 /* quant_grid.c - grids of scale and zero point, and statistics of inputs. */
 #include <cblas.h>
 #include <math.h>
+#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -106,12 +107,19 @@ void quant_max_abs(const float *x, int rows, int k, float *most)
     memset(most, 0, (size_t)k * sizeof *most);
     for (int i = 0; i < rows; i++)
         for (int p = 0; p < k; p++)
-            most[p] = fmaxf(most[p], fabsf(x[(size_t)i * (size_t)k + (size_t)p]));
+            most[p] = quant_larger(most[p], fabsf(x[(size_t)i * (size_t)k + (size_t)p]));
 }
 
 /* Products are shared out among OpenMP's threads by rows of the result, each piece a
  * single-threaded product: no second pool of threads, and the same sums for any number. */
-enum { PIECE = 64 };
+enum { PIECE = 64, LEAST = 32 };
+
+/* Rows of a piece: the other operand is copied for each, so few, but two for each thread. */
+static int piece_of(int n)
+{
+    const int pieces = 2 * (omp_in_parallel() ? 1 : omp_get_max_threads());
+    return ((n + pieces - 1) / pieces + LEAST - 1) / LEAST * LEAST;
+}
 
 int quant_gram(const float *x, int rows, int k, float *h)
 {
@@ -142,10 +150,11 @@ int quant_energy(const float *e, int n, int k, const float *h, double *sum, doub
         return cb_error("no memory for an error of %d x %d", n, k);
     }
     const int blas = openblas_get_num_threads();
+    const int piece = piece_of(n);
     openblas_set_num_threads(1);
 #pragma omp parallel for schedule(dynamic)
-    for (int j = 0; j < n; j += PIECE) {
-        const int count = n - j < PIECE ? n - j : PIECE;
+    for (int j = 0; j < n; j += piece) {
+        const int count = n - j < piece ? n - j : piece;
         const float *from = e + (size_t)j * (size_t)k;
         float *to = eh + (size_t)j * (size_t)k;
         cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, count, k, k, 1, from, k, h, k, 0, to,

@@ -1,21 +1,30 @@
 /*
  * quant_int.c - see quant_int.h.
  *
- * Codes are held as 16-bit integers, so that the compiler makes multiply-adds of pairs
- * of them; 2^31 is not reached before k = 2^31 / 2^14.
+ * Codes are multiplied as floats, by OpenBLAS: of at most EXACT channels at a time, whose sums
+ * of products stay below 2^24 in any order of summing, so that they are the integers.  2^31 is
+ * not reached before k = 2^31 / 2^14.
  */
 #include "quant_int.h"
 
+#include <cblas.h>
 #include <limits.h>
 #include <math.h>
+#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "../../harness/error.h"
 #include "../../kernels/common/half.h"
+#include "llama_part.h"
 #include "quant.h"
 
-enum { TOKENS = 16 }; /* per pass over the weights: their codes stay in the first cache */
+enum {
+    EXACT = 1024, /* channels: 1024 x 128 x 127 < 2^24 */
+    TOKENS = 256, /* of one product */
+    BLOCK = 128,  /* most output channels of one product */
+    LEAST = 32
+};
 
 static float as_half(float x)
 {
@@ -62,7 +71,7 @@ struct int_linear *int_linear_new(int n, int k, int groups, int act_bits, bool o
 }
 
 /* Codes, scales per group and sum of one token. */
-static void quantise_token(const struct int_linear *l, const float *x, short *q, float *scale,
+static void quantise_token(const struct int_linear *l, const float *x, float *q, float *scale,
                            float *total)
 {
     double all = 0; /* so that the order of the sum, which a GPU changes, hardly matters */
@@ -73,51 +82,88 @@ static void quantise_token(const struct int_linear *l, const float *x, short *q,
         float most = 0;
         const int top = (1 << (l->act_bits[g] - 1)) - 1;
         for (int p = l->start[g]; p < l->start[g + 1]; p++)
-            most = fmaxf(most, fabsf(x[l->order ? l->order[p] : p]));
+            most = quant_larger(most, fabsf(x[l->order ? l->order[p] : p]));
         const float per = most > 0 ? (float)top / most : 0;
         for (int p = l->start[g]; p < l->start[g + 1]; p++)
-            q[p] = (short)lrintf(x[l->order ? l->order[p] : p] * per);
+            q[p] = (float)lrintf(x[l->order ? l->order[p] : p] * per);
         scale[g] = as_half(most / (float)top);
     }
 }
 
-static int dot(const short *a, const short *b, int count)
+/* What one thread works with. */
+struct scratch {
+    float w[BLOCK * EXACT]; /* codes of the block's channels */
+    float part[TOKENS * BLOCK];
+    int sum[TOKENS * BLOCK];
+};
+
+/* Integers of one group: sum [m][count] over its channels of q and the codes from channel j. */
+static void group_sums(const struct int_linear *l, int g, const float *q, int m, int j, int count,
+                       struct scratch *s)
 {
-    int sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (int p = 0; p < count; p++)
-        sum += a[p] * b[p];
-    return sum;
+    memset(s->sum, 0, (size_t)m * (size_t)count * sizeof *s->sum);
+    for (int p = l->start[g], width; p < l->start[g + 1]; p += width) {
+        width = l->start[g + 1] - p < EXACT ? l->start[g + 1] - p : EXACT;
+        for (int c = 0; c < count; c++) {
+            const short *code = l->code + (size_t)(j + c) * (size_t)l->k + (size_t)p;
+            for (int i = 0; i < width; i++)
+                s->w[c * width + i] = code[i];
+        }
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, m, count, width, 1, q + p, l->k, s->w,
+                    width, 0, s->part, count);
+        for (int i = 0; i < m * count; i++)
+            s->sum[i] += (int)s->part[i];
+    }
 }
 
-static void outputs(const struct int_linear *l, const short *q, const float *scale,
-                    const float *total, int m, int j, const float *bias, float *y)
+/* Channels j ... j + count - 1 of y for m tokens. */
+static void outputs(const struct int_linear *l, const float *q, const float *scale,
+                    const float *total, int m, int j, int count, const float *bias, float *y,
+                    struct scratch *s)
 {
-    const short *code = l->code + (size_t)j * (size_t)l->k;
-    const float *own = l->scale + (size_t)j * (size_t)l->groups;
-    for (int i = 0; i < m; i++) {
-        const short *a = q + (size_t)i * (size_t)l->k;
-        const float *s = scale + (size_t)i * (size_t)l->groups;
-        float sum = bias ? bias[j] : 0;
-        for (int g = 0; g < l->groups; g++) {
-            const int first = l->start[g], count = l->start[g + 1] - first;
-            sum += own[g] * s[g] * (float)dot(code + first, a + first, count);
-        }
-        if (l->offset)
-            sum -= l->offset[j] * total[i];
-        y[(size_t)i * (size_t)l->n + (size_t)j] = sum;
+    for (int i = 0; i < m; i++)
+        for (int c = 0; c < count; c++)
+            y[(size_t)i * (size_t)l->n + (size_t)(j + c)] = bias ? bias[j + c] : 0;
+    for (int g = 0; g < l->groups; g++) {
+        group_sums(l, g, q, m, j, count, s);
+        for (int i = 0; i < m; i++)
+            for (int c = 0; c < count; c++)
+                y[(size_t)i * (size_t)l->n + (size_t)(j + c)] +=
+                    l->scale[(size_t)(j + c) * (size_t)l->groups + (size_t)g] *
+                    scale[(size_t)i * (size_t)l->groups + (size_t)g] *
+                    (float)s->sum[i * count + c];
     }
+    for (int i = 0; l->offset && i < m; i++)
+        for (int c = 0; c < count; c++)
+            y[(size_t)i * (size_t)l->n + (size_t)(j + c)] -= l->offset[j + c] * total[i];
+}
+
+static void product(const struct int_linear *l, const float *q, const float *scale,
+                    const float *total, int m, const float *bias, float *y, struct scratch *s)
+{
+    const int each = l->n / (2 * omp_get_max_threads()) / LEAST * LEAST;
+    const int block = each < LEAST ? LEAST : each < BLOCK ? each : BLOCK;
+    const int blas = llama_one_blas_thread();
+#pragma omp parallel for schedule(dynamic)
+    for (int j = 0; j < l->n; j += block)
+        for (int i = 0; i < m; i += TOKENS)
+            outputs(l, q + (size_t)i * (size_t)l->k, scale + (size_t)i * (size_t)l->groups,
+                    total + i, m - i < TOKENS ? m - i : TOKENS, j,
+                    l->n - j < block ? l->n - j : block, bias, y + (size_t)i * (size_t)l->n,
+                    s + omp_get_thread_num());
+    openblas_set_num_threads(blas);
 }
 
 int int_linear_apply(const struct llama_linear *linear, const float *x, int m, float *y)
 {
     const struct int_linear *l = linear->context;
-    const size_t k = (size_t)l->k;
-    short *q = malloc((size_t)m * k * sizeof *q);
+    const size_t k = (size_t)l->k, threads = (size_t)omp_get_max_threads();
+    float *q = malloc((size_t)m * k * sizeof *q);
     float *scale = malloc((size_t)m * (size_t)l->groups * sizeof *scale);
     float *total = malloc((size_t)m * sizeof *total);
     float *turned = l->rotate ? malloc((size_t)m * k * sizeof *turned) : NULL;
-    int status = q && scale && total && (turned || !l->rotate)
+    struct scratch *s = malloc(threads * sizeof *s);
+    int status = q && scale && total && s && (turned || !l->rotate)
                      ? 0
                      : cb_error("no memory for %d quantised tokens", m);
     if (!status && turned) {
@@ -130,18 +176,13 @@ int int_linear_apply(const struct llama_linear *linear, const float *x, int m, f
         for (int i = 0; i < m; i++)
             quantise_token(l, x + (size_t)i * k, q + (size_t)i * k,
                            scale + (size_t)i * (size_t)l->groups, &total[i]);
-        for (int i = 0; i < m; i += TOKENS) {
-            const int count = m - i < TOKENS ? m - i : TOKENS;
-#pragma omp parallel for schedule(static)
-            for (int j = 0; j < l->n; j++)
-                outputs(l, q + (size_t)i * k, scale + (size_t)i * (size_t)l->groups, &total[i],
-                        count, j, linear->bias, y + (size_t)i * (size_t)l->n);
-        }
+        product(l, q, scale, total, m, linear->bias, y, s);
     }
     free(q);
     free(scale);
     free(total);
     free(turned);
+    free(s);
     return status;
 }
 

@@ -13,6 +13,7 @@
 
 #include "calibrate.h"
 #include "quant.h"
+#include "quant_fold.h"
 #include "quant_int.h"
 
 enum quant_flag {
@@ -60,6 +61,9 @@ struct quant_options {
     double outlier_share, outlier_factor; /* planted first, by fold_outliers; factor 1: none */
     bool outlier_kv;
     unsigned long outlier_seed;
+    /* NULL, or the r of AWQ's searches, [layers][FOLD_SETS]: NAN are searched and written, the
+     * others taken as found by the same search, on the same model and tokens. */
+    double *ratios;
     struct llama_machine *machine; /* that calibrates and evaluates; NULL: the host */
 };
 
@@ -92,8 +96,9 @@ int quant_reference_new(const struct llama *m, const struct token_set *t, size_t
 void quant_reference_free(struct quant_reference *r); /* accepts { 0 } */
 
 /* loss [t->count]: mean of -log p of tokens 1 ... length-1 of each window, context only
- * the window's own.  With a reference that is filled, *kl is the mean over its windows'
- * positions of KL(reference || model); with fill, the reference is written instead. */
+ * the window's own.  With a reference that is filled, kl [t->count] are means over a window's
+ * positions of KL(reference || model), NAN where it has no window; with fill, the reference
+ * is written instead, and they are 0.  kl may be NULL. */
 int quant_evaluate(const struct llama *m, const struct token_set *t, struct quant_reference *ref,
                    bool fill, double *loss, double *kl);
 

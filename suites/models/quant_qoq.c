@@ -43,7 +43,7 @@ static void progressive_row(const float *w, int k, int group, const int *order, 
 {
     float most = 1e-5f;
     for (int p = 0; p < k; p++)
-        most = fmaxf(most, fabsf(w[p]));
+        most = quant_larger(most, fabsf(w[p]));
     *scale = most / PROTECTED;
     for (int p = 0; p < k; p++)
         q[p] = bounded(lrintf(w[order ? order[p] : p] / *scale), -PROTECTED, PROTECTED);
@@ -77,18 +77,20 @@ static int changed(const struct quant_grid *g, bool progressive, const int *orde
                    int n, int k, double factor, float *clipped, signed char *code, float *scale,
                    float *d)
 {
+#pragma omp parallel for schedule(static)
     for (int j = 0; j < n; j++) {
         const float *from = w + (size_t)j * (size_t)k;
         float most = 0;
         for (int p = 0; p < k; p++)
-            most = fmaxf(most, fabsf(from[p]));
+            most = quant_larger(most, fabsf(from[p]));
         most *= (float)factor;
         for (int p = 0; p < k; p++)
-            clipped[(size_t)j * (size_t)k + (size_t)p] = fminf(fmaxf(from[p], -most), most);
+            clipped[(size_t)j * (size_t)k + (size_t)p] = quant_within(from[p], most);
     }
     if (progressive) {
         if (qoq_progressive(clipped, n, k, g->group, order, code, scale))
             return -1;
+#pragma omp parallel for schedule(static)
         for (int j = 0; j < n; j++)
             for (int p = 0; p < k; p++) {
                 const size_t at = (size_t)j * (size_t)k + (size_t)p;

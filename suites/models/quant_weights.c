@@ -161,11 +161,17 @@ static int awq_scales(struct work *w, int layer, struct layer_inputs *in, float 
         mean = malloc((size_t)k * sizeof *mean);
         scale[s] = quant_room((size_t)k);
         status = mean && scale[s] ? quant_set(w, layer, s, m) : cb_error("no memory for scales");
+        double *known = w->o->ratios ? &w->o->ratios[layer * FOLD_SETS + s] : &ratio;
+        const bool search = !w->o->ratios || isnan(*known);
         if (!status) {
             quant_mean_abs(x, in->rows, k, mean);
-            status = !linear && (s == FOLD_QKV || s == FOLD_FFN)
-                         ? search_module(w, layer, s, m, x, mean, scale[s], &ratio)
-                         : search_linear(w, s, m, x, in->rows, mean, scale[s], &ratio);
+            if (!search)
+                awq_scale(mean, k, *known, scale[s]);
+            else if (!linear && (s == FOLD_QKV || s == FOLD_FFN))
+                status = search_module(w, layer, s, m, x, mean, scale[s], known);
+            else
+                status = search_linear(w, s, m, x, in->rows, mean, scale[s], known);
+            ratio = *known;
         }
         w->ratios += ratio;
         w->searches++;

@@ -7,12 +7,16 @@
  *     perplexity    exp of the mean over windows of the mean loss of their tokens but the first
  *     kl            mean over positions of KL(FP32 || quantised), in nats
  *     delta         mean loss - that of FP32, in nats per token
+ *     nearer:ROW    kl of another row - own, on windows drawn from the model itself
  *     below:ROW     mean loss of another row of the case - own: positive is better than it
  *     ratio         AWQ: mean exponent chosen, 0 is round to nearest
  *     changed       scale_share: groups whose step changed, in percent
  *     step_ratio    scale_share: mean of new step / old step
  *
- * Intervals are 95 % over windows; those of delta and below: are of paired differences.
+ * Intervals are 95 % over windows; those of delta, below: and nearer: are of paired differences.
+ * On windows drawn from the model itself nearer: estimates what below: does: the expectation of
+ * -log q under the model is its entropy and the divergence of q from it.  nearer: takes it over
+ * all tokens of each position, below: looks at the one token drawn, so its interval is wider.
  *
  * model "own" is the project's model in configs/models/own, with its own windows for
  * evaluation and calibration; anything else is a checkpoint of the user.
@@ -31,12 +35,14 @@
 #include "../models/quant_fold.h"
 #include "../models/quant_model.h"
 #include "ops.h"
+#include "perplexity_kept.h"
+#include "perplexity_rows.h"
 
 #define REFERENCE_BYTES ((size_t)512 << 20) /* of the FP32 model's distributions */
 
 struct perplexity_params {
     char model[CB_PATH_MAX], data[CB_PATH_MAX], calibration[CB_PATH_MAX], tokenizer[CB_PATH_MAX];
-    int bits, group, range, length, windows, calibration_windows, seed, machine;
+    int bits, group, range, length, windows, calibration_windows, seed, machine, outlier_kv;
     double share, factor, outliers, outlier_share;
 };
 
@@ -72,95 +78,16 @@ static const struct cb_param params[] = {
     REAL(factor, 2, 1, 1024, "by which scale_share scales them"),
     REAL(outliers, 1, 1, 1024, "factor of outliers planted first; 1: none"),
     REAL(outlier_share, 0.03, 0, 1, "of channels that get one"),
+    INTEGER(outlier_kv, 0, 0, 1, "1: keys and values get them too"),
     INTEGER(seed, 1, 0, 1 << 30, "of sampling, planting, rotation, and channels kept by chance"),
     CHOICE(machine, machines, "that runs the model; auto: the run's GPU, in FP32, or the host; "
                               "gpu_f16: products of half operands, FP32 sums"),
     { 0 },
 };
 
-/* ---- rows ---- */
-
-struct row {
-    struct op_impl base;
-    struct quant_recipe recipe;
-};
-
-#define ROW(row_name, row_title, row_origin, row_role, ...)                                 \
-    { .base = { .name = row_name, .title = row_title, .origin = row_origin, .role = row_role, \
-                .sm_min = 0, .sm_max = 999 },                                               \
-      .recipe = { __VA_ARGS__ } }
-#define GPTQ_PAPER "GPTQ, arXiv 2210.17323"
-#define AWQ_PAPER "AWQ, arXiv 2306.00978"
-#define QOQ_PAPER "QServe, arXiv 2405.04532"
-/* What QoQ's steps add up to. */
-#define S_ROTATE (QUANT_WEIGHTS | QUANT_ROTATE)
-#define S_CLIP (S_ROTATE | QUANT_QOQ_CLIP)
-#define S_KEYS (S_CLIP | QUANT_SMOOTH_KEYS)
-
-static const struct row rows[] = {
-    ROW("fp32", "FP32", "definition", OP_REFERENCE, 0),
-    ROW("fp16", "FP16 weights", "definition", OP_BASELINE, .flags = QUANT_WEIGHTS | QUANT_HALF),
-    ROW("rtn", "RTN", "round to nearest", OP_BASELINE, .flags = QUANT_WEIGHTS),
-    ROW("gptq", "GPTQ", GPTQ_PAPER, OP_BASELINE, .flags = QUANT_WEIGHTS | QUANT_GPTQ),
-    ROW("gptq_r", "GPTQ, reordered", GPTQ_PAPER, OP_BASELINE,
-        .flags = QUANT_WEIGHTS | QUANT_GPTQ | QUANT_GPTQ_ORDER),
-    ROW("awq_scale", "AWQ, scales only", AWQ_PAPER ", section 3", OP_PAPER,
-        .flags = QUANT_WEIGHTS | QUANT_AWQ),
-    ROW("awq", "AWQ", AWQ_PAPER ", section 3 and its code", OP_PAPER,
-        .flags = QUANT_WEIGHTS | QUANT_AWQ | QUANT_AWQ_CLIP),
-    ROW("awq_linear", "AWQ, scales by each set's own output",
-        AWQ_PAPER ", its objective as printed", OP_PAPER,
-        .flags = QUANT_WEIGHTS | QUANT_AWQ | QUANT_LINEAR_LOSS),
-    ROW("awq_gptq", "AWQ, then GPTQ", AWQ_PAPER ", table of INT2", OP_PAPER,
-        .flags = QUANT_WEIGHTS | QUANT_AWQ | QUANT_GPTQ),
-    ROW("keep_input", "channels of the largest inputs kept", AWQ_PAPER ", table 1", OP_PAPER,
-        .flags = QUANT_WEIGHTS | QUANT_KEEP, .rank = QUANT_BY_INPUT),
-    ROW("keep_weight", "channels of the largest weights kept", AWQ_PAPER ", table 1", OP_PAPER,
-        .flags = QUANT_WEIGHTS | QUANT_KEEP, .rank = QUANT_BY_WEIGHT),
-    ROW("keep_random", "channels kept at random", AWQ_PAPER ", table 1", OP_PAPER,
-        .flags = QUANT_WEIGHTS | QUANT_KEEP, .rank = QUANT_BY_CHANCE),
-    ROW("scale_share", "channels of the largest inputs scaled", AWQ_PAPER ", table 2", OP_PAPER,
-        .flags = QUANT_WEIGHTS | QUANT_SCALE_SHARE, .rank = QUANT_BY_INPUT),
-    ROW("smoothquant_w8a8", "SmoothQuant W8A8KV8", "SmoothQuant, arXiv 2211.10438", OP_BASELINE,
-        .flags = QUANT_WEIGHTS | QUANT_SMOOTH, .integer = QUANT_W8, .act_bits = 8, .kv_bits = 8),
-    ROW("qoq_1_w8a8", "W8A8KV8", QOQ_PAPER ", ablation, start", OP_PAPER, .flags = QUANT_WEIGHTS,
-        .integer = QUANT_W8, .act_bits = 8, .kv_bits = 8),
-    ROW("qoq_2_w4", "+ 4-bit weights per channel", QOQ_PAPER ", ablation", OP_PAPER,
-        .flags = QUANT_WEIGHTS, .integer = QUANT_W4, .act_bits = 8, .kv_bits = 8),
-    ROW("qoq_3_rotate", "+ rotation", QOQ_PAPER ", ablation", OP_PAPER, .flags = S_ROTATE,
-        .integer = QUANT_W4, .act_bits = 8, .kv_bits = 8),
-    ROW("qoq_4_clip", "+ clipping", QOQ_PAPER ", ablation", OP_PAPER, .flags = S_CLIP,
-        .integer = QUANT_W4, .act_bits = 8, .kv_bits = 8),
-    ROW("qoq_5_kv4", "+ KV4", QOQ_PAPER ", ablation", OP_PAPER, .flags = S_CLIP,
-        .integer = QUANT_W4, .act_bits = 8, .kv_bits = 4),
-    ROW("qoq_6_keys", "+ SmoothAttention", QOQ_PAPER ", ablation", OP_PAPER, .flags = S_KEYS,
-        .integer = QUANT_W4, .act_bits = 8, .kv_bits = 4),
-    ROW("qoq_7_groups", "+ progressive groups", QOQ_PAPER ", ablation", OP_PAPER, .flags = S_KEYS,
-        .integer = QUANT_PROGRESSIVE, .act_bits = 8, .kv_bits = 4),
-    ROW("qoq_8_order", "+ reordering", QOQ_PAPER ", ablation", OP_PAPER,
-        .flags = S_KEYS | QUANT_QOQ_ORDER, .integer = QUANT_PROGRESSIVE, .act_bits = 8,
-        .kv_bits = 4),
-    ROW("qoq_channel", "QoQ W4A8KV4", QOQ_PAPER, OP_PAPER, .flags = S_KEYS | QUANT_SMOOTH_OUT,
-        .integer = QUANT_W4, .act_bits = 8, .kv_bits = 4),
-    ROW("qoq_group", "QoQ W4A8KV4, grouped", QOQ_PAPER, OP_PAPER,
-        .flags = S_KEYS | QUANT_SMOOTH_OUT | QUANT_QOQ_ORDER, .integer = QUANT_PROGRESSIVE,
-        .act_bits = 8, .kv_bits = 4),
-    ROW("rtn_w4a8kv4", "RTN W4A8KV4", "round to nearest", OP_BASELINE, .flags = QUANT_WEIGHTS,
-        .integer = QUANT_W4, .act_bits = 8, .kv_bits = 4),
-    ROW("rtn_w4a8kv4_group", "RTN W4A8KV4, progressive groups", "round to nearest", OP_BASELINE,
-        .flags = QUANT_WEIGHTS, .integer = QUANT_PROGRESSIVE, .act_bits = 8, .kv_bits = 4),
-    ROW("quarot_w4a4", "rotated W4A4KV4", "after QuaRot, arXiv 2404.00456; weights by RTN",
-        OP_BASELINE, .flags = S_ROTATE | QUANT_ROTATE_INSIDE, .integer = QUANT_W4_ROW,
-        .act_bits = 4, .kv_bits = 4),
-    ROW("atom_w4a4", "grouped W4A4KV4, 4 % of channels INT8",
-        "after Atom, arXiv 2310.19102; weights by RTN", OP_BASELINE, .flags = QUANT_WEIGHTS,
-        .integer = QUANT_W4_GROUPS, .act_bits = 4, .kv_bits = 4),
-};
-enum { ROWS = sizeof rows / sizeof *rows };
-
 static const struct op_impl *impl_at(int i)
 {
-    return i < ROWS ? &rows[i].base : NULL;
+    return i < PERPLEXITY_ROWS ? &perplexity_rows[i].base : NULL;
 }
 
 /* ---- what all rows share ---- */
@@ -173,26 +100,58 @@ struct instance {
     struct llama_machine *machine; /* NULL: the host */
     struct quant_reference reference;
     double *original;     /* [windows] losses of the FP32 model */
-    double *loss[ROWS];   /* [windows], NULL: not run */
-    double kl[ROWS], ratio[ROWS];
-    struct quant_steps steps[ROWS];
+    double *ratios[2];    /* of AWQ's searches: by the module's output, by the set's own */
+    struct kept_row row[PERPLEXITY_ROWS]; /* loss NULL: not run */
     double channel_ratio, channel_ratio_max;
     char sha256[65];
+    bool measured; /* original and reference are there */
 };
+
+/* All that a row's result depends on; i NULL: that of the original model. */
+static void key_of(const struct instance *in, const struct quant_recipe *i, char key[KEPT_KEY])
+{
+    const struct perplexity_params *g = &in->given;
+    const unsigned plain = QUANT_WEIGHTS | QUANT_HALF, chosen = QUANT_KEEP | QUANT_SCALE_SHARE;
+    int n = snprintf(key, KEPT_KEY, "%s %s %d x %d, machine %d", in->sha256, in->data.sha256,
+                     in->data.count, in->data.length, in->machine ? 1 + g->machine : 0);
+    if (!i)
+        return;
+    n += snprintf(key + n, (size_t)(KEPT_KEY - n), "; %x %d %d %d %d", i->flags, (int)i->integer,
+                  i->act_bits, i->kv_bits, (int)i->rank);
+    if (g->outliers > 1)
+        n += snprintf(key + n, (size_t)(KEPT_KEY - n), "; %a %a %d %d", g->outliers,
+                      g->outlier_share, g->outlier_kv, g->seed);
+    if ((i->flags & QUANT_WEIGHTS) && !(i->flags & QUANT_HALF))
+        n += snprintf(key + n, (size_t)(KEPT_KEY - n), "; %d %d %d", g->bits, g->group, g->range);
+    if (i->flags & chosen)
+        n += snprintf(key + n, (size_t)(KEPT_KEY - n), "; %a %a", g->share, g->factor);
+    if ((i->flags & ~plain) || i->integer)
+        snprintf(key + n, (size_t)(KEPT_KEY - n), "; %s %d x %d, seed %d", in->calibration.sha256,
+                 in->calibration.count, in->calibration.length, g->seed);
+}
 
 static void close_instance(void *instance)
 {
     struct instance *in = instance;
     if (!in)
         return;
+    if (in->measured) {
+        char key[KEPT_KEY];
+        key_of(in, NULL, key);
+        kept_original_give(key, in->data.count, in->original, &in->reference);
+    }
     checkpoint_free(&in->checkpoint);
     token_set_free(&in->data);
     token_set_free(&in->calibration);
     quant_reference_free(&in->reference);
     llama_machine_close(in->machine);
     free(in->original);
-    for (int i = 0; i < ROWS; i++)
-        free(in->loss[i]);
+    free(in->ratios[0]);
+    free(in->ratios[1]);
+    for (int i = 0; i < PERPLEXITY_ROWS; i++) {
+        free(in->row[i].loss);
+        free(in->row[i].kl);
+    }
     free(in);
 }
 
@@ -332,11 +291,15 @@ static int measure_original(struct instance *in, const char *folder, int length)
     if (llama_refresh_all(&m) || calibration_tokens(in, &m, folder, length))
         goto done;
     m.machine = in->machine;
-    if (quant_reference_new(&m, &in->data, REFERENCE_BYTES, &in->reference) ||
-        quant_evaluate(&m, &in->data, &in->reference, true, in->original, NULL))
+    char key[KEPT_KEY];
+    key_of(in, NULL, key);
+    if (!kept_original_take(key, in->data.count, in->original, &in->reference) &&
+        (quant_reference_new(&m, &in->data, REFERENCE_BYTES, &in->reference) ||
+         quant_evaluate(&m, &in->data, &in->reference, true, in->original, NULL)))
         goto done;
+    in->measured = true;
     if (g->outliers > 1 &&
-        fold_outliers(&m, g->outlier_share, g->outliers, false, (unsigned long)g->seed))
+        fold_outliers(&m, g->outlier_share, g->outliers, g->outlier_kv, (unsigned long)g->seed))
         goto done;
     status = channel_ratios(in, &m);
 done:
@@ -359,13 +322,20 @@ static int prepare(struct cb_context *c, struct instance *in)
         .grid = { g->bits, g->group, g->range ? QUANT_WITH_ZERO : QUANT_MIN_MAX },
         .share = g->share, .factor = g->factor, .seed = (unsigned long)g->seed,
         .outlier_share = g->outlier_share, .outlier_factor = g->outliers,
-        .outlier_seed = (unsigned long)g->seed, .machine = in->machine
+        .outlier_kv = g->outlier_kv, .outlier_seed = (unsigned long)g->seed, .machine = in->machine
     };
     if (load_tokens(in, path, g->data, "evaluation.u16", length, g->windows, &in->data))
         return -1;
     in->original = malloc((size_t)in->data.count * sizeof *in->original);
     if (!in->original)
         return cb_error("no memory for %d losses", in->data.count);
+    for (int i = 0; i < 2; i++) {
+        const size_t searches = (size_t)in->checkpoint.config.layers * FOLD_SETS;
+        if (!(in->ratios[i] = malloc(searches * sizeof *in->ratios[i])))
+            return cb_error("no memory for %zu scales", searches);
+        for (size_t s = 0; s < searches; s++)
+            in->ratios[i][s] = NAN;
+    }
     return measure_original(in, path, length);
 }
 
@@ -437,7 +407,7 @@ struct bound {
 static enum op_status ready(void *instance, const struct op_impl *i, const char **why)
 {
     const struct instance *in = instance;
-    const struct quant_recipe *r = &((const struct row *)i)->recipe;
+    const struct quant_recipe *r = &((const struct perplexity_row *)i)->recipe;
     *why = "has its own numbers of bits: stands with the weights of 4 bits";
     if (r->integer && in->given.bits != 4)
         return OP_EUNSUPPORTED;
@@ -451,35 +421,55 @@ static int bind(struct cb_context *c, void *instance, const struct op_impl *i, v
     (void)c;
     if (!b)
         return cb_error("no memory for a row");
-    *b = (struct bound){ instance, (int)((const struct row *)i - rows) };
+    *b = (struct bound){ instance, (int)((const struct perplexity_row *)i - perplexity_rows) };
     *bound = b;
     return 0;
+}
+
+/* A row's losses and divergences, both with room for them. */
+static int measure_row(struct instance *in, const struct quant_recipe *r, struct kept_row *out)
+{
+    struct quantised *q;
+    struct quant_options o = in->options;
+    o.ratios = in->ratios[(r->flags & QUANT_LINEAR_LOSS) != 0];
+    if (quantised_open(&in->checkpoint, r, &o, &in->calibration, &q))
+        return -1;
+    const int status =
+        quant_evaluate(&q->model, &in->data, &in->reference, false, out->loss, out->kl);
+    out->ratio = q->ratio;
+    out->steps = q->steps;
+    quantised_close(q);
+    return status;
 }
 
 static int run(void *bound, int weights, int activations)
 {
     struct bound *b = bound;
     struct instance *in = b->in;
-    struct quantised *q;
+    const struct quant_recipe *r = &perplexity_rows[b->row].recipe;
+    const size_t bytes = (size_t)in->data.count * sizeof(double);
+    struct kept_row row = { .loss = malloc(bytes), .kl = malloc(bytes) };
+    char key[KEPT_KEY];
     (void)weights, (void)activations;
-    double *loss = malloc((size_t)in->data.count * sizeof *loss);
-    if (!loss)
-        return cb_error("no memory for %d losses", in->data.count);
-    if (quantised_open(&in->checkpoint, &rows[b->row].recipe, &in->options, &in->calibration, &q)) {
-        free(loss);
-        return -1;
+    key_of(in, r, key);
+    const struct kept_row *kept = kept_row(key);
+    int status = row.loss && row.kl ? 0 : cb_error("no memory for %d losses", in->data.count);
+    if (!status && kept) {
+        memcpy(row.loss, kept->loss, bytes);
+        memcpy(row.kl, kept->kl, bytes);
+        row.ratio = kept->ratio;
+        row.steps = kept->steps;
+    } else if (!status && !(status = measure_row(in, r, &row))) {
+        kept_row_add(key, in->data.count, &row);
     }
-    const int status = quant_evaluate(&q->model, &in->data, &in->reference, false, loss,
-                                      &in->kl[b->row]);
-    in->ratio[b->row] = q->ratio;
-    in->steps[b->row] = q->steps;
-    quantised_close(q);
     if (status) {
-        free(loss);
+        free(row.loss);
+        free(row.kl);
         return -1;
     }
-    free(in->loss[b->row]);
-    in->loss[b->row] = loss;
+    free(in->row[b->row].loss);
+    free(in->row[b->row].kl);
+    in->row[b->row] = row;
     return 0;
 }
 
@@ -501,36 +491,54 @@ static struct cb_figure over_windows(const char *name, const char *unit, const d
     return f;
 }
 
+/* Windows with a divergence: the first, as many as the reference has. */
+static int with_kl(const struct instance *in)
+{
+    return in->reference.sequences < in->data.count ? in->reference.sequences : in->data.count;
+}
+
+/* By how much the row is better than the others, by one of their numbers. */
+static int differences(const struct bound *b, bool kl, int windows, struct cb_figure *out, int room)
+{
+    const struct kept_row *row = b->in->row;
+    int n = 0;
+    for (int i = 0; i < PERPLEXITY_ROWS && n < room; i++)
+        if (row[i].loss && i != b->row && windows > 0) {
+            char name[40];
+            snprintf(name, sizeof name, "%s:%.24s", kl ? "nearer" : "below",
+                     perplexity_rows[i].base.name);
+            out[n++] = over_windows(name, "nat", kl ? row[i].kl : row[i].loss,
+                                    kl ? row[b->row].kl : row[b->row].loss, windows);
+        }
+    return n;
+}
+
 static int figures(void *bound, struct cb_figure *out)
 {
     const struct bound *b = bound;
     const struct instance *in = b->in;
-    const double *loss = in->loss[b->row];
+    const struct kept_row *row = &in->row[b->row];
     const int windows = in->data.count;
     int n = 0;
-    if (!loss)
+    if (!row->loss)
         return 0;
-    out[n] = over_windows("perplexity", "", loss, NULL, windows);
+    out[n] = over_windows("perplexity", "", row->loss, NULL, windows);
     out[n].value = exp(out[n].value);
     out[n].low = exp(out[n].low);
     out[n].high = exp(out[n].high);
     n++;
-    if (isfinite(in->kl[b->row]))
-        out[n++] = figure("kl", "nat", in->kl[b->row]);
-    out[n++] = over_windows("delta", "nat", loss, in->original, windows);
-    if (isfinite(in->ratio[b->row]))
-        out[n++] = figure("ratio", "", in->ratio[b->row]);
-    const struct quant_steps *steps = &in->steps[b->row];
-    if (steps->groups > 0) {
-        out[n++] = figure("changed", "%", 100 * steps->changed / steps->groups);
-        out[n++] = figure("step_ratio", "", steps->ratio / steps->groups);
+    if (with_kl(in))
+        out[n++] = over_windows("kl", "nat", row->kl, NULL, with_kl(in));
+    out[n++] = over_windows("delta", "nat", row->loss, in->original, windows);
+    if (isfinite(row->ratio))
+        out[n++] = figure("ratio", "", row->ratio);
+    if (row->steps.groups > 0) {
+        out[n++] = figure("changed", "%", 100 * row->steps.changed / row->steps.groups);
+        out[n++] = figure("step_ratio", "", row->steps.ratio / row->steps.groups);
     }
-    for (int i = 0; i < ROWS && n < CB_FIGURES_MAX; i++)
-        if (in->loss[i] && i != b->row) {
-            char name[32];
-            snprintf(name, sizeof name, "below:%.24s", rows[i].base.name);
-            out[n++] = over_windows(name, "nat", in->loss[i], loss, windows);
-        }
+    n += differences(b, false, windows, out + n, CB_FIGURES_MAX - n);
+    if (!strcmp(in->given.data, "own"))
+        n += differences(b, true, with_kl(in), out + n, CB_FIGURES_MAX - n);
     return n;
 }
 
