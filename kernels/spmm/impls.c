@@ -102,6 +102,12 @@ static double clearing(const struct spmm_problem *p)
     return (double)p->m * p->n * 4;
 }
 
+/* A bit an entry, and the row of each end of a row. */
+static double ends_and_rows(const struct spmm_problem *p)
+{
+    return (double)p->nnz / 8 + ((double)p->m - p->empty_rows) * 4;
+}
+
 static double clearing_and_rows(const struct spmm_problem *p)
 {
     return clearing(p) + (double)p->nnz * 4;
@@ -224,6 +230,13 @@ const struct spmm_impl spmm_kernels[] = {
                 .sm_min = 75, .sm_max = 999, .layout = "row", .symbol = "own_streamILi1E" },
       .supports = few_columns, .setup = OP_CUDA(spmm_own_spmv_setup),
       .teardown = OP_CUDA(spmm_own_spmv_teardown), .run = OP_CUDA(spmm_own_spmv) },
+    { .base = { .name = "own_scan", .title = "own scan", .role = OP_OWN,
+                .origin = "warp per equal chunk, segmented sums by shuffles where rows end, one to "
+                          "four columns",
+                .sm_min = 75, .sm_max = 999, .layout = "row", .symbol = "own_scansILi1E" },
+      .supports = few_columns, .setup = OP_CUDA(spmm_own_scan_setup),
+      .teardown = OP_CUDA(spmm_own_scan_teardown), .run = OP_CUDA(spmm_own_scan),
+      .extra_bytes = ends_and_rows },
 
     { .base = { .name = "daspmm_select", .title = "chosen by predicted time", .role = OP_OWN,
                 .origin = "boosted regression trees over sizes, row lengths and a sample of the "

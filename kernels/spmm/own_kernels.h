@@ -21,5 +21,10 @@ extern spmm_setup_fn spmm_own_spmv_setup;
 extern spmm_run_fn spmm_own_spmv;
 void spmm_own_spmv_teardown(void *state);
 
+/* own_scan.cu */
+extern spmm_setup_fn spmm_own_scan_setup;
+extern spmm_run_fn spmm_own_scan;
+void spmm_own_scan_teardown(void *state);
+
 OP_END
 #endif
