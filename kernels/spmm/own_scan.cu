@@ -61,12 +61,15 @@ static __global__ __launch_bounds__(SPMM_BLOCK) void mark_ends(const int *row, i
 
 /* ---- a step of a warp ---- */
 
+constexpr int NONE = -1, SIGN = -2147483647 - 1; /* NONE | SIGN is NONE */
+
 /* Its chunk, and the state between steps. */
 template <int N> struct Chunk {
     unsigned begin, entries;
-    unsigned ends;       /* of 32 of them, this lane's */
-    float open[N];       /* of the row that has not ended, this lane's part of the sum */
-    int slot;            /* of its piece here, where it began in another chunk; else -1 */
+    unsigned ends; /* of 32 of them, this lane's */
+    float open[N]; /* of the row that has not ended, this lane's part of the sum */
+    int slot;      /* of its piece here, where it began in another chunk; else NONE;
+                    * with SIGN once that piece is stored */
 
     /* Where step 0 begins: loads are aligned. */
     __device__ __forceinline__ unsigned base() const
@@ -136,7 +139,7 @@ static __device__ __forceinline__ void add_step(const spmm_args &a, const own_pl
         float *to = piece ? plan.carry : (float *)a.c;
         store_row(to + (size_t)(unsigned)(piece ? chunk.slot : row) * N, x);
     }
-    chunk.slot = -1;
+    chunk.slot |= SIGN;
 }
 
 /* ---- rows without entries, and rows that chunks share ---- */
@@ -175,17 +178,19 @@ static __device__ __forceinline__ void finish_piece(const spmm_args &a, const ow
 /* After all steps: the pieces of the rows that chunks c - 1 and c + 1 share with this one. */
 template <int N>
 static __device__ __forceinline__ void finish(const spmm_args &a, const own_plan &plan, int c,
-                                              Chunk<N> &chunk)
+                                              Chunk<N> &chunk, int steps)
 {
-    const own_bound from = plan.bound[c], to = plan.bound[c + 1];
-    if (from.slot >= 0 && chunk.slot < 0)
-        finish_piece<N>(a, plan, from.cut);
-    if (to.slot < 0)
+    const unsigned last = chunk.begin + chunk.entries - 1;
+    const unsigned ends = __shfl_sync(ALL_LANES, chunk.ends, steps - 1);
+    /* The bounds are read again, by the few that want them: they would hold registers till here. */
+    if (chunk.slot < 0 && chunk.slot != NONE)
+        finish_piece<N>(a, plan, plan.bound[c].cut);
+    if (!chunk.entries || ends >> last % WARP & 1)
         return;
     sum_group(chunk.open, WARP);
     if (threadIdx.x % WARP == 0)
-        store_row(plan.carry + (size_t)to.slot * N, chunk.open);
-    finish_piece<N>(a, plan, to.cut);
+        store_row(plan.carry + (size_t)plan.bound[c + 1].slot * N, chunk.open);
+    finish_piece<N>(a, plan, plan.bound[c + 1].cut);
 }
 
 /* ---- kernel ---- */
@@ -278,7 +283,7 @@ own_scans(spmm_args a, own_plan plan, const unsigned *ends, bool empty_rows)
     if (steps)
         load_entries(a, chunk, 0, col, val);
     chunk.ends = ends_within(ends, from.y, to.y, steps);
-    chunk.slot = from.z < 0 ? -1 : from.z + 1;
+    chunk.slot = from.z < 0 ? NONE : from.z + 1;
     if (empty_rows)
         store_empty<N>(a, from.x, to.x);
     for (int first = 0; first < steps; first += R) {
@@ -289,7 +294,7 @@ own_scans(spmm_args a, own_plan plan, const unsigned *ends, bool empty_rows)
         for (int r = 0; r < R; r++)
             add_step(a, plan, __shfl_sync(ALL_LANES, chunk.ends, first + r), row[r], x[r], chunk);
     }
-    finish(a, plan, c, chunk);
+    finish(a, plan, c, chunk, steps);
 }
 
 /* ---- set-up and launches ---- */
