@@ -153,7 +153,17 @@ static __device__ __forceinline__ void store_empty(const spmm_args &a, int begin
             store_row((float *)a.c + (size_t)i * N, zero);
 }
 
-/* By all lanes, when one of them has stored a piece: adds them up if it was the last. */
+/*
+ * By all lanes, when one of them has stored a piece: adds them up if it was the last.
+ *
+ *   lane i     store the piece | syncwarp
+ *   lane 0                       syncwarp, fence, count, fence | syncwarp
+ *   all                                                          syncwarp, load all pieces
+ *
+ * The fences of lane 0 stand next to its count, on both sides: what other lanes stored before it,
+ * and load after it, is ordered by them too.  Nobody waits for another warp, so any part of the
+ * grid may be resident.
+ */
 template <int N>
 static __device__ __forceinline__ void finish_piece(const spmm_args &a, const own_plan &plan,
                                                     int cut)
@@ -161,12 +171,15 @@ static __device__ __forceinline__ void finish_piece(const spmm_args &a, const ow
     own_cut *of = plan.cut + cut;
     float sum[N] = {};
     bool last = false;
-    __threadfence();
     __syncwarp();
-    if (threadIdx.x % WARP == 0)
+    if (threadIdx.x % WARP == 0) {
+        __threadfence();
         last = arrive(of);
+        __threadfence();
+    }
     if (!__any_sync(ALL_LANES, last))
         return;
+    __syncwarp();
     sum_pieces(plan, of, threadIdx.x % WARP, WARP, sum);
     sum_group(sum, WARP);
     if (threadIdx.x % WARP)

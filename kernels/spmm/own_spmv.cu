@@ -101,6 +101,7 @@ static __device__ void add_pieces(const spmm_args &a, const own_plan &plan, int 
 {
     own_cut *of = plan.cut + cut;
     float sum[N] = {};
+    __threadfence();
     sum_pieces(plan, of, threadIdx.x, SPMM_BLOCK, sum);
     sum_group(sum, WARP);
 #pragma unroll

@@ -60,13 +60,13 @@ static __device__ __forceinline__ bool store_piece(const own_plan &plan, int slo
     return arrive(plan.cut + cut);
 }
 
-/* Of `threads` threads, this one's share of the pieces, in the same order each time. */
+/* Of `threads` threads, this one's share of the pieces, in the same order each time.  Whoever
+ * counted the last one has fenced and met the others since, or each thread fences before. */
 template <int N>
 static __device__ __forceinline__ void sum_pieces(const own_plan &plan, const own_cut *of,
                                                   int thread, int threads, float (&sum)[N])
 {
     const float *carry = plan.carry + (size_t)of->first * N;
-    __threadfence();
 #pragma unroll 4
     for (int i = thread; i < of->pieces; i += threads)
 #pragma unroll
