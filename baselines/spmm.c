@@ -19,7 +19,7 @@ static enum op_status one_column(const struct spmm_problem *p, const char **why)
 
 static enum op_status edges(const struct spmm_problem *p, const char **why)
 {
-    if (p->dtype == SPMM_F32)
+    if (p->dtype != SPMM_F16)
         return OP_OK;
     *why = "float only";
     return OP_EUNSUPPORTED;

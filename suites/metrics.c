@@ -27,6 +27,8 @@ const struct metric metrics[] = {
     { "overlap", "fraction", "overlap index",
       "(loads alone + products alone + dequantisation alone) / time - 1, paired per round", 1 },
     { "setup_us", "us", "set-up", "wall time of what is done once per problem", -1 },
+    { "breakeven_uses", "uses", "uses until set-up pays",
+      "set-up / (time of the baseline - time)", -1 },
     { "host_us", "us", "latency seen by the host", "first launch to end of synchronisation", -1 },
     { "rel_fro", "", "error", "Frobenius error relative to the reference", -1 },
     { "r2_rel_fro", "", "error of the scheme",
@@ -171,6 +173,19 @@ static struct result_value overlap(const struct result *r, const struct result_c
     return sum;
 }
 
+/* Set-up of the baseline is taken as nothing; no value where the row is not faster. */
+static struct result_value breakeven(const struct result_experiment *e,
+                                     const struct result_case *c, const struct result_row *row)
+{
+    const struct result_pick base = result_best(e, c, e->baseline);
+    const double setup = result_number(row->json, "setup_us", NAN);
+    double gain;
+    if (!base.row || !base.row->timed || !row->timed)
+        return (struct result_value){ 0 };
+    gain = base.row->us.value - row->us.value;
+    return gain > 0 ? plain(setup / gain, setup / gain, setup / gain) : (struct result_value){ 0 };
+}
+
 static struct result_value figure_of(const json_t *list, const char *name)
 {
     size_t i;
@@ -220,6 +235,8 @@ struct result_value metric_value(const struct result *r, const struct result_exp
         return dequantisation(r, c, row, *name == 's');
     if (!strcmp(name, "overlap"))
         return overlap(r, c, row);
+    if (!strcmp(name, "breakeven_uses"))
+        return breakeven(e, c, row);
     if (!strcmp(name, "setup_us") || !strcmp(name, "host_us")) {
         double x = result_number(row->json, name, NAN);
         return row->timed ? plain(x, x, x) : (struct result_value){ 0 };

@@ -87,6 +87,7 @@ int main(int argc, char **argv)
     setvbuf(stdout, NULL, _IOLBF, 0);
     told = step > 3;
     static const int widths[] = { 1, 2, 3, 4, 5, 8, 16, 20, 31, 32, 33, 48, 64, 100, 128, 200, 256, 512 };
+    static const char *const dtypes[] = { "f32", "f16", "tf32" };
     static const struct {
         const char *name;
         int rows, cols, (*length)(int);
@@ -122,8 +123,8 @@ int main(int argc, char **argv)
         snprintf(path, sizeof path, "/tmp/exact_%ld_%s.mtx", (long)getpid(), shapes[s].name);
         write_matrix(path, shapes[s].rows, shapes[s].cols, shapes[s].length);
         for (size_t w = 0; w < sizeof widths / sizeof *widths; w += step)
-            for (int half = 0; half < 2; half++)
-                try_case(&c, spmm, json_pack("{s:s,s:i,s:s}", "matrix", path, "n", widths[w], "dtype", half ? "f16" : "f32"));
+            for (size_t t = 0; t < sizeof dtypes / sizeof *dtypes; t++)
+                try_case(&c, spmm, json_pack("{s:s,s:i,s:s}", "matrix", path, "n", widths[w], "dtype", dtypes[t]));
         unlink(path);
     }
     /* large enough for the forms that only large matrices get */

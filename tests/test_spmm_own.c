@@ -103,7 +103,7 @@ static void test_chunks(void)
 {
     static const int rows[] = { 1, 2, 100, 2500 };
     static const int sizes[][2] = { { 1, 1 }, { 16, 32 }, { 64, 128 }, { 256, 512 }, { 383, 638 },
-                                    { 1533, 512 }, { 100, 0 } };
+                                    { 1533, 512 }, { 100, 0 }, { 640, 320 }, { 80, 40 } };
     for (size_t l = 0; l < sizeof lengths / sizeof *lengths; l++)
         for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
             int *row_ptr = row_ptr_of(rows[r], lengths[l]);
@@ -179,7 +179,7 @@ static void check_rules(const struct spmm_problem *p, const struct spmm_locality
     struct own_merge_form merge;
     const int v = spmm_vector(p->n), room = 993;
     const long tile_y = spmm_div_up(p->n, 32);
-    int items = own_spmv_rule(p, room);
+    const int items = own_spmv_rule(p, room), scan_items = own_scan_rule(p, room);
     own_row_rule(p, l, &row);
     own_merge_rule(p, l, &merge);
     CHECK(power_of_two(row.lanes) && row.lanes <= 32 && power_of_two(row.teams));
@@ -192,6 +192,7 @@ static void check_rules(const struct spmm_problem *p, const struct spmm_locality
     CHECK(spmm_div_up(p->n, merge.lanes * v) <= tile_y);
     CHECK(merge.items >= 16 && merge.whole >= merge.items);
     CHECK(items >= 186 && items < room && room - items > 0);
+    CHECK(scan_items >= 80 && scan_items + scan_items / 2 <= room);
 }
 
 static void test_rules(void)
@@ -238,9 +239,11 @@ static void test_rules_by_hand(void)
     own_row_rule(&p, &stencil, &f);
     CHECK(f.lanes == 2 && f.teams == 4 && f.loads == 8);
     CHECK(own_spmv_rule(&p, 993) == 745);
+    CHECK(own_scan_rule(&p, 993) == 320);
     p.m = 100;
     p.nnz = 1000;
     CHECK(own_spmv_rule(&p, 993) == 186);
+    CHECK(own_scan_rule(&p, 993) == 80);
 }
 
 int main(void)

@@ -51,7 +51,7 @@ void spmm_traits(const struct spmm_problem *p, const struct spmm_matrix *host, d
 int spmm_choosable(const struct spmm_impl *i, const struct spmm_problem *p)
 {
     const char *why;
-    if (!i->run || p->dtype != SPMM_F32)
+    if (!i->run || p->dtype == SPMM_F16)
         return 0;
     return !i->supports || i->supports(p, &why) == OP_OK;
 }

@@ -6,6 +6,7 @@
 #include "own_kernels.h"
 #include "select.h"
 #include "shape.h"
+#include "vectors.h"
 
 /* ---- which problems ---- */
 
@@ -24,7 +25,7 @@ static enum op_status any_problem(const struct spmm_problem *p, const char **why
 /* Float, and as many column tiles as a grid has in y. */
 static enum op_status tiled(const struct spmm_problem *p, const char **why)
 {
-    if (p->dtype != SPMM_F32)
+    if (p->dtype == SPMM_F16)
         return no(why, "float only");
     if (p->n > SPMM_TILED_MAX)
         return no(why, "n needs more than 65535 tiles of columns");
@@ -95,11 +96,40 @@ static enum op_status few_columns(const struct spmm_problem *p, const char **why
     return tiled(p, why);
 }
 
+/* Where column vectors move fewer bytes than CSR does. */
+static enum op_status in_vectors(const struct spmm_problem *p, const char **why)
+{
+    if (p->n > SPMM_GRID_Y * VECTORS_GROUP)
+        return no(why, "n needs more than 65535 tiles of columns");
+    if (!p->vectors[0])
+        return no(why, p->nnz ? "column vectors were not counted" : "no entries");
+    if (!vectors_rule(p))
+        return no(why, "too few entries a column vector: CSR moves as few bytes");
+    return OP_OK;
+}
+
+static enum op_status half_vectors(const struct spmm_problem *p, const char **why)
+{
+    return p->dtype == SPMM_F16 ? in_vectors(p, why) : no(why, "half only");
+}
+
+/* A float problem says itself whether factors may be rounded. */
+static enum op_status tf32_vectors(const struct spmm_problem *p, const char **why)
+{
+    return p->dtype == SPMM_TF32 ? in_vectors(p, why) : no(why, "dtype tf32 only");
+}
+
 /* ---- bytes beside A, B and C ---- */
 
 static double clearing(const struct spmm_problem *p)
 {
     return (double)p->m * p->n * 4;
+}
+
+/* A bit an entry, and the row of each end of a row. */
+static double ends_and_rows(const struct spmm_problem *p)
+{
+    return (double)p->nnz / 8 + ((double)p->m - p->empty_rows) * 4;
 }
 
 static double clearing_and_rows(const struct spmm_problem *p)
@@ -224,6 +254,31 @@ const struct spmm_impl spmm_kernels[] = {
                 .sm_min = 75, .sm_max = 999, .layout = "row", .symbol = "own_streamILi1E" },
       .supports = few_columns, .setup = OP_CUDA(spmm_own_spmv_setup),
       .teardown = OP_CUDA(spmm_own_spmv_teardown), .run = OP_CUDA(spmm_own_spmv) },
+    { .base = { .name = "own_scan", .title = "own scan", .role = OP_OWN,
+                .origin = "warp per equal chunk, segmented sums by shuffles where rows end, one to "
+                          "four columns",
+                .sm_min = 75, .sm_max = 999, .layout = "row", .symbol = "own_scansILi1E" },
+      .supports = few_columns, .setup = OP_CUDA(spmm_own_scan_setup),
+      .teardown = OP_CUDA(spmm_own_scan_teardown), .run = OP_CUDA(spmm_own_scan),
+      .extra_bytes = ends_and_rows },
+
+    /* A as column vectors: dtypes of their own */
+    { .base = { .name = "own_mma_f16", .title = "own tensor cores f16", .role = OP_OWN,
+                .origin = "column vectors of 8x1 or 16x1, m16n8k16 with its factors swapped, float "
+                          "sums; the format is made by set-up",
+                .sm_min = 80, .sm_max = 999, .layout = "row",
+                .symbol = "own_mmaI4HalfLi8ELi1ELi1E" },
+      .supports = half_vectors, .setup = OP_CUDA(spmm_own_mma_f16_setup),
+      .teardown = OP_CUDA(spmm_own_mma_teardown), .run = OP_CUDA(spmm_own_mma_f16),
+      .extra_bytes = vectors_extra_bytes, .format = OP_CUDA(spmm_own_mma_f16_format) },
+    { .base = { .name = "own_mma_tf32", .title = "own tensor cores TF32", .role = OP_OWN,
+                .origin = "column vectors of 8x1 or 16x1, m16n8k8 with its factors swapped, A and B "
+                          "rounded to TF32; the format is made by set-up",
+                .sm_min = 80, .sm_max = 999, .layout = "row",
+                .symbol = "own_mmaI4Tf32Li4ELi1ELi1E" },
+      .supports = tf32_vectors, .setup = OP_CUDA(spmm_own_mma_tf32_setup),
+      .teardown = OP_CUDA(spmm_own_mma_teardown), .run = OP_CUDA(spmm_own_mma_tf32),
+      .extra_bytes = vectors_extra_bytes, .format = OP_CUDA(spmm_own_mma_tf32_format) },
 
     { .base = { .name = "daspmm_select", .title = "chosen by predicted time", .role = OP_OWN,
                 .origin = "boosted regression trees over sizes, row lengths and a sample of the "

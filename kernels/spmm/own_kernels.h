@@ -21,5 +21,17 @@ extern spmm_setup_fn spmm_own_spmv_setup;
 extern spmm_run_fn spmm_own_spmv;
 void spmm_own_spmv_teardown(void *state);
 
+/* own_scan.cu */
+extern spmm_setup_fn spmm_own_scan_setup;
+extern spmm_run_fn spmm_own_scan;
+void spmm_own_scan_teardown(void *state);
+
+/* own_mma.cu */
+extern spmm_setup_fn spmm_own_mma_f16_setup, spmm_own_mma_tf32_setup;
+extern spmm_run_fn spmm_own_mma_f16, spmm_own_mma_tf32;
+void spmm_own_mma_f16_format(const void *state, struct spmm_format *out);
+void spmm_own_mma_tf32_format(const void *state, struct spmm_format *out);
+void spmm_own_mma_teardown(void *state);
+
 OP_END
 #endif

@@ -196,3 +196,16 @@ int own_spmv_rule(const struct spmm_problem *p, int room)
         items /= 2;
     return items;
 }
+
+/* ---- own_scan ---- */
+
+/* As many as there is room for beside a row that stays whole, a multiple of 64; smaller where the
+ * SMs would not be filled twice with 48 warps, or once with short chunks, of which a larger part
+ * is set-up and tail. */
+int own_scan_rule(const struct spmm_problem *p, int room)
+{
+    int items = room * 2 / 3 / 64 * 64;
+    while (items > 80 && (p->m + p->nnz) / items < SMS * 48L * (items > 160 ? 2 : 1))
+        items /= 2;
+    return items;
+}

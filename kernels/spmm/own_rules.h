@@ -37,5 +37,9 @@ void own_merge_rule(const struct spmm_problem *p, const struct spmm_locality *l,
 int own_spmv_rounds(const struct spmm_problem *p);
 int own_spmv_rule(const struct spmm_problem *p, int room);
 
+/* own_scan: items of a chunk, of which a warp has room for `room` entries; rows of more than half
+ * as many are cut. */
+int own_scan_rule(const struct spmm_problem *p, int room);
+
 OP_END
 #endif

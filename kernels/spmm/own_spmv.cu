@@ -25,7 +25,8 @@
 #include "own_kernels.h"
 #include "own_plan.h"
 #include "own_rules.h"
-#include "own_tile.cuh"
+#include "own_stream.cuh"
+#include "shape.h"
 #include "view.cuh"
 
 /* R, entries a thread: 8 where A is large; else 4, or there are too few blocks for the SMs. */
@@ -35,32 +36,6 @@ constexpr int STEPS = 16;   /* of a lane, in a row */
 static __host__ __device__ constexpr int capacity(int rounds)
 {
     return rounds * SPMM_BLOCK;
-}
-
-/* Of a row of B and C, N floats. */
-template <int N>
-static __device__ __forceinline__ void load_row(const float *b, int col, float (&x)[N])
-{
-    if constexpr (N == 3) {
-#pragma unroll
-        for (int j = 0; j < N; j++)
-            x[j] = __ldg(b + (size_t)(unsigned)col * N + j);
-    } else {
-        load_floats(b + (size_t)(unsigned)col * N, x);
-    }
-}
-
-template <int N>
-static __device__ __forceinline__ void store_row(float *c, const float (&sum)[N])
-{
-    if constexpr (N == 4)
-        __stcs((float4 *)c, make_float4(sum[0], sum[1], sum[2], sum[3]));
-    else if constexpr (N == 2)
-        __stcs((float2 *)c, make_float2(sum[0], sum[1]));
-    else
-#pragma unroll
-        for (int j = 0; j < N; j++)
-            __stcs(c + j, sum[j]);
 }
 
 /* ---- what the threads of a block share ---- */
@@ -106,15 +81,6 @@ static __device__ __forceinline__ void multiply(const spmm_args &a, unsigned bas
     }
 }
 
-/* In every lane the sum over all `lanes` of a group. */
-template <int N> static __device__ __forceinline__ void sum_group(float (&sum)[N], int lanes)
-{
-    for (int d = lanes / 2; d; d /= 2)
-#pragma unroll
-        for (int j = 0; j < N; j++)
-            sum[j] += __shfl_xor_sync(ALL_LANES, sum[j], d);
-}
-
 template <int N, int R>
 static __device__ __forceinline__ void add_products(const Shared<N, R> &shared, int start,
                                                     int stop, int lanes, float (&sum)[N])
@@ -128,30 +94,15 @@ static __device__ __forceinline__ void add_products(const Shared<N, R> &shared, 
 
 /* ---- rows that chunks share ---- */
 
-/* Notes whether all pieces are made now, one of them by this thread. */
-template <int N>
-static __device__ void store_piece(const own_plan &plan, int slot, int cut, const float (&sum)[N],
-                                   int *last)
-{
-    own_cut *of = plan.cut + cut;
-    store_row(plan.carry + (size_t)slot * N, sum);
-    __threadfence();
-    *last = atomicAdd(&of->arrived, 1) == of->pieces - 1;
-}
-
 /* By all threads: the pieces in order, in the same order each time. */
 template <int N, int R>
 static __device__ void add_pieces(const spmm_args &a, const own_plan &plan, int cut,
                                   Shared<N, R> &shared)
 {
     own_cut *of = plan.cut + cut;
-    const float *carry = plan.carry + (size_t)of->first * N;
     float sum[N] = {};
     __threadfence();
-    for (int i = threadIdx.x; i < of->pieces; i += SPMM_BLOCK)
-#pragma unroll
-        for (int j = 0; j < N; j++)
-            sum[j] += __ldcg(carry + (size_t)i * N + j);
+    sum_pieces(plan, of, threadIdx.x, SPMM_BLOCK, sum);
     sum_group(sum, WARP);
 #pragma unroll
     for (int j = 0; j < N; j++)
@@ -188,9 +139,9 @@ static __global__ __launch_bounds__(SPMM_BLOCK) void own_stream(spmm_args a, own
 
     const auto store = [&](int row, const float (&sum)[N]) {
         if (row == rows - 1 && to.z >= 0)
-            store_piece(plan, to.z, to.w, sum, &shared.last[1]);
+            shared.last[1] = store_piece(plan, to.z, to.w, sum);
         else if (row == 0 && from.z >= 0)
-            store_piece(plan, from.z + 1, from.w, sum, &shared.last[0]);
+            shared.last[0] = store_piece(plan, from.z + 1, from.w, sum);
         else
             store_row((float *)a.c + (size_t)(from.x + row) * N, sum);
     };

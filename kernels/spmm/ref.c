@@ -3,9 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../common/bound.h"
 #include "../common/half.h"
-#include "spmm.h"
+#include "bound.h"
 
 void spmm_describe(int m, int k, const int *row_ptr, struct spmm_problem *p)
 {
@@ -79,9 +78,8 @@ enum op_status spmm_ref(const struct spmm_problem *p, const struct spmm_matrix *
                 continue;
             row_sums(p, a, b, i, want + first, magnitude);
             for (int j = 0; j < p->n; j++)
-                bound[first + j] = bound_of_sum(p->dtype == SPMM_F16,
-                                                a->row_ptr[i + 1] - a->row_ptr[i], want[first + j],
-                                                magnitude[j]);
+                bound[first + j] = spmm_bound(p->dtype, a->row_ptr[i + 1] - a->row_ptr[i],
+                                              want[first + j], magnitude[j]);
         }
         free(magnitude);
     }

@@ -12,8 +12,8 @@
  */
 #include <cuda_fp16.h>
 
-#include "../common/bound.h"
 #include "../common/warp.cuh"
+#include "bound.h"
 #include "shape.h"
 #include "spmm.h"
 
@@ -63,7 +63,7 @@ static __device__ Sums sum_lanes(Sums s, int width)
 
 template <class T>
 static __global__ __launch_bounds__(WARPS *WARP, BLOCKS) void reference(
-    spmm_matrix a, const T *b, int m, int n, int width, double *want, float *bound)
+    spmm_matrix a, const T *b, int m, int n, int width, spmm_dtype dtype, double *want, float *bound)
 {
     __shared__ Sums part[WARPS][WARP];
     const int warp = threadIdx.x / WARP, lane = threadIdx.x % WARP;
@@ -73,7 +73,7 @@ static __global__ __launch_bounds__(WARPS *WARP, BLOCKS) void reference(
     const T *column = b + (exists ? j : 0); /* lanes without a column stay in step */
     const auto store = [&](long row, long length, Sums s) {
         want[row * n + j] = s.want;
-        bound[row * n + j] = bound_of_sum(sizeof(T) == 2, (double)length, s.want, s.magnitude);
+        bound[row * n + j] = spmm_bound(dtype, (double)length, s.want, s.magnitude);
     };
 
     if (row0 + warp < m) {
@@ -111,7 +111,8 @@ static void launch(const struct spmm_problem *p, const struct spmm_matrix *a, co
     int width = 1;
     while (width < p->n && width < WARP)
         width *= 2;
-    reference<<<grid, WARPS * WARP, 0, s>>>(*a, (const T *)b, p->m, p->n, width, want, bound);
+    reference<<<grid, WARPS * WARP, 0, s>>>(*a, (const T *)b, p->m, p->n, width, p->dtype,
+                                                want, bound);
 }
 
 OP_BEGIN

@@ -36,7 +36,7 @@ enum op_status spmm_select_supports(const struct spmm_problem *p, const char **w
     impl = choose(p);
     if (impl->supports)
         return impl->supports(p, why);
-    if (p->dtype == SPMM_F32)
+    if (p->dtype != SPMM_F16)
         return OP_OK;
     *why = "float only";
     return OP_EUNSUPPORTED;

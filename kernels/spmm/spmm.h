@@ -22,8 +22,10 @@
 OP_BEGIN
 
 enum spmm_dtype {
-    SPMM_F32, /* float values, float sums */
-    SPMM_F16  /* half values, float sums, half C */
+    SPMM_F32,  /* float values, float sums */
+    SPMM_F16,  /* half values, float sums, half C */
+    SPMM_TF32  /* SPMM_F32, but factors may be rounded to TF32, 11 bits, before they are multiplied:
+                * the bound of a result allows for it, and rows of full precision stay within it */
 };
 
 /* Sizes, and what a selector may look at. */
@@ -35,6 +37,8 @@ struct spmm_problem {
     int empty_rows;
     double row_mean; /* nnz / m */
     double row_sd;   /* population standard deviation of entries per row */
+    /* of panels of 8 rows and of 16 (vectors.h); 0: not counted */
+    long vectors[2], steps[2];
 };
 
 /* One sparse matrix; all host or all device pointers, never mixed. */
@@ -67,6 +71,14 @@ typedef enum op_status spmm_setup_fn(const struct spmm_problem *, const struct s
                                      const struct spmm_args *, const struct op_memory *, op_stream,
                                      void **state);
 
+/* What set-up made of A. */
+struct spmm_format {
+    int rows;     /* of a panel */
+    long vectors; /* columns of panels with an entry */
+    long values;  /* stored, zeros included */
+    double bytes; /* of the format, read once a product */
+};
+
 struct spmm_impl {
     struct op_impl base; /* first: a pointer to it is a pointer to the whole */
     /* OP_OK, or OP_EUNSUPPORTED and *why set to a constant text.  NULL: all FP32. */
@@ -79,6 +91,8 @@ struct spmm_impl {
     /* Bytes that the algorithm moves beside A, B and C once: COO rows, the clearing of C.
      * NULL: none. */
     double (*extra_bytes)(const struct spmm_problem *);
+    /* Where set-up makes another format of A: fills *out.  NULL: it does not. */
+    void (*format)(const void *state, struct spmm_format *out);
 };
 
 /* Tables, ended by an entry whose base.name is NULL.  Order is the order of
@@ -90,7 +104,7 @@ extern const struct spmm_impl spmm_baselines[];  /* baselines/spmm.c */
 /* The row of that name in any of the three tables; NULL: none. */
 const struct spmm_impl *spmm_find(const char *name);
 
-/* Fills everything of p but n and dtype from a host matrix. */
+/* Fills everything of p but n, dtype, vectors and steps from a host matrix. */
 void spmm_describe(int m, int k, const int *row_ptr, struct spmm_problem *p);
 
 /* Element (i, j) of C in double precision, and in *magnitude the sum of
@@ -100,7 +114,8 @@ double spmm_ref_at(const struct spmm_problem *p, const struct spmm_matrix *a, co
 
 /* All of C in double precision, row-major want [m][n], and bound [m][n]: how far
  * a correct result may lie from it, c (u_out |want| + u_acc sqrt(L) magnitude)
- * with L the length of the row, c = 4 and the unit roundoffs of the dtype.
+ * with L the length of the row, c = 4 and the unit roundoffs of the dtype; with
+ * SPMM_TF32 2^-10 magnitude more, two factors rounded to TF32.
  * spmm_ref works on host pointers, spmm_ref_cuda on device pointers and
  * enqueues; both take val and b (row-major) in the problem's dtype. */
 enum op_status spmm_ref(const struct spmm_problem *p, const struct spmm_matrix *a, const void *b,

@@ -6,6 +6,7 @@
  * takes part.  All implementations of a case write the same C.
  */
 #include "../../kernels/spmm/select.h"
+#include "../../kernels/spmm/vectors.h"
 
 #include <math.h>
 #include <stddef.h>
@@ -28,13 +29,13 @@ struct spmm_params {
     int n, dtype;
 };
 
-static const char *const dtype_names[] = { "f32", "f16", NULL };
+static const char *const dtype_names[] = { "f32", "f16", "tf32", NULL };
 static const struct cb_param params[] = {
     { "matrix", CB_PATH, offsetof(struct spmm_params, matrix), 0, 0, 0, NULL, true,
       "a generated matrix, gen:FAMILY,..., package:NAME, or a file .mtx .graph (.gz) .csrb" },
     { "n", CB_INT, offsetof(struct spmm_params, n), 0, 1, 65536, NULL, true, "columns of B and C" },
     { "dtype", CB_CHOICE, offsetof(struct spmm_params, dtype), SPMM_F32, 0, 0, dtype_names, false,
-      "of the values, B and C; sums are float" },
+      "of the values, B and C; sums are float; tf32: float, of which factors may be rounded to TF32" },
     { 0 },
 };
 
@@ -43,6 +44,7 @@ static struct matrix kept;
 static char kept_spec[CB_PATH_MAX];
 static int *kept_row;       /* [nnz] the row of each entry */
 static long kept_used_cols; /* columns with an entry: rows of B that must be read */
+static struct spmm_problem kept_vectors; /* vectors and steps; m 0: not counted yet */
 
 static long count_used_cols(const struct matrix *m)
 {
@@ -66,6 +68,7 @@ static int matrix_keep(const char *spec)
     matrix_free(&kept);
     free(kept_row);
     kept_row = NULL;
+    kept_vectors = (struct spmm_problem){ 0 };
     if (!matrix_available(spec, why, sizeof why))
         return cb_error("not available: %s", why);
     if (matrix_load(spec, &kept))
@@ -81,6 +84,17 @@ static int matrix_keep(const char *spec)
     kept_used_cols = count_used_cols(&kept);
     snprintf(kept_spec, sizeof kept_spec, "%s", spec);
     return 0;
+}
+
+/* Of the matrix kept, counted when a dtype first asks. */
+static void fill_vectors(struct spmm_problem *p)
+{
+    if (!kept_vectors.m) {
+        kept_vectors.m = p->m;
+        vectors_count(kept.row_ptr, kept.col, &kept_vectors);
+    }
+    memcpy(p->vectors, kept_vectors.vectors, sizeof p->vectors);
+    memcpy(p->steps, kept_vectors.steps, sizeof p->steps);
 }
 
 struct instance {
@@ -158,6 +172,8 @@ static int open_problem(struct cb_context *c, const void *given, void **out)
     in->p.n = q->n;
     in->p.dtype = (enum spmm_dtype)q->dtype;
     spmm_describe(kept.rows, kept.cols, kept.row_ptr, &in->p);
+    if (in->p.dtype != SPMM_F32)
+        fill_vectors(&in->p);
     *out = in;
     return 0;
 }
@@ -212,7 +228,7 @@ static enum op_status ready(void *instance, const struct op_impl *i, const char 
     if (impl->supports)
         return impl->supports(&in->p, why);
     *why = "FP32 only";
-    return in->p.dtype == SPMM_F32 ? OP_OK : OP_EUNSUPPORTED;
+    return in->p.dtype != SPMM_F16 ? OP_OK : OP_EUNSUPPORTED;
 }
 
 static double matrix_bytes(const struct instance *in)
@@ -231,7 +247,14 @@ static struct cb_work work(void *instance, const struct op_impl *i)
                          .accumulate = CB_F32 };
     w.bytes_min = w.weight_bytes + dense * ((double)kept_used_cols + in->p.m);
     w.bytes_model = w.bytes_min + (impl->extra_bytes ? impl->extra_bytes(&in->p) : 0);
-    w.core_ops = w.flops;
+    if (impl->format) {
+        const int groups = vectors_rule(&in->p);
+        w.tensor_ops = 2.0 * VECTORS_STEP * VECTORS_GROUP * groups * in->p.n *
+                       (groups ? (double)in->p.steps[groups - 1] : 0);
+        w.peak = in->p.dtype == SPMM_F16 ? "tensor_fp16" : "tensor_tf32";
+    } else {
+        w.core_ops = w.flops;
+    }
     return w;
 }
 
@@ -411,8 +434,37 @@ static int check(struct cb_context *c, void *bound, int weights, int ins, struct
     const struct instance *in = b->in;
     struct cb_view got = { in->c.set[ins], in->dtype, in->p.m, in->p.n, column_major(b->impl) };
     (void)weights, (void)r2;
-    *limit = in->dtype == CB_F16 ? 1e-3 : 1e-5;
+    *limit = in->p.dtype == SPMM_F32 ? 1e-5 : 1e-3;
     return cb_compare(c->device, &got, in->want, in->exact ? NULL : in->bound, r1);
+}
+
+/* What the format of a row holds beside what it was made from. */
+static int figures(void *bound, struct cb_figure *out)
+{
+    const struct bound *b = bound;
+    struct spmm_format f;
+    if (!b->impl->format)
+        return 0;
+    b->impl->format(b->states.state[0], &f);
+    const double nnz = (double)b->in->p.nnz;
+    const struct {
+        const char *name, *unit;
+        double value;
+    } list[] = {
+        { "panel_rows", "", f.rows },
+        { "entries_a_vector", "", nnz / (double)f.vectors },
+        { "fill", "x", (double)f.values / nnz },
+        { "format_bytes", "B", f.bytes },
+        { "format_over_csr", "x", f.bytes / matrix_bytes(b->in) },
+    };
+    const int n = (int)(sizeof list / sizeof *list);
+    for (int i = 0; i < n; i++) {
+        out[i] = (struct cb_figure){ .value = list[i].value, .low = list[i].value,
+                                     .high = list[i].value };
+        snprintf(out[i].name, sizeof out[i].name, "%s", list[i].name);
+        snprintf(out[i].unit, sizeof out[i].unit, "%s", list[i].unit);
+    }
+    return n;
 }
 
 static const char *choice(void *bound)
@@ -427,5 +479,6 @@ const struct cb_op op_spmm = {
     .impl = impl_at, .open = open_problem, .inputs = inputs, .statistics = statistics,
     .ready = ready, .work = work, .set_bytes = set_bytes, .prepare = prepare, .bind = bind,
     .run = run, .outputs = outputs, .expect = expect, .check = check, .choice = choice,
+    .figures = figures,
     .unbind = unbind, .close = close_instance,
 };
