@@ -13,7 +13,7 @@ typedef enum op_status encoder_setup_fn(const struct encoder_problem *, const st
                                         const struct encoder_args *, const struct op_memory *,
                                         op_stream, void **state);
 
-/* encoder_cublas.c */
+/* encoder_cublas.c, encoder_run_cublas.c */
 extern encoder_setup_fn encoder_published_setup, encoder_published_unfused_setup, encoder_sst_setup;
 extern encoder_setup_fn encoder_groups_setup, encoder_groups_unfused_setup;
 extern encoder_setup_fn encoder_padded_setup, encoder_padded_unfused_setup;

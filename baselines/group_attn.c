@@ -59,18 +59,18 @@ static enum op_status windows_unfused(const struct encoder_problem *p, const cha
 }
 
 const struct encoder_impl encoder_baselines[] = {
-    { .base = { .name = "published", .title = "as published", .role = OP_PAPER,
+    { .base = { .name = "flatformer", .title = "as published", .role = OP_PAPER,
                 .origin = "FlatFormer, arXiv 2301.08739, published code: a kernel each step, mixed "
                           "precision, attention in tiles",
                 .sm_min = 80, .sm_max = 999 },
       .scheme = ENCODER_GROUPS, .supports = any, .setup = OP_CUDA(encoder_published_setup),
       .teardown = OP_CUDA(encoder_cublas_teardown), .run = OP_CUDA(encoder_cublas_run) },
-    { .base = { .name = "published_eager", .title = "as published, no graph", .role = OP_PAPER,
+    { .base = { .name = "flatformer_eager", .title = "as published, no graph", .role = OP_PAPER,
                 .origin = "the same, launched kernel by kernel", .sm_min = 80, .sm_max = 999,
                 .flags = OP_SYNCS },
       .scheme = ENCODER_GROUPS, .supports = any, .setup = OP_CUDA(encoder_published_setup),
       .teardown = OP_CUDA(encoder_cublas_teardown), .run = OP_CUDA(encoder_cublas_run) },
-    { .base = { .name = "published_unfused", .title = "as published, attention by cuBLAS",
+    { .base = { .name = "flatformer_unfused", .title = "as published, attention by cuBLAS",
                 .role = OP_PAPER,
                 .origin = "the same with batched products and a softmax kernel for attention",
                 .sm_min = 80, .sm_max = 999 },

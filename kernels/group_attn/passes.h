@@ -68,8 +68,8 @@ enum op_status encoder_pass_split(int tokens, const struct encoder_on_device *d,
 /* o [tokens][C] of parts [heads][length][head]. */
 enum op_status encoder_pass_join(int tokens, const struct encoder_on_device *d, const void *split,
                                  void *o, op_stream s);
-/* Rows of half [parts][heads][length][stride] become weights of the part's first `valid` keys, 0 for
- * others up to length.  part: first of the bucket; length <= ENCODER_KEYS_MAX, stride a multiple
+/* Rows of half [parts][heads][length][stride] become weights of the part's first `valid` keys, 0
+ * for others up to length.  part: first of the bucket; length <= ENCODER_KEYS_MAX, stride a multiple
  * of 8. */
 enum op_status encoder_pass_softmax(int parts, int length, int stride,
                                     const struct encoder_part *part, void *score, op_stream s);

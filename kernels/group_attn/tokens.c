@@ -38,7 +38,8 @@ static enum op_status allocate(struct encoder_tokens *t)
     return t->from && t->to && t->of && t->part && t->item ? OP_OK : OP_ENOMEM;
 }
 
-/* The next part: rows of slots first .. first + valid - 1; the first `queries` slots are queries. */
+/* The next part: rows of slots first .. first + valid - 1; of all slots the first `queries` are
+ * queries. */
 static void append(struct encoder_tokens *t, int part, int token, int length, int valid,
                    const int32_t *slot, int first, int queries)
 {

@@ -2,8 +2,8 @@
  * encoder_operands.c - frames, weights and rows of all operand sets.
  *
  * Weights are drawn as an untrained network has them, uniform within Xavier's bound; so are biases
- * and what belongs to the norms, which an untrained network has as 0 and 1: errors there would hide.
- * All are rounded to half once, so that every row, whatever it stores, computes with the same
+ * and what belongs to the norms, which an untrained network has as 0 and 1: errors there would
+ * hide.  All are rounded to half once, so that every row, whatever it stores, computes with the same
  * numbers.  Sets hold mirror images of one scene and different rows.
  */
 #include <math.h>
