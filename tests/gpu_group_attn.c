@@ -250,7 +250,8 @@ static void encoders(struct cb_device *d, int n, int side, int window, int group
     const size_t count = (size_t)n * C;
     double *want = malloc(count * sizeof *want);
     float *bound = malloc(count * sizeof *bound);
-    if (make_scene(&s, n, side, window, group, layers, (uint64_t)(n * 7 + group)) || !want || !bound)
+    if (make_scene(&s, n, side, window, group, layers, (uint64_t)(n * 7 + group)) || !want ||
+        !bound)
         return;
     const struct encoder_host h = { { s.cell, s.slot, s.rank }, s.weights };
     CHECK(encoder_ref(&s.p, ENCODER_GROUPS, &h, s.x, want) == OP_OK);
@@ -262,7 +263,8 @@ static void encoders(struct cb_device *d, int n, int side, int window, int group
     for (const struct encoder_impl *i = encoder_own; i->base.name; i++) {
         const int sm = cb_device_info(d)->sm;
         struct run r = { d, &s.p, i, &a, NULL };
-        if (!i->run || sm < i->base.sm_min || sm > i->base.sm_max || i->supports(&s.p, &why) != OP_OK)
+        if (!i->run || sm < i->base.sm_min || sm > i->base.sm_max ||
+            i->supports(&s.p, &why) != OP_OK)
             continue;
         one_encoder(&r, &s, &h, want_there, bound_there);
     }
@@ -320,7 +322,8 @@ static void one_attention(struct attention_run *r, const half_bits *qkv, const d
 /* Queries larger by `sharp`: few keys decide, and scores leave what exp can take. */
 static void attentions(struct cb_device *d, int groups, int group, double sharp)
 {
-    const struct group_attn_problem p = { groups * group, groups * group, group, HEADS, HEAD, HIDDEN };
+    const struct group_attn_problem p = { groups * group, groups * group, group,
+                                          HEADS,          HEAD,           HIDDEN };
     struct pool memory = { .d = d };
     const char *why;
     const size_t count = (size_t)p.slots * C;
@@ -340,7 +343,8 @@ static void attentions(struct cb_device *d, int groups, int group, double sharp)
     for (const struct group_attn_impl *i = group_attn_own; i->base.name; i++) {
         const int sm = cb_device_info(d)->sm;
         struct attention_run r = { d, &p, i, &a };
-        if (i->run && sm >= i->base.sm_min && sm <= i->base.sm_max && i->supports(&p, &why) == OP_OK)
+        if (i->run && sm >= i->base.sm_min && sm <= i->base.sm_max &&
+            i->supports(&p, &why) == OP_OK)
             one_attention(&r, qkv, want_there, bound_there);
     }
     free_all(&memory);
@@ -425,7 +429,8 @@ static void times_of(struct cb_device *d, int n, int window, int group)
                      false));
     for (const struct encoder_impl *i = encoder_own; i->base.name; i++) {
         struct run r = { d, &s.p, i, &a, NULL };
-        if (!i->run || sm < i->base.sm_min || sm > i->base.sm_max || i->supports(&s.p, &why) != OP_OK)
+        if (!i->run || sm < i->base.sm_min || sm > i->base.sm_max ||
+            i->supports(&s.p, &why) != OP_OK)
             continue;
         CHECK(i->setup(&s.p, &h, &a, &op, cb_device_stream(d), &r.state) == OP_OK);
         snprintf(what, sizeof what, "encoder %s %d group %d", i->base.name, n, group);

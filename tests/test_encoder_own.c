@@ -12,7 +12,7 @@ enum { C = OWN_CHANNELS, LAYERS = 2 };
 
 static const struct group_attn_problem shape = { 1, 1, 1, C / OWN_HEAD, OWN_HEAD, OWN_HIDDEN };
 
-/* Numbers that tell where they come from: exact in half, different within a matrix's neighbourhood. */
+/* Numbers that tell where they come from: exact in half, halved too, neighbours different. */
 static float number(size_t i)
 {
     return (float)((i * 7919 + i / 2048 * 31) % 2039) - 1019;

@@ -53,7 +53,10 @@ template <int Cycle> struct Hopper {
         }
     }
 
-    __device__ __forceinline__ uint32_t full(unsigned i) { return ring + BARRIERS + i % STAGES * 8; }
+    __device__ __forceinline__ uint32_t full(unsigned i)
+    {
+        return ring + BARRIERS + i % STAGES * 8;
+    }
     __device__ __forceinline__ uint32_t empty(unsigned i) { return full(i) + STAGES * 8; }
 
     /* Weights are fetched before the launch before has ended; nothing else is. */

@@ -37,7 +37,8 @@ struct RowsWork {
     const struct flatten_cell *cell;
     const half *table;             /* [side][64]: embedding */
     const half *o, *x;             /* [n][128] in the order of slots; without REST: x in rows */
-    half *y, *qkv;                 /* y in the next order, in rows without QKV; qkv [slots][3][128] */
+    half *y;                       /* in the next order; in rows without QKV */
+    half *qkv;                     /* [slots][3][128] */
     const half *blocks;            /* those of these stages, as own.h has them */
     const half *parameters;
 };
@@ -77,13 +78,16 @@ static __device__ __forceinline__ uint4 chunk_of(const uint32_t (&a)[8][4], int 
     return make_uint4(a[2 * c][i], a[2 * c][i + 2], a[2 * c + 1][i], a[2 * c + 1][i + 2]);
 }
 
-template <int N> static __device__ __forceinline__ void pack(const float (&d)[N], uint32_t (&a)[N / 8][4])
+template <int N>
+static __device__ __forceinline__ void pack(const float (&d)[N], uint32_t (&a)[N / 8][4])
 {
 #pragma unroll
     for (int k = 0; k < N / 8; k++)
 #pragma unroll
-        for (int e = 0; e < 4; e++)
-            a[k][e] = halves_of(d[8 * k + e / 2 * 4 + e % 2 * 2], d[8 * k + e / 2 * 4 + e % 2 * 2 + 1]);
+        for (int e = 0; e < 4; e++) {
+            const int at = 8 * k + e / 2 * 4 + e % 2 * 2;
+            a[k][e] = halves_of(d[at], d[at + 1]);
+        }
 }
 
 /* A lane's eight numbers of chunk c of a parameter. */

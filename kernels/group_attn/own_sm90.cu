@@ -4,28 +4,28 @@
 
 OP_BEGIN
 
-enum op_status group_attn_own_sm90_setup(const struct group_attn_problem *p, const struct op_memory *,
-                                    op_stream, void **state)
+enum op_status group_attn_own_sm90_setup(const struct group_attn_problem *p,
+                                         const struct op_memory *, op_stream, void **state)
 {
     *state = NULL;
     return prepare_attention<true>(p->group);
 }
 
 enum op_status group_attn_own_sm90_run(const struct group_attn_problem *p,
-                                  const struct group_attn_args *a, void *, op_stream s)
+                                       const struct group_attn_args *a, void *, op_stream s)
 {
     return attend<true>(p, (const half *)a->qkv, (half *)a->o, s);
 }
 
 enum op_status encoder_own_sm90_setup(const struct encoder_problem *p, const struct encoder_host *h,
-                                 const struct encoder_args *, const struct op_memory *memory,
-                                 op_stream s, void **state)
+                                      const struct encoder_args *, const struct op_memory *memory,
+                                      op_stream s, void **state)
 {
     return setup_encoder<Hopper, true>(p, h, memory, s, state);
 }
 
 enum op_status encoder_own_sm90_run(const struct encoder_problem *p, const struct encoder_args *a,
-                               void *state, op_stream s)
+                                    void *state, op_stream s)
 {
     return run_encoder<Hopper, true>(p, a, (const OwnState *)state, s);
 }
