@@ -19,7 +19,7 @@ static int tried, wrong;
 
 static void try_case(struct cb_context *c, const struct cb_op *op, json_t *params)
 {
-    if (!test_turn()) {
+    if (!test_takes()) {
         json_decref(params);
         return;
     }

@@ -42,7 +42,7 @@ static bool told; /* each case */
 
 static void try_case(struct cb_context *c, const struct cb_op *op, json_t *params)
 {
-    if (!test_turn()) {
+    if (!test_takes()) {
         json_decref(params);
         return;
     }

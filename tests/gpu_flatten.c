@@ -120,7 +120,7 @@ static void one(struct cb_device *d, const struct flatten_problem *p, const stru
 static void try_problem(struct cb_device *d, const struct flatten_problem *p,
                         const struct flatten_cell *in, bool graph)
 {
-    if (!test_turn())
+    if (!test_takes())
         return;
     struct flatten_args want = { in, malloc(slot_bytes(p)), malloc(rank_bytes(p)) };
     const char *why;

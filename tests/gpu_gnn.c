@@ -48,7 +48,7 @@ static double distance(const double *a, const double *b, long n)
 
 static void try_reference(struct cb_device *gpu, const char *graph, const struct gnn_problem *given)
 {
-    if (!test_turn())
+    if (!test_takes())
         return;
     struct gnn_problem p = *given;
     struct matrix m;
@@ -107,7 +107,7 @@ static int tried, wrong;
 static void try_case(struct cb_device *d, const char *graph, const char *model, const int *width,
                      const char *pass)
 {
-    if (!test_turn())
+    if (!test_takes())
         return;
     static const struct cb_policy policy = { .name = "exact", .invocations = 1, .rotate_l2 = 2,
                                              .flush_l2 = 3, .executions_max = 64 };

@@ -75,7 +75,7 @@ static void check_graph(struct run *r, const struct kmap_host_net *want)
 static void try_plan(struct cb_device *d, const char *label, const struct kmap_plan *p,
                      const struct kmap_coord *in, bool thorough)
 {
-    if (!test_turn())
+    if (!test_takes())
         return;
     struct kmap_host_net want;
     CHECK(kmap_host_net(p, in, &want) == OP_OK);
@@ -219,7 +219,7 @@ static void same_bytes(struct arena *a, const char *what, const void *got, const
 /* extra: rows that there is room for behind the last one, the count then known to the device. */
 static void try_order(struct cb_device *d, struct kmap_host *h, int splits, int tile, int extra, bool masks)
 {
-    if (!test_turn())
+    if (!test_takes())
         return;
     struct arena a = { .d = d };
     const struct kmap *m = &h->map;

@@ -20,7 +20,7 @@ static int tried, wrong;
 
 static void try_case(struct cb_context *c, const struct cb_op *op, json_t *params)
 {
-    if (!test_turn()) {
+    if (!test_takes()) {
         json_decref(params);
         return;
     }
@@ -182,7 +182,7 @@ static long different(const unsigned char *a, const unsigned char *b, size_t byt
  * whose last bit hangs on the order of a sum: at most one code of 10000 moves with it. */
 static void try_shapes(struct cb_device *d, enum quant_kernel kernel, int m, int n)
 {
-    if (!test_turn())
+    if (!test_takes())
         return;
     static const int vectors[] = { 1, 2, 4 }, blocks[] = { 1, 2, 4, 8 };
     struct operands o = open_operands(d, kernel, m, n, false);

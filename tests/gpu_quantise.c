@@ -29,7 +29,7 @@ static void compare(struct cb_device *d, const char *what, enum gemm_scheme s, c
 static void try_scheme(struct cb_device *gpu, struct cb_device *host, enum gemm_scheme s,
                        const struct gemm_problem *p, bool exact)
 {
-    if (!test_turn())
+    if (!test_takes())
         return;
     const size_t m = (size_t)p->m, n = (size_t)p->n, k = (size_t)p->k;
     const size_t groups = k / (size_t)p->group, scales = s == GEMM_W4A4_GROUP ? groups : 1;
@@ -69,7 +69,7 @@ static void try_scheme(struct cb_device *gpu, struct cb_device *host, enum gemm_
 static void try_reference(struct cb_device *gpu, struct cb_device *host, enum gemm_scheme s,
                           const struct gemm_problem *p)
 {
-    if (!test_turn())
+    if (!test_takes())
         return;
     const size_t out = (size_t)p->m * (size_t)p->n;
     struct cb_device *const device[2] = { gpu, host };

@@ -244,7 +244,7 @@ static long differences(struct cb_device *d, const void *device, const void *hos
 /* The plan of the device is that of the host: rows, masks of half tiles, a schedule of all. */
 static void try_plan(struct cb_device *d, const struct scene_map *m, int splits)
 {
-    if (!test_turn())
+    if (!test_takes())
         return;
     struct pool pool = { .d = d };
     const struct op_memory memory = { take, &pool };
@@ -345,7 +345,7 @@ static void *mirrored(struct cb_device *d, bool half, size_t n, const void **dev
 /* A layer with bias, residual and ReLU that reads and writes parts of wider rows. */
 static void try_layer(struct cb_device *d, const struct scene_map *m, int splits)
 {
-    if (!test_turn())
+    if (!test_takes())
         return;
     enum { C = 64, X = 96, Y = 192, R = 80 };
     struct pool pool = { .d = d };

@@ -49,7 +49,7 @@ static int test_passed, test_failed, test_skipped;
 
 /* Whether it is this case's turn: every TEST_EVERY-th, by default every one. For tools under which
  * a program takes a hundred times as long. */
-static inline int test_turn(void)
+static inline int test_takes(void)
 {
     static int every, turn;
     const char *given = getenv("TEST_EVERY");
