@@ -1,6 +1,7 @@
 /*
  * gpu_sparse_net.c - whole networks on a GPU: every row against the reference, the same result
- * twice, and whether a wrong element is found.  `gpu_sparse_net all` takes larger scans too.
+ * twice, and whether a wrong element is found; figures are printed.  `gpu_sparse_net all` takes
+ * larger scans too, `gpu_sparse_net train` larger training steps.
  */
 #include <stdlib.h>
 #include <unistd.h>
@@ -18,22 +19,24 @@ static const struct cb_policy policy = { .name = "exact", .invocations = 1, .rot
                                          .flush_l2 = 3, .executions_max = 64 };
 static int tried, wrong;
 
-static void *params_of(const char *scan, const char *network)
+static void *params_of(const char *scan, const char *network, const char *pass)
 {
     const struct cb_op *op = suite_op("sparse_net");
-    json_t *j = json_pack("{s:s,s:s}", "scan", scan, "network", network);
+    json_t *j = json_pack("{s:s,s:s,s:s,s:i,s:i}", "scan", scan, "network", network, "pass", pass,
+                          "batch", strcmp(pass, "train") ? 1 : 2, "samples", 3);
     void *p = calloc(1, op->params_size);
     CHECK(!cb_params_from_json(op, j, p));
     json_decref(j);
     return p;
 }
 
-static void try_case(struct cb_context *c, const char *scan, const char *network)
+/* Rows are named as they come: a time limit loses none before it. */
+static void try_pass(struct cb_context *c, const char *scan, const char *network, const char *pass)
 {
     const struct cb_op *op = suite_op("sparse_net");
     const struct op_impl *impl[64] = { NULL }, *i;
     struct cb_case out;
-    void *p = params_of(scan, network);
+    void *p = params_of(scan, network, pass);
     int count = 0, ran = 0;
     for (int t = 0; count < 63 && (i = op->impl(t)); t++)
         if (i->sm_min)
@@ -51,22 +54,33 @@ static void try_case(struct cb_context *c, const char *scan, const char *network
             continue;
         ran++;
         tried++;
-        printf("%s %s %s: error %.2e, %ld of %ld off, %s %s\n", scan, network, row->impl->name,
-               row->r1.rel_fro, row->r1.bad, row->r1.compared, cb_status_name(row->status),
-               row->reason);
+        printf("%s %s %s %s: error %.2e, %ld of %ld off, %s %s %s\n", scan, network, pass,
+               row->impl->name, row->r1.rel_fro, row->r1.bad, row->r1.compared,
+               cb_status_name(row->status), row->reason, row->choice);
+        for (int f = 0; f < row->figure_count; f++)
+            printf("    %s %.1f %s\n", row->figures[f].name, row->figures[f].value,
+                   row->figures[f].unit);
+        fflush(stdout);
         /* sums by atomics come in any order */
-        wrong += !good && !(row->status == CB_OK && !strcmp(row->impl->name, "fetch"));
+        wrong += !good && !(row->status == CB_OK && (!strcmp(row->impl->name, "fetch") ||
+                                                     !strcmp(row->impl->name, "autotuned") ||
+                                                     !strcmp(row->impl->name, "train_own")));
     }
     CHECK(ran > 3);
     cb_case_free(&out);
     free(p);
 }
 
+static void try_case(struct cb_context *c, const char *scan, const char *network)
+{
+    try_pass(c, scan, network, "infer");
+}
+
 /* An element of our result is overwritten. */
 static void try_fault(struct cb_context *c, const char *scan)
 {
     const struct cb_op *op = suite_op("sparse_net");
-    void *p = params_of(scan, "minkunet_0.5x"), *in, *b;
+    void *p = params_of(scan, "minkunet_0.5x", "infer"), *in, *b;
     const struct op_impl *own = NULL, *i;
     struct cb_region y;
     struct cb_accuracy r1 = { 0 }, r2 = { 0 };
@@ -107,7 +121,12 @@ int main(int argc, char **argv)
     try_case(&c, scan, "minkunet_1x");
     try_case(&c, scan, "minkunet_0.5x");
     try_fault(&c, scan);
+    try_pass(&c, scan, "minkunet_0.5x", "train");
     try_case(&c, "nuscenes_10f", "centerpoint");
+    if (argc > 1 && !strcmp(argv[1], "train")) {
+        try_pass(&c, "nuscenes_1f", "minkunet_1x", "train");
+        try_pass(&c, "nuscenes_10f", "centerpoint", "train");
+    }
     if (argc > 1 && !strcmp(argv[1], "all")) {
         try_case(&c, "nuscenes_1f", "minkunet_1x");
         try_case(&c, "semantickitti_1f", "minkunet_1x");
