@@ -7,7 +7,7 @@
 #include <string.h>
 
 /* `points` of a bent wall and strays in 6 m; name: "kitti:PATH". */
-static void sparse_net_scan(const char *name, int points)
+static inline void sparse_net_scan(const char *name, int points)
 {
     FILE *f = fopen(name + strlen("kitti:"), "wb");
     for (int i = 0; i < points; i++) {
