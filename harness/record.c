@@ -301,6 +301,7 @@ static json_t *key_of(const struct cb_context *c, const struct cb_place *where,
     json_t *policy = cb_policy_to_json(c->policy);
     json_object_del(policy, "invocations");
     json_object_del(policy, "timeout_s");
+    json_object_del(policy, "settled_s"); /* how long, and only where the clock moves */
     put(o, "policy", policy);
     char *canonical = json_dumps(o, JSON_SORT_KEYS | JSON_COMPACT | JSON_REAL_PRECISION(9));
     json_decref(o);

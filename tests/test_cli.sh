@@ -108,7 +108,7 @@ gives 2 'wrong takes one result folder or file' wrong
 gives 2 'stability takes a paper and a number of runs' stability tiny 1
 gives 2 'convert takes one matrix and -o FILE.csrb' convert uni_16k_d10
 gives 2 'pack takes -o DIR' pack
-gives 2 'more than 64 arguments' validate $(seq 65)
+gives 2 'more than 300 arguments' validate $(seq 301)
 gives 2 'no plan on standard input' worker
 gives 2 "--devices 'gpu': auto, all, host, cuda:N or a list of them is meant" \
     run --paper tiny --profile smoke --devices gpu -o "$work/run"

@@ -218,6 +218,7 @@ static void check_keys(void)
     snprintf(s.file, sizeof s.file, "/other/m.mtx");
     p.invocations = 7;
     p.timeout_s = 100;
+    p.settled_s = 3;
     c.order_seed = 99;
     key_of(&c, &s, 8, key);
     CHECK_STR(key, first);
