@@ -50,12 +50,6 @@ struct instance {
     float *bound;
 };
 
-struct bound {
-    struct instance *in;
-    const struct bev_impl *impl;
-    struct op_states states;
-};
-
 static const struct op_impl *impl_at(int i)
 {
     const void *const table[] = { bev_references, bev_impls };
@@ -283,53 +277,35 @@ static struct bev_args args_of(const struct instance *in, int weights, int ins)
                               in->y.set[ins] };
 }
 
-static void unbind(void *bound)
+/* A state for each set of weights. */
+static enum op_status set_up(struct op_bound *b, int set, void *args,
+                             const struct op_memory *memory, void **state)
 {
-    struct bound *b = bound;
-    if (!b)
-        return;
-    op_states_close(&b->states);
-    free(b);
+    const struct instance *in = b->in;
+    const struct bev_impl *impl = b->impl;
+    const struct bev_args a = args_of(in, set, 0);
+    (void)args;
+    return impl->setup ? impl->setup(&in->p, &a, memory, b->stream, state) : OP_OK;
 }
 
-/* A state for each set of weights. */
 static int bind(struct cb_context *c, void *instance, const struct op_impl *i, void **out)
 {
-    struct instance *in = instance;
-    struct bound *b = calloc(1, sizeof *b);
-    *out = NULL;
-    if (!b)
-        return cb_error("no memory to bind %s", i->name);
-    b->in = in;
-    b->impl = (const struct bev_impl *)i;
-    int status = op_states_open(&b->states, c->device, in->w.count, b->impl->teardown);
-    for (int s = 0; !status && s < in->w.count && b->impl->setup; s++) {
-        const struct bev_args a = args_of(in, s, 0);
-        const struct op_memory memory = op_pool_memory(&b->states.pool);
-        status = op_result(b->impl->setup(&in->p, &a, &memory, cb_device_stream(c->device),
-                                          &b->states.state[s]),
-                           i->name, "set-up");
-    }
-    if (status) {
-        unbind(b);
-        return -1;
-    }
-    *out = b;
-    return 0;
+    return op_bind(c, instance, i, ((struct instance *)instance)->w.count, 0, set_up,
+                   ((const struct bev_impl *)i)->teardown, out);
 }
 
 static int run(void *bound, int weights, int ins)
 {
-    const struct bound *b = bound;
-    const struct bev_args a = args_of(b->in, weights, ins);
-    const enum op_status status = b->impl->run(&b->in->p, &a, b->states.state[weights],
-                                               cb_device_stream(b->in->device));
-    return status == OP_OK ? 0 : op_result(status, b->impl->base.name, "launch");
+    const struct op_bound *b = bound;
+    const struct instance *in = b->in;
+    const struct bev_impl *impl = b->impl;
+    const struct bev_args a = args_of(in, weights, ins);
+    return op_launched(b, impl->run(&in->p, &a, b->states.state[weights], b->stream));
 }
 
 static int outputs(void *bound, int weights, int ins, struct cb_region *out, int max)
 {
-    const struct instance *in = ((struct bound *)bound)->in;
+    const struct instance *in = ((struct op_bound *)bound)->in;
     (void)weights, (void)max;
     out[0] = (struct cb_region){ in->y.set[ins], y_count(in) * sizeof(half_bits) };
     return 1;
@@ -394,7 +370,7 @@ static int expect(struct cb_context *c, void *instance, int weights, int ins)
 static int check(struct cb_context *c, void *bound, int weights, int ins, struct cb_accuracy *r1,
                  struct cb_accuracy *r2, double *limit)
 {
-    const struct instance *in = ((struct bound *)bound)->in;
+    const struct instance *in = ((struct op_bound *)bound)->in;
     const struct cb_view got = { in->y.set[ins], CB_F16, (long)in->p.side * in->p.side, BEV_OUT,
                                  false };
     (void)weights, (void)r2;
@@ -408,5 +384,5 @@ const struct cb_op op_bev = {
     .impl = impl_at, .open = open_problem, .inputs = inputs, .statistics = statistics,
     .ready = ready, .work = work, .set_bytes = set_bytes, .prepare = prepare, .bind = bind,
     .run = run, .outputs = outputs, .expect = expect, .check = check,
-    .unbind = unbind, .close = close_instance,
+    .unbind = op_unbind, .close = close_instance,
 };

@@ -45,12 +45,6 @@ struct instance {
     double padded;    /* tokens of padded windows, the mean of both shifts */
 };
 
-struct bound {
-    struct instance *in;
-    const struct encoder_impl *impl;
-    struct op_states states;
-};
-
 static const struct op_impl *impl_at(int i)
 {
     const void *const table[] = { encoder_references, encoder_baselines, encoder_own };
@@ -211,61 +205,41 @@ static int prepare(struct cb_context *c, void *instance, int weight_sets, int in
 
 /* ---- one row ---- */
 
-static void unbind(void *bound)
+/* Sets after the first see what the first got. */
+static enum op_status set_up(struct op_bound *b, int set, void *args,
+                             const struct op_memory *memory, void **state)
 {
-    struct bound *b = bound;
-    if (!b)
-        return;
-    op_states_close(&b->states);
-    free(b);
-}
-
-static int set_up(struct bound *b, int set)
-{
-    struct op_memory memory = op_pool_memory(&b->states.pool);
-    const struct encoder_host h = encoder_operands_host(&b->in->o, set);
-    const struct encoder_args a = encoder_operands_at(&b->in->o, set);
-    void *state = set ? b->states.state[0] : NULL;
-    const enum op_status s = b->impl->setup(&b->in->o.p, &h, &a, &memory,
-                                            cb_device_stream(b->in->o.device), &state);
+    const struct instance *in = b->in;
+    const struct encoder_impl *impl = b->impl;
+    const struct encoder_host h = encoder_operands_host(&in->o, set);
+    const struct encoder_args a = encoder_operands_at(&in->o, set);
+    void *own = set ? b->states.state[0] : NULL;
+    (void)args;
+    const enum op_status s = impl->setup(&in->o.p, &h, &a, memory, b->stream, &own);
     if (s == OP_OK)
-        b->states.state[set] = state;
-    return op_result(s, b->impl->base.name, "set-up");
+        *state = own;
+    return s;
 }
 
 static int bind(struct cb_context *c, void *instance, const struct op_impl *i, void **out)
 {
-    struct instance *in = instance;
-    struct bound *b = calloc(1, sizeof *b);
-    *out = NULL;
-    if (!b)
-        return cb_error("no memory to bind %s", i->name);
-    b->in = in;
-    b->impl = (const struct encoder_impl *)i;
-    int status = op_states_open(&b->states, c->device, in->o.x.count, b->impl->teardown);
-    for (int s = 0; !status && s < in->o.x.count; s++)
-        status = set_up(b, s);
-    if (status) {
-        unbind(b);
-        return -1;
-    }
-    *out = b;
-    return 0;
+    return op_bind(c, instance, i, ((struct instance *)instance)->o.x.count, 0, set_up,
+                   ((const struct encoder_impl *)i)->teardown, out);
 }
 
 static int run(void *bound, int weights, int ins)
 {
-    const struct bound *b = bound;
-    const struct encoder_args a = encoder_operands_at(&b->in->o, ins);
+    const struct op_bound *b = bound;
+    const struct instance *in = b->in;
+    const struct encoder_impl *impl = b->impl;
+    const struct encoder_args a = encoder_operands_at(&in->o, ins);
     (void)weights;
-    return op_result(b->impl->run(&b->in->o.p, &a, b->states.state[ins],
-                                  cb_device_stream(b->in->o.device)),
-                     b->impl->base.name, "launch");
+    return op_launched(b, impl->run(&in->o.p, &a, b->states.state[ins], b->stream));
 }
 
 static int outputs(void *bound, int weights, int ins, struct cb_region *out, int max)
 {
-    const struct encoder_operands *o = &((const struct bound *)bound)->in->o;
+    const struct encoder_operands *o = &((struct instance *)((const struct op_bound *)bound)->in)->o;
     (void)weights, (void)max;
     out[0] = (struct cb_region){ o->y.set[ins], 2 * encoder_operands_rows(o) };
     return 1;
@@ -281,9 +255,11 @@ static int expect(struct cb_context *c, void *instance, int weights, int ins)
 static int check(struct cb_context *c, void *bound, int weights, int ins, struct cb_accuracy *r1,
                  struct cb_accuracy *r2, double *limit)
 {
-    const struct bound *b = bound;
+    const struct op_bound *b = bound;
+    struct instance *in = b->in;
+    const struct encoder_impl *impl = b->impl;
     (void)c, (void)weights, (void)r2;
-    return encoder_expectation_check(&b->in->e, &b->in->o, b->impl->scheme, ins, r1, limit);
+    return encoder_expectation_check(&in->e, &in->o, impl->scheme, ins, r1, limit);
 }
 
 const struct cb_op op_encoder = {
@@ -291,6 +267,6 @@ const struct cb_op op_encoder = {
     .params = params, .params_size = sizeof(struct encoder_params),
     .impl = impl_at, .open = open_problem, .inputs = inputs, .statistics = statistics,
     .ready = ready, .work = work, .set_bytes = set_bytes, .prepare = prepare, .bind = bind,
-    .run = run, .outputs = outputs, .expect = expect, .check = check, .unbind = unbind,
+    .run = run, .outputs = outputs, .expect = expect, .check = check, .unbind = op_unbind,
     .close = close_instance,
 };

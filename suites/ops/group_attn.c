@@ -45,12 +45,6 @@ struct instance {
     float *bound;
 };
 
-struct bound {
-    struct instance *in;
-    const struct group_attn_impl *impl;
-    struct op_states states; /* one: nothing depends on the set */
-};
-
 static const struct op_impl *impl_at(int i)
 {
     const void *const table[] = { group_attn_references, group_attn_baselines, group_attn_own };
@@ -226,52 +220,34 @@ static struct group_attn_args args_at(const struct instance *in, int set)
     return (struct group_attn_args){ in->qkv.set[set], in->o.set[set] };
 }
 
-static void unbind(void *bound)
+static enum op_status set_up(struct op_bound *b, int set, void *args,
+                             const struct op_memory *memory, void **state)
 {
-    struct bound *b = bound;
-    if (!b)
-        return;
-    op_states_close(&b->states);
-    free(b);
+    const struct instance *in = b->in;
+    const struct group_attn_impl *impl = b->impl;
+    (void)set, (void)args;
+    return impl->setup ? impl->setup(&in->p, memory, b->stream, state) : OP_OK;
 }
 
 static int bind(struct cb_context *c, void *instance, const struct op_impl *i, void **out)
 {
-    struct instance *in = instance;
-    struct bound *b = calloc(1, sizeof *b);
-    *out = NULL;
-    if (!b)
-        return cb_error("no memory to bind %s", i->name);
-    b->in = in;
-    b->impl = (const struct group_attn_impl *)i;
-    int status = op_states_open(&b->states, c->device, 1, b->impl->teardown);
-    if (!status && b->impl->setup) {
-        struct op_memory memory = op_pool_memory(&b->states.pool);
-        status = op_result(b->impl->setup(&in->p, &memory, cb_device_stream(c->device),
-                                          &b->states.state[0]),
-                           i->name, "set-up");
-    }
-    if (status) {
-        unbind(b);
-        return -1;
-    }
-    *out = b;
-    return 0;
+    return op_bind(c, instance, i, 1, 0, set_up, ((const struct group_attn_impl *)i)->teardown,
+                   out);
 }
 
 static int run(void *bound, int weights, int ins)
 {
-    const struct bound *b = bound;
-    const struct group_attn_args a = args_at(b->in, ins);
+    const struct op_bound *b = bound;
+    const struct instance *in = b->in;
+    const struct group_attn_impl *impl = b->impl;
+    const struct group_attn_args a = args_at(in, ins);
     (void)weights;
-    return op_result(b->impl->run(&b->in->p, &a, b->states.state[0],
-                                  cb_device_stream(b->in->device)),
-                     b->impl->base.name, "launch");
+    return op_launched(b, impl->run(&in->p, &a, b->states.state[0], b->stream));
 }
 
 static int outputs(void *bound, int weights, int ins, struct cb_region *out, int max)
 {
-    const struct instance *in = ((const struct bound *)bound)->in;
+    const struct instance *in = ((const struct op_bound *)bound)->in;
     (void)weights, (void)max;
     out[0] = (struct cb_region){ in->o.set[ins], 2 * out_count(in) };
     return 1;
@@ -300,7 +276,7 @@ static int expect(struct cb_context *c, void *instance, int weights, int ins)
 static int check(struct cb_context *c, void *bound, int weights, int ins, struct cb_accuracy *r1,
                  struct cb_accuracy *r2, double *limit)
 {
-    const struct instance *in = ((const struct bound *)bound)->in;
+    const struct instance *in = ((const struct op_bound *)bound)->in;
     const struct cb_view got = { in->o.set[ins], CB_F16, in->p.n, (long)channels(in), false };
     (void)weights, (void)r2;
     *limit = in->exact ? 0 : LIMIT;
@@ -312,6 +288,6 @@ const struct cb_op op_group_attn = {
     .params = params, .params_size = sizeof(struct group_attn_params),
     .impl = impl_at, .open = open_problem, .inputs = inputs, .statistics = statistics,
     .ready = ready, .work = work, .set_bytes = set_bytes, .prepare = prepare, .bind = bind,
-    .run = run, .outputs = outputs, .expect = expect, .check = check, .unbind = unbind,
+    .run = run, .outputs = outputs, .expect = expect, .check = check, .unbind = op_unbind,
     .close = close_instance,
 };

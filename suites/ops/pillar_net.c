@@ -59,13 +59,6 @@ struct instance {
     float *bound, *loose;
 };
 
-struct bound {
-    struct instance *in;
-    const struct pillar_impl *impl;
-    struct pillar_args *args; /* [states.count] */
-    struct op_states states;
-};
-
 static const struct op_impl *impl_at(int i)
 {
     const void *const table[] = { pillar_references, pillar_impls };
@@ -330,55 +323,35 @@ static struct pillar_args args_of(const struct instance *in, int weights, int in
                                  in->count.set[ins], in->cell.set[ins], in->out.set[ins] };
 }
 
-static void unbind(void *bound)
+/* A state for each set of weights: some keep them in another form. */
+static enum op_status set_up(struct op_bound *b, int set, void *args,
+                             const struct op_memory *memory, void **state)
 {
-    struct bound *b = bound;
-    if (!b)
-        return;
-    op_states_close(&b->states);
-    free(b->args);
-    free(b);
+    const struct instance *in = b->in;
+    const struct pillar_impl *impl = b->impl;
+    const struct pillar_args a = args_of(in, set, 0);
+    (void)args;
+    return impl->setup ? impl->setup(&in->p, &a, memory, b->stream, state) : OP_OK;
 }
 
-/* A state for each set of weights: some keep them in another form. */
 static int bind(struct cb_context *c, void *instance, const struct op_impl *i, void **out)
 {
-    struct instance *in = instance;
-    struct bound *b = calloc(1, sizeof *b);
-    const int sets = in->weight.count;
-    *out = NULL;
-    if (!b)
-        return cb_error("no memory to bind %s", i->name);
-    b->in = in;
-    b->impl = (const struct pillar_impl *)i;
-    int status = op_states_open(&b->states, c->device, sets, b->impl->teardown);
-    for (int s = 0; !status && s < sets && b->impl->setup; s++) {
-        const struct pillar_args a = args_of(in, s, 0);
-        const struct op_memory memory = op_pool_memory(&b->states.pool);
-        status = op_result(b->impl->setup(&in->p, &a, &memory, cb_device_stream(c->device),
-                                          &b->states.state[s]),
-                           i->name, "set-up");
-    }
-    if (status) {
-        unbind(b);
-        return -1;
-    }
-    *out = b;
-    return 0;
+    return op_bind(c, instance, i, ((struct instance *)instance)->weight.count, 0, set_up,
+                   ((const struct pillar_impl *)i)->teardown, out);
 }
 
 static int run(void *bound, int weights, int ins)
 {
-    const struct bound *b = bound;
-    const struct pillar_args a = args_of(b->in, weights, ins);
-    const enum op_status status = b->impl->run(&b->in->p, &a, b->states.state[weights],
-                                               cb_device_stream(b->in->device));
-    return status == OP_OK ? 0 : op_result(status, b->impl->base.name, "launch");
+    const struct op_bound *b = bound;
+    const struct instance *in = b->in;
+    const struct pillar_impl *impl = b->impl;
+    const struct pillar_args a = args_of(in, weights, ins);
+    return op_launched(b, impl->run(&in->p, &a, b->states.state[weights], b->stream));
 }
 
 static int outputs(void *bound, int weights, int ins, struct cb_region *out, int max)
 {
-    const struct instance *in = ((struct bound *)bound)->in;
+    const struct instance *in = ((struct op_bound *)bound)->in;
     const int pillars = in->pillars[ins % MIRRORS];
     (void)weights, (void)max;
     out[0] = (struct cb_region){ in->count.set[ins], sizeof(int32_t) };
@@ -437,14 +410,15 @@ static int wrong_cells(struct cb_context *c, const struct instance *in, int ins,
 static int check(struct cb_context *c, void *bound, int weights, int ins, struct cb_accuracy *r1,
                  struct cb_accuracy *r2, double *limit)
 {
-    const struct bound *b = bound;
+    const struct op_bound *b = bound;
     const struct instance *in = b->in;
+    const bool tf32 = ((const struct pillar_impl *)b->impl)->tf32;
     const struct cb_view got = { in->out.set[ins], CB_F16, in->want.n, PILLAR_OUT, false };
     long wrong = 0;
     (void)weights, (void)r2;
-    *limit = b->impl->tf32 ? 3e-3 : 1e-3;
+    *limit = tf32 ? 3e-3 : 1e-3;
     if (wrong_cells(c, in, ins, &wrong) ||
-        cb_compare(c->device, &got, in->want_out, b->impl->tf32 ? in->loose : in->bound, r1))
+        cb_compare(c->device, &got, in->want_out, tf32 ? in->loose : in->bound, r1))
         return -1;
     r1->bad += wrong;
     return 0;
@@ -456,5 +430,5 @@ const struct cb_op op_pillar_net = {
     .impl = impl_at, .open = open_problem, .inputs = inputs, .statistics = statistics,
     .ready = ready, .work = work, .set_bytes = set_bytes, .prepare = prepare, .bind = bind,
     .run = run, .outputs = outputs, .expect = expect, .check = check,
-    .unbind = unbind, .close = close_instance,
+    .unbind = op_unbind, .close = close_instance,
 };

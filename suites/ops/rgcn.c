@@ -108,12 +108,6 @@ struct instance {
     float *bound;
 };
 
-struct bound {
-    struct instance *in;
-    const struct rgcn_impl *impl;
-    struct op_states states; /* one */
-};
-
 static const struct op_impl *impl_at(int i)
 {
     const void *const table[] = { rgcn_references, rgcn_baselines, rgcn_kernels };
@@ -279,51 +273,32 @@ static int prepare(struct cb_context *c, void *instance, int weight_sets, int in
 
 /* ---- one row ---- */
 
-static void unbind(void *bound)
+static enum op_status set_up(struct op_bound *b, int set, void *args,
+                             const struct op_memory *memory, void **state)
 {
-    struct bound *b = bound;
-    if (!b)
-        return;
-    op_states_close(&b->states);
-    free(b);
+    const struct instance *in = b->in;
+    const struct rgcn_impl *impl = b->impl;
+    (void)set, (void)args;
+    return impl->setup ? impl->setup(&in->p, &in->host, &in->args, memory, b->stream, state) : OP_OK;
 }
 
 static int bind(struct cb_context *c, void *instance, const struct op_impl *i, void **out)
 {
-    struct instance *in = instance;
-    struct bound *b = calloc(1, sizeof *b);
-    *out = NULL;
-    if (!b)
-        return cb_error("no memory to bind %s", i->name);
-    b->in = in;
-    b->impl = (const struct rgcn_impl *)i;
-    int status = op_states_open(&b->states, c->device, 1, b->impl->teardown);
-    if (!status && b->impl->setup) {
-        const struct op_memory memory = op_pool_memory(&b->states.pool);
-        status = op_result(b->impl->setup(&in->p, &in->host, &in->args, &memory,
-                                          cb_device_stream(c->device), &b->states.state[0]),
-                           i->name, "set-up");
-    }
-    if (status) {
-        unbind(b);
-        return -1;
-    }
-    *out = b;
-    return 0;
+    return op_bind(c, instance, i, 1, 0, set_up, ((const struct rgcn_impl *)i)->teardown, out);
 }
 
 static int run(void *bound, int weights, int ins)
 {
-    const struct bound *b = bound;
+    const struct op_bound *b = bound;
+    const struct instance *in = b->in;
+    const struct rgcn_impl *impl = b->impl;
     (void)weights, (void)ins;
-    return op_result(b->impl->run(&b->in->p, &b->in->args, b->states.state[0],
-                                  cb_device_stream(b->in->device)),
-                     b->impl->base.name, "launch");
+    return op_launched(b, impl->run(&in->p, &in->args, b->states.state[0], b->stream));
 }
 
 static int outputs(void *bound, int weights, int ins, struct cb_region *out, int max)
 {
-    const struct instance *in = ((struct bound *)bound)->in;
+    const struct instance *in = ((struct op_bound *)bound)->in;
     (void)weights, (void)ins, (void)max;
     out[0] = (struct cb_region){ in->args.y, 4 * (size_t)in->p.nodes * (size_t)in->p.out };
     return 1;
@@ -389,7 +364,7 @@ static int expect(struct cb_context *c, void *instance, int weights, int ins)
 static int check(struct cb_context *c, void *bound, int weights, int ins, struct cb_accuracy *r1,
                  struct cb_accuracy *r2, double *limit)
 {
-    const struct instance *in = ((struct bound *)bound)->in;
+    const struct instance *in = ((struct op_bound *)bound)->in;
     const struct cb_view got = { in->args.y, CB_F32, in->p.nodes, in->p.out, false };
     (void)weights, (void)ins, (void)r2;
     *limit = LIMIT;
@@ -399,12 +374,14 @@ static int check(struct cb_context *c, void *bound, int weights, int ins, struct
 /* Rows multiplied by weights, over the pairs that have to be. */
 static int figures(void *bound, struct cb_figure *out)
 {
-    const struct bound *b = bound;
+    const struct op_bound *b = bound;
+    const struct instance *in = b->in;
+    const struct rgcn_impl *impl = b->impl;
     const int least = kept.targets < kept.sources ? kept.targets : kept.sources;
     struct rgcn_counts counts;
-    if (!b->impl->counts)
+    if (!impl->counts)
         return 0;
-    b->impl->counts(&b->in->p, b->states.state[0], &counts);
+    impl->counts(&in->p, b->states.state[0], &counts);
     figure(&out[0], "redundancy", "", counts.rows / (2.0 * least));
     figure(&out[1], "extra_bytes", "B", counts.extra_bytes);
     return 2;
@@ -416,5 +393,5 @@ const struct cb_op op_rgcn = {
     .impl = impl_at, .open = open_problem, .inputs = inputs, .statistics = statistics,
     .ready = ready, .work = work, .set_bytes = set_bytes, .prepare = prepare, .bind = bind,
     .run = run, .outputs = outputs, .expect = expect, .check = check, .figures = figures,
-    .unbind = unbind, .close = close_instance,
+    .unbind = op_unbind, .close = close_instance,
 };

@@ -60,13 +60,6 @@ struct instance {
     float *bound, *loose;
 };
 
-struct bound {
-    struct instance *in;
-    const struct spconv_impl *impl;
-    struct spconv_args *args; /* [states.count] */
-    struct op_states states;
-};
-
 static const struct op_impl *impl_at(int i)
 {
     const void *const table[] = { spconv_references, spconv_kernels, spconv_baselines };
@@ -313,60 +306,38 @@ static struct spconv_args args_of(const struct instance *in, int weights, int in
     };
 }
 
-static void unbind(void *bound)
+static enum op_status set_up(struct op_bound *b, int set, void *args,
+                             const struct op_memory *memory, void **state)
 {
-    struct bound *b = bound;
-    if (!b)
-        return;
-    op_states_close(&b->states);
-    free(b->args);
-    free(b);
+    const struct instance *in = b->in;
+    const struct spconv_impl *impl = b->impl;
+    struct spconv_args *a = args;
+    *a = args_of(in, set % in->w.count, set % in->y.count);
+    return impl->setup ? impl->setup(&in->p, &in->map.map, a, memory, b->stream, state) : OP_OK;
 }
 
 static int bind(struct cb_context *c, void *instance, const struct op_impl *i, void **out)
 {
-    struct instance *in = instance;
-    struct bound *b = calloc(1, sizeof *b);
-    *out = NULL;
-    if (!b)
-        return cb_error("no memory to bind %s", i->name);
-    b->in = in;
-    b->impl = (const struct spconv_impl *)i;
-    int sets = in->w.count > in->y.count ? in->w.count : in->y.count;
-    int status = op_states_open(&b->states, c->device, sets, b->impl->teardown);
-    b->args = calloc((size_t)sets, sizeof *b->args);
-    if (!b->args)
-        status = cb_error("no memory to bind %s", i->name);
-    for (int s = 0; !status && s < sets; s++) {
-        const struct op_memory memory = op_pool_memory(&b->states.pool);
-        b->args[s] = args_of(in, s % in->w.count, s % in->y.count);
-        if (b->impl->setup)
-            status = op_result(b->impl->setup(&in->p, &in->map.map, &b->args[s], &memory,
-                                              cb_device_stream(c->device), &b->states.state[s]),
-                               i->name, "set-up");
-    }
-    if (status) {
-        unbind(b);
-        return -1;
-    }
-    *out = b;
-    return 0;
+    const struct instance *in = instance;
+    return op_bind(c, instance, i, op_set_of(in->w.count, in->y.count), sizeof(struct spconv_args),
+                   set_up, ((const struct spconv_impl *)i)->teardown, out);
 }
 
 static int run(void *bound, int weights, int ins)
 {
-    const struct bound *b = bound;
-    const int s = weights > ins ? weights : ins;
-    const enum op_status status = b->impl->run(&b->in->p, &b->args[s], b->states.state[s],
-                                               cb_device_stream(b->in->device));
-    return status == OP_OK ? 0 : op_result(status, b->impl->base.name, "launch");
+    const struct op_bound *b = bound;
+    const struct instance *in = b->in;
+    const struct spconv_impl *impl = b->impl;
+    const struct spconv_args *args = b->args;
+    const int s = op_set_of(weights, ins);
+    return op_launched(b, impl->run(&in->p, &args[s], b->states.state[s], b->stream));
 }
 
 static int outputs(void *bound, int weights, int ins, struct cb_region *out, int max)
 {
-    const struct bound *b = bound;
+    const struct instance *in = ((const struct op_bound *)bound)->in;
     (void)weights, (void)max;
-    out[0] = (struct cb_region){ b->in->y.set[ins], (size_t)output_bytes(b->in) };
+    out[0] = (struct cb_region){ in->y.set[ins], (size_t)output_bytes(in) };
     return 1;
 }
 
@@ -389,11 +360,12 @@ static int expect(struct cb_context *c, void *instance, int weights, int ins)
 static int check(struct cb_context *c, void *bound, int weights, int ins, struct cb_accuracy *r1,
                  struct cb_accuracy *r2, double *limit)
 {
-    const struct bound *b = bound;
+    const struct op_bound *b = bound;
     const struct instance *in = b->in;
+    const struct spconv_impl *impl = b->impl;
     const struct spconv_size size = spconv_result(&in->p);
     const bool half_out = in->dtype == CB_F16 && in->p.pass != SPCONV_WGRAD;
-    const bool half_sums = b->impl->half_sums && in->dtype == CB_F16;
+    const bool half_sums = impl->half_sums && in->dtype == CB_F16;
     const struct cb_view got = { in->y.set[ins], half_out ? CB_F16 : CB_F32, size.rows,
                                  size.columns, false };
     (void)weights, (void)r2;
@@ -405,11 +377,13 @@ static int check(struct cb_context *c, void *bound, int weights, int ins, struct
 /* executed over useful multiplications */
 static int figures(void *bound, struct cb_figure *out)
 {
-    const struct bound *b = bound;
-    struct spconv_counts counts = { (double)b->in->p.pairs, 0 };
-    if (b->impl->counts)
-        b->impl->counts(&b->in->p, b->states.state[0], &counts);
-    figure(&out[0], "redundancy", "", counts.slots / (double)b->in->p.pairs);
+    const struct op_bound *b = bound;
+    const struct instance *in = b->in;
+    const struct spconv_impl *impl = b->impl;
+    struct spconv_counts counts = { (double)in->p.pairs, 0 };
+    if (impl->counts)
+        impl->counts(&in->p, b->states.state[0], &counts);
+    figure(&out[0], "redundancy", "", counts.slots / (double)in->p.pairs);
     figure(&out[1], "extra_bytes", "B", counts.extra_bytes);
     return 2;
 }
@@ -420,5 +394,5 @@ const struct cb_op op_spconv = {
     .impl = impl_at, .open = open_problem, .inputs = inputs, .statistics = statistics,
     .ready = ready, .work = work, .set_bytes = set_bytes, .prepare = prepare, .bind = bind,
     .run = run, .outputs = outputs, .expect = expect, .check = check, .figures = figures,
-    .unbind = unbind, .close = close_instance,
+    .unbind = op_unbind, .close = close_instance,
 };

@@ -110,13 +110,6 @@ struct instance {
     float *bound;
 };
 
-struct bound {
-    struct instance *in;
-    const struct spmm_impl *impl;
-    struct spmm_args *args; /* [states.count] */
-    struct op_states states;
-};
-
 static size_t element(const struct instance *in)
 {
     return (size_t)cb_dtype_bytes(in->dtype);
@@ -349,66 +342,46 @@ static struct spmm_matrix matrix_of(const struct instance *in, int set)
                                  in->val.set[set] };
 }
 
-static void unbind(void *bound)
+static enum op_status set_up(struct op_bound *b, int set, void *args,
+                             const struct op_memory *memory, void **state)
 {
-    struct bound *b = bound;
-    if (!b)
-        return;
-    op_states_close(&b->states);
-    free(b->args);
-    free(b);
+    const struct instance *in = b->in;
+    const struct spmm_impl *impl = b->impl;
+    struct spmm_args *a = args;
+    const int w = set % in->row_ptr.count, x = set % in->c.count;
+    const struct op_sets *dense = column_major(impl) ? &in->b_cm : &in->b_rm;
+    *a = (struct spmm_args){ matrix_of(in, w), dense->set[x], in->c.set[x] };
+    const struct spmm_matrix host = { in->m->row_ptr, in->m->col, kept_row, NULL };
+    return impl->setup ? impl->setup(&in->p, &host, a, memory, b->stream, state) : OP_OK;
 }
 
 static int bind(struct cb_context *c, void *instance, const struct op_impl *i, void **out)
 {
     struct instance *in = instance;
-    struct bound *b = calloc(1, sizeof *b);
-    *out = NULL;
-    if (!b)
-        return cb_error("no memory to bind %s", i->name);
-    b->in = in;
-    b->impl = (const struct spmm_impl *)i;
-    int sets = in->row_ptr.count > in->c.count ? in->row_ptr.count : in->c.count;
-    int status = op_states_open(&b->states, c->device, sets, b->impl->teardown);
-    b->args = calloc((size_t)sets, sizeof *b->args);
-    if (!b->args)
-        status = cb_error("no memory to bind %s", i->name);
-    for (int s = 0; !status && s < sets; s++) {
-        int w = s % in->row_ptr.count, x = s % in->c.count;
-        struct op_sets *dense = column_major(b->impl) ? &in->b_cm : &in->b_rm;
-        status = make_b(in, dense, x, column_major(b->impl));
-        b->args[s] = (struct spmm_args){ matrix_of(in, w), dense->set[x], in->c.set[x] };
-        if (status || !b->impl->setup)
-            continue;
-        struct spmm_matrix host = { in->m->row_ptr, in->m->col, kept_row, NULL };
-        struct op_memory memory = op_pool_memory(&b->states.pool);
-        status = op_result(b->impl->setup(&in->p, &host, &b->args[s], &memory,
-                                          cb_device_stream(c->device), &b->states.state[s]),
-                           i->name, "set-up");
-    }
-    if (status) {
-        unbind(b);
-        return -1;
-    }
-    *out = b;
-    return 0;
+    const bool column = column_major((const struct spmm_impl *)i);
+    for (int s = 0; s < in->c.count; s++)
+        if (make_b(in, column ? &in->b_cm : &in->b_rm, s, column))
+            return -1;
+    return op_bind(c, instance, i, op_set_of(in->row_ptr.count, in->c.count),
+                   sizeof(struct spmm_args), set_up, ((const struct spmm_impl *)i)->teardown, out);
 }
 
 static int run(void *bound, int weights, int ins)
 {
-    const struct bound *b = bound;
-    int s = weights > ins ? weights : ins;
-    enum op_status status = b->impl->run(&b->in->p, &b->args[s], b->states.state[s],
-                                         cb_device_stream(b->in->device));
-    return status == OP_OK ? 0 : op_result(status, b->impl->base.name, "launch");
+    const struct op_bound *b = bound;
+    const struct instance *in = b->in;
+    const struct spmm_impl *impl = b->impl;
+    const struct spmm_args *args = b->args;
+    const int s = op_set_of(weights, ins);
+    return op_launched(b, impl->run(&in->p, &args[s], b->states.state[s], b->stream));
 }
 
 static int outputs(void *bound, int weights, int ins, struct cb_region *out, int max)
 {
-    const struct bound *b = bound;
+    const struct instance *in = ((const struct op_bound *)bound)->in;
     (void)weights, (void)max;
-    out[0] = (struct cb_region){ b->in->c.set[ins],
-                                 (size_t)b->in->p.m * (size_t)b->in->p.n * element(b->in) };
+    out[0] = (struct cb_region){ in->c.set[ins],
+                                 (size_t)in->p.m * (size_t)in->p.n * element(in) };
     return 1;
 }
 
@@ -430,7 +403,7 @@ static int expect(struct cb_context *c, void *instance, int weights, int ins)
 static int check(struct cb_context *c, void *bound, int weights, int ins, struct cb_accuracy *r1,
                  struct cb_accuracy *r2, double *limit)
 {
-    const struct bound *b = bound;
+    const struct op_bound *b = bound;
     const struct instance *in = b->in;
     struct cb_view got = { in->c.set[ins], in->dtype, in->p.m, in->p.n, column_major(b->impl) };
     (void)weights, (void)r2;
@@ -441,12 +414,14 @@ static int check(struct cb_context *c, void *bound, int weights, int ins, struct
 /* What the format of a row holds beside what it was made from. */
 static int figures(void *bound, struct cb_figure *out)
 {
-    const struct bound *b = bound;
+    const struct op_bound *b = bound;
     struct spmm_format f;
-    if (!b->impl->format)
+    const struct instance *in = b->in;
+    const struct spmm_impl *impl = b->impl;
+    if (!impl->format)
         return 0;
-    b->impl->format(b->states.state[0], &f);
-    const double nnz = (double)b->in->p.nnz;
+    impl->format(b->states.state[0], &f);
+    const double nnz = (double)in->p.nnz;
     const struct {
         const char *name, *unit;
         double value;
@@ -455,7 +430,7 @@ static int figures(void *bound, struct cb_figure *out)
         { "entries_a_vector", "", nnz / (double)f.vectors },
         { "fill", "x", (double)f.values / nnz },
         { "format_bytes", "B", f.bytes },
-        { "format_over_csr", "x", f.bytes / matrix_bytes(b->in) },
+        { "format_over_csr", "x", f.bytes / matrix_bytes(in) },
     };
     const int n = (int)(sizeof list / sizeof *list);
     for (int i = 0; i < n; i++) {
@@ -469,8 +444,9 @@ static int figures(void *bound, struct cb_figure *out)
 
 static const char *choice(void *bound)
 {
-    const struct bound *b = bound;
-    return b->impl->choice ? b->impl->choice(b->states.state[0]) : NULL;
+    const struct op_bound *b = bound;
+    const struct spmm_impl *impl = b->impl;
+    return impl->choice ? impl->choice(b->states.state[0]) : NULL;
 }
 
 const struct cb_op op_spmm = {
@@ -480,5 +456,5 @@ const struct cb_op op_spmm = {
     .ready = ready, .work = work, .set_bytes = set_bytes, .prepare = prepare, .bind = bind,
     .run = run, .outputs = outputs, .expect = expect, .check = check, .choice = choice,
     .figures = figures,
-    .unbind = unbind, .close = close_instance,
+    .unbind = op_unbind, .close = close_instance,
 };
