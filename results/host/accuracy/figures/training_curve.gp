@@ -1,6 +1,6 @@
 out = "training_curve"
 title = "loss of the project's model while it was trained"
-caption = "host, profile reproduce, n = 1 cases, run 215c27ad-8767-48be-b6ac-719d3188cf22"
+caption = "host, profile reproduce, n = 1 cases, run 0a321bfd-e264-4777-a7db-6220b8de5c82"
 in = "training_curve.tsv"
 xlabel = "million tokens"
 ylabel = "loss, nats per token"
