@@ -256,7 +256,8 @@ int run_plan(const struct run_options *o)
         most += untimed ? each : (each + p.policy.t_max_s) * p.policy.invocations;
         printf("%s  %d rows, about %.1f s\n", p.item[i].id, rows_of(&p.item[i]), each);
     }
-    printf("%d cases, %d invocations, about %d min %02d s on a GPU if every case converges at once,\n"
+    /* one line: scripts read the last */
+    printf("%d cases, %d invocations, about %d min %02d s on a GPU if every case converges at once, "
            "%d min if each is sampled for %g s, as those are whose clock the power limits\n",
            p.count, p.policy.invocations, (int)seconds / 60, (int)seconds % 60, (int)most / 60 + 1,
            p.policy.t_max_s);
