@@ -42,7 +42,7 @@ OBJ  := $(SRC:%.c=$(B)/%.o) $(CU:%.cu=$(B)/%.cu.o)
 LIB  := $(filter-out $(B)/suites/main.o,$(OBJ))
 TEST := $(patsubst %.c,$(B)/%,$(wildcard tests/test_*.c))
 GPU_TEST := $(patsubst %.c,$(B)/%,$(wildcard tests/gpu_*.c))
-TEST_SH  := $(filter-out tests/bare.sh tests/test_slurm.sh,$(wildcard tests/*.sh))
+TEST_SH  := $(filter-out tests/bare.sh tests/sanitizer.sh tests/test_slurm.sh,$(wildcard tests/*.sh))
 FUZZ := $(patsubst tests/%.c,build/fuzz/%,$(wildcard tests/fuzz_*.c))
 # Without a GPU these are named and not run.
 GPU_RUN  := $(GPU_TEST:%=$(if $(GPU_CC),$(if $(filter 1,$(CUDA)),,skip:),skip:)%)
