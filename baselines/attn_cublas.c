@@ -9,6 +9,7 @@
 
 #include <cublas_v2.h>
 
+#include "cublas_status.h"
 #include "attn_cublas.h"
 
 static const size_t WORKSPACE = (size_t)64 << 20;
@@ -20,20 +21,6 @@ struct state {
     void *k, *v, *weight;
     float *score;
 };
-
-static enum op_status status_of(cublasStatus_t s)
-{
-    switch (s) {
-    case CUBLAS_STATUS_SUCCESS:
-        return OP_OK;
-    case CUBLAS_STATUS_NOT_SUPPORTED:
-        return OP_EUNSUPPORTED;
-    case CUBLAS_STATUS_ALLOC_FAILED:
-        return OP_ENOMEM;
-    default:
-        return OP_EDEVICE;
-    }
-}
 
 void attn_cublas_teardown(void *state)
 {
@@ -69,7 +56,7 @@ static enum op_status open_first(struct state *v, const struct attn_problem *p,
         status = cublasSetWorkspace(v->handle, workspace, WORKSPACE);
     if (!status)
         status = cublasSetMathMode(v->handle, CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION);
-    return status_of(status);
+    return cublas_op_status(status);
 }
 
 enum op_status attn_cublas_setup(const struct attn_problem *p, const struct attn_args *args,
@@ -113,7 +100,7 @@ enum op_status attn_cublas_kv16(const struct attn_problem *p, const struct attn_
     const long long cache = (long long)length * dims, rows = (long long)ratio * dims,
                     scores = (long long)ratio * length;
     const float one = 1, zero = 0;
-    enum op_status status = status_of(cublasGemmStridedBatchedEx(
+    enum op_status status = cublas_op_status(cublasGemmStridedBatchedEx(
         v->handle, CUBLAS_OP_T, CUBLAS_OP_N, length, ratio, dims, &one, v->k, CUDA_R_16F, dims,
         cache, a->q, CUDA_R_16F, dims, rows, &zero, v->score, CUDA_R_32F, length, scores,
         p->batch * p->kv_heads, CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT));
@@ -121,7 +108,7 @@ enum op_status attn_cublas_kv16(const struct attn_problem *p, const struct attn_
         status = attn_softmax(p, a, v->score, v->weight, s);
     if (status)
         return status;
-    return status_of(cublasGemmStridedBatchedEx(
+    return cublas_op_status(cublasGemmStridedBatchedEx(
         v->handle, CUBLAS_OP_N, CUBLAS_OP_N, dims, ratio, length, &one, v->v, CUDA_R_16F, dims,
         cache, v->weight, CUDA_R_16F, length, scores, &zero, a->out, CUDA_R_16F, dims, rows,
         p->batch * p->kv_heads, CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT));

@@ -9,6 +9,7 @@
 
 #include <cublas_v2.h>
 
+#include "cublas_status.h"
 #include "gemm_cublas.h"
 
 /* Enough for every split along k that the heuristic may want. */
@@ -22,16 +23,6 @@ struct state {
     void *w;      /* expanded; NULL: W is half as it comes */
     void *packed; /* 4-bit W of this set */
 };
-
-static enum op_status status_of(cublasStatus_t s)
-{
-    switch (s) {
-    case CUBLAS_STATUS_SUCCESS: return OP_OK;
-    case CUBLAS_STATUS_NOT_SUPPORTED: return OP_EUNSUPPORTED;
-    case CUBLAS_STATUS_ALLOC_FAILED: return OP_ENOMEM;
-    default: return OP_EDEVICE;
-    }
-}
 
 void gemm_cublas_teardown(void *state)
 {
@@ -74,7 +65,7 @@ enum op_status gemm_cublas_setup(const struct gemm_problem *p, const struct gemm
         status = open_handle(v, workspace, s);
     if (status) {
         gemm_cublas_teardown(v);
-        return status_of(status);
+        return cublas_op_status(status);
     }
     *state = v;
     return OP_OK;
@@ -84,7 +75,7 @@ static enum op_status product(const struct gemm_problem *p, const struct gemm_ar
                               const void *w, const struct state *v)
 {
     const float one = 1, zero = 0;
-    return status_of(cublasGemmEx(v->handle, CUBLAS_OP_T, CUBLAS_OP_N, p->n, p->m, p->k, &one, w,
+    return cublas_op_status(cublasGemmEx(v->handle, CUBLAS_OP_T, CUBLAS_OP_N, p->n, p->m, p->k, &one, w,
                                   CUDA_R_16F, p->k, a->x, CUDA_R_16F, p->k, &zero, a->y, CUDA_R_16F,
                                   p->n, CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT));
 }

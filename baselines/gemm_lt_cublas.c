@@ -18,6 +18,7 @@
 #include <cublasLt.h>
 #include <cuda_runtime_api.h>
 
+#include "cublas_status.h"
 #include "gemm_cublas.h"
 
 enum { ALGORITHMS = 16, REPEATS = 5, FEWEST = 32 };
@@ -36,16 +37,6 @@ struct state {
     int *acc;  /* INT32 sums [rows][n]; NULL: Y is written by the product */
     char choice[80];
 };
-
-static enum op_status status_of(cublasStatus_t s)
-{
-    switch (s) {
-    case CUBLAS_STATUS_SUCCESS: return OP_OK;
-    case CUBLAS_STATUS_NOT_SUPPORTED: return OP_EUNSUPPORTED;
-    case CUBLAS_STATUS_ALLOC_FAILED: return OP_ENOMEM;
-    default: return OP_EDEVICE;
-    }
-}
 
 static void forget(struct state *v)
 {
@@ -194,7 +185,7 @@ static enum op_status choose(struct state *v, const void *w, const void *x, void
     struct clock c = { 0 };
     int count, best = -1, device = 0, l2 = 0;
     float least = INFINITY;
-    enum op_status status = status_of(candidates(v, found, &count));
+    enum op_status status = cublas_op_status(candidates(v, found, &count));
     if (status)
         return status;
     status = OP_EDEVICE;
@@ -277,22 +268,22 @@ static enum op_status open_state(const struct gemm_problem *p, const struct gemm
         v->rows = first->rows;
         v->few = first->few;
         v->acc = first->acc;
-        status = status_of(describe(p, a, type, v));
+        status = cublas_op_status(describe(p, a, type, v));
     } else {
         v->owner = 1;
         v->rows = p->m;
         v->workspace = memory->take(memory->context, WORKSPACE);
-        status = v->workspace ? status_of(cublasLtCreate(&v->handle)) : OP_ENOMEM;
+        status = v->workspace ? cublas_op_status(cublasLtCreate(&v->handle)) : OP_ENOMEM;
         if (!status && type == CUDA_R_8I)
             status = take_sums(p, memory, v);
         if (!status)
-            status = status_of(describe(p, a, type, v));
+            status = cublas_op_status(describe(p, a, type, v));
         if (!status)
             status = choose(v, w, x, a->y, memory, s);
         if (status == OP_EUNSUPPORTED && type == CUDA_R_8I && p->m < FEWEST) {
             status = pad(p, memory, v, s);
             if (!status)
-                status = status_of(describe(p, a, type, v));
+                status = cublas_op_status(describe(p, a, type, v));
             if (!status)
                 status = choose(v, w, x, a->y, memory, s);
         }
@@ -328,7 +319,7 @@ enum op_status gemm_lt_f16(const struct gemm_problem *p, const struct gemm_args 
 {
     const struct state *v = state;
     (void)p;
-    return status_of(multiply(v, &v->algorithm, a->w, a->x, a->y, s));
+    return cublas_op_status(multiply(v, &v->algorithm, a->w, a->x, a->y, s));
 }
 
 enum op_status gemm_lt_fp8(const struct gemm_problem *p, const struct gemm_args *a, void *state,
@@ -336,7 +327,7 @@ enum op_status gemm_lt_fp8(const struct gemm_problem *p, const struct gemm_args 
 {
     const struct state *v = state;
     (void)p;
-    return status_of(multiply(v, &v->algorithm, a->w8, a->x8, a->y, s));
+    return cublas_op_status(multiply(v, &v->algorithm, a->w8, a->x8, a->y, s));
 }
 
 /* INT32 sums only. */
@@ -347,7 +338,7 @@ enum op_status gemm_lt_int8_alone(const struct gemm_problem *p, const struct gem
     if (v->few && cudaMemcpyAsync(v->few, a->int_x.code, (size_t)p->m * (size_t)p->k,
                                   cudaMemcpyDeviceToDevice, s))
         return OP_EDEVICE;
-    return status_of(multiply(v, &v->algorithm, a->int_w.code, a->int_x.code, NULL, s));
+    return cublas_op_status(multiply(v, &v->algorithm, a->int_w.code, a->int_x.code, NULL, s));
 }
 
 enum op_status gemm_lt_int8(const struct gemm_problem *p, const struct gemm_args *a, void *state,

@@ -4,6 +4,7 @@
  * cuBLASLt is column-major: W [outs][ins] is to it W^T and is transposed, Y is Y^T, whose rows the
  * bias of its epilogue runs along.
  */
+#include "cublas_status.h"
 #include "linear_cublas.h"
 
 #include <math.h>
@@ -13,20 +14,10 @@
 
 enum { ALGORITHMS = 12, REPEATS = 5, FILLS = 4 };
 
-static enum op_status status_of(cublasStatus_t s)
-{
-    switch (s) {
-    case CUBLAS_STATUS_SUCCESS: return OP_OK;
-    case CUBLAS_STATUS_NOT_SUPPORTED: return OP_EUNSUPPORTED;
-    case CUBLAS_STATUS_ALLOC_FAILED: return OP_ENOMEM;
-    default: return OP_EDEVICE;
-    }
-}
-
 enum op_status linear_library_open(const struct op_memory *memory, struct linear_library *out)
 {
     *out = (struct linear_library){ .workspace = memory->take(memory->context, LINEAR_WORKSPACE) };
-    return out->workspace ? status_of(cublasLtCreate(&out->handle)) : OP_ENOMEM;
+    return out->workspace ? cublas_op_status(cublasLtCreate(&out->handle)) : OP_ENOMEM;
 }
 
 void linear_library_close(struct linear_library *l)
@@ -90,7 +81,7 @@ static cublasStatus_t multiply(const struct linear *l, const cublasLtMatmulAlgo_
 enum op_status linear_run(const struct linear *l, const void *w, const void *b, const void *x,
                           void *y, op_stream s)
 {
-    return status_of(multiply(l, &l->algorithm, w, b, x, y, s));
+    return cublas_op_status(multiply(l, &l->algorithm, w, b, x, y, s));
 }
 
 /* ---- choosing ---- */
@@ -148,7 +139,7 @@ static enum op_status choose(struct linear *l, const void *w, const void *b, con
     cudaEvent_t event[2] = { NULL, NULL };
     float least = INFINITY;
     int count;
-    enum op_status status = status_of(candidates(l, b, found, &count));
+    enum op_status status = cublas_op_status(candidates(l, b, found, &count));
     if (!status && (cudaEventCreate(&event[0]) || cudaEventCreate(&event[1])))
         status = OP_EDEVICE;
     for (int i = 0; !status && i < count; i++) {
@@ -174,7 +165,7 @@ enum op_status linear_open(const struct linear_library *l, const struct linear_s
                            void *y, op_stream s, struct linear *out)
 {
     *out = (struct linear){ .library = l };
-    const enum op_status status = status_of(describe(out, shape));
+    const enum op_status status = cublas_op_status(describe(out, shape));
     if (!status && like)
         out->algorithm = like->algorithm;
     return status || like ? status : choose(out, w, b, x, y, s);

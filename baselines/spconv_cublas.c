@@ -18,6 +18,7 @@
 #include <cublas_v2.h>
 #include <cuda_runtime.h>
 
+#include "cublas_status.h"
 #include "spconv_cublas.h"
 
 static const size_t WORKSPACE = (size_t)32 << 20;
@@ -49,16 +50,6 @@ struct state {
     long rows; /* of the buffers */
     double slots;
 };
-
-static enum op_status status_of(cublasStatus_t s)
-{
-    switch (s) {
-    case CUBLAS_STATUS_SUCCESS: return OP_OK;
-    case CUBLAS_STATUS_NOT_SUPPORTED: return OP_EUNSUPPORTED;
-    case CUBLAS_STATUS_ALLOC_FAILED: return OP_ENOMEM;
-    default: return OP_EDEVICE;
-    }
-}
 
 /* ---- products ---- */
 
@@ -103,7 +94,7 @@ static enum op_status product(const struct state *v, const struct spconv_problem
     const int channels = dgrad ? p->cout : p->cin, columns = dgrad ? p->cin : p->cout;
     if (!rows)
         return OP_OK;
-    return status_of(cublasGemmEx(v->handle, dgrad ? CUBLAS_OP_T : CUBLAS_OP_N, CUBLAS_OP_N,
+    return cublas_op_status(cublasGemmEx(v->handle, dgrad ? CUBLAS_OP_T : CUBLAS_OP_N, CUBLAS_OP_N,
                                   columns, (int)rows, channels, &one, w, type_of(p), p->cout, x,
                                   type_of(p), channels, &zero, y, type_of(p), columns,
                                   compute_of(p), CUBLAS_GEMM_DEFAULT));
@@ -116,7 +107,7 @@ static enum op_status product_wgrad(const struct state *v, const struct spconv_p
     const float one = 1, zero = 0;
     if (!rows)
         return OP_OK;
-    return status_of(cublasGemmEx(v->handle, CUBLAS_OP_N, CUBLAS_OP_T, p->cout, p->cin, (int)rows,
+    return cublas_op_status(cublasGemmEx(v->handle, CUBLAS_OP_N, CUBLAS_OP_T, p->cout, p->cin, (int)rows,
                                   &one, g, type_of(p), p->cout, x, type_of(p), p->cin, &zero, y,
                                   CUDA_R_32F, p->cout, compute_of(p), CUBLAS_GEMM_DEFAULT));
 }
@@ -129,7 +120,7 @@ static enum op_status product_group(const struct state *v, const struct spconv_p
     const int channels = dgrad ? p->cout : p->cin, columns = dgrad ? p->cin : p->cout;
     void **at = v->pointers + g->first;
     if (g->batched)
-        return status_of(cublasGemmBatchedEx(
+        return cublas_op_status(cublasGemmBatchedEx(
             v->handle, dgrad ? CUBLAS_OP_T : CUBLAS_OP_N, CUBLAS_OP_N, columns, g->rows, channels,
             &one, (const void *const *)(at + SPCONV_TAPS_MAX), type_of(p), p->cout,
             (const void *const *)at, type_of(p), channels, &zero, at + 2 * SPCONV_TAPS_MAX,
@@ -273,7 +264,7 @@ static enum op_status open_handle(struct state *v, void *workspace, op_stream s)
         status = cublasSetWorkspace(v->handle, workspace, WORKSPACE);
     if (!status)
         status = cublasSetMathMode(v->handle, CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION);
-    return status_of(status);
+    return cublas_op_status(status);
 }
 
 static enum op_status setup(const struct spconv_problem *p, const struct spconv_map *host,

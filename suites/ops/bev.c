@@ -154,10 +154,8 @@ static int statistics(void *instance, struct cb_figure *out)
     const struct instance *in = instance;
     const double value[] = { in->p.pillars, 1e-9 * bev_flops(&in->p) };
     static const char *const name[] = { "cells", "gflop" };
-    for (int i = 0; i < 2; i++) {
-        out[i] = (struct cb_figure){ .value = value[i], .low = value[i], .high = value[i] };
-        snprintf(out[i].name, sizeof out[i].name, "%s", name[i]);
-    }
+    for (int i = 0; i < 2; i++)
+        op_figure(&out[i], name[i], "", value[i]);
     return 2;
 }
 

@@ -1,9 +1,17 @@
 /* bind.c - see bind.h. */
 #include "bind.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "../../harness/error.h"
+
+void op_figure(struct cb_figure *f, const char *name, const char *unit, double value)
+{
+    *f = (struct cb_figure){ .value = value, .low = value, .high = value };
+    snprintf(f->name, sizeof f->name, "%s", name);
+    snprintf(f->unit, sizeof f->unit, "%s", unit);
+}
 
 const struct op_impl *op_row_at(const void *const *table, int count, size_t size, int i)
 {

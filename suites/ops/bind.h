@@ -7,6 +7,9 @@
 
 #include "../../harness/bench.h"
 
+/* A named figure without an interval. unit may be "". */
+void op_figure(struct cb_figure *f, const char *name, const char *unit, double value);
+
 /* Row i of `count` tables one after another, NULL behind the last.  Their entries have `size`
  * bytes, begin with a struct op_impl and end with one whose name is NULL. */
 const struct op_impl *op_row_at(const void *const *table, int count, size_t size, int i);

@@ -124,10 +124,8 @@ static int statistics(void *instance, struct cb_figure *out)
     const struct group_attn_problem *l = &in->o.p.layer;
     const double value[] = { l->n, l->slots, (double)l->slots / l->group, in->padded / l->n };
     static const char *const name[] = { "cells", "slots", "groups", "sst_tokens_over_cells" };
-    for (int i = 0; i < 4; i++) {
-        out[i] = (struct cb_figure){ .value = value[i], .low = value[i], .high = value[i] };
-        snprintf(out[i].name, sizeof out[i].name, "%s", name[i]);
-    }
+    for (int i = 0; i < 4; i++)
+        op_figure(&out[i], name[i], "", value[i]);
     return 4;
 }
 

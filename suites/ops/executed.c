@@ -118,31 +118,24 @@ static int run(void *bound, int weights, int activations)
     return in->counts[b->row].launches ? 0 : cb_error("%s: no launch was counted", in->row[b->row]);
 }
 
-static void put(struct cb_figure *out, const char *name, const char *unit, double value)
-{
-    *out = (struct cb_figure){ .value = value, .low = value, .high = value };
-    snprintf(out->name, sizeof out->name, "%s", name);
-    snprintf(out->unit, sizeof out->unit, "%s", unit);
-}
-
 static int figures(void *bound, struct cb_figure *out)
 {
     const struct bound *b = bound;
     const struct ncu_counts *c = &b->in->counts[b->row];
     const double core = c->pipe[SASS_FMA] + c->pipe[SASS_FP16X2] + c->pipe[SASS_ALU] + c->pipe[SASS_XU];
     int n = 0;
-    put(&out[n++], "inst", "warp", c->all);
+    op_figure(&out[n++], "inst", "warp", c->all);
     for (int p = 0; p < SASS_PIPES; p++) {
         char name[32];
         snprintf(name, sizeof name, "inst_%s", sass_pipe_name((enum sass_pipe)p));
-        put(&out[n++], name, "warp", c->pipe[p]);
+        op_figure(&out[n++], name, "warp", c->pipe[p]);
     }
-    put(&out[n++], "core", "warp", core);
-    put(&out[n++], "core_per_weight", "thread", WARP * core / b->in->weights);
+    op_figure(&out[n++], "core", "warp", core);
+    op_figure(&out[n++], "core_per_weight", "thread", WARP * core / b->in->weights);
     if (c->pipe[SASS_TENSOR] > 0)
-        put(&out[n++], "core_per_tensor", "1", core / c->pipe[SASS_TENSOR]);
+        op_figure(&out[n++], "core_per_tensor", "1", core / c->pipe[SASS_TENSOR]);
     if (c->all > 0)
-        put(&out[n++], "counter_ratio", "1", c->counter / c->all);
+        op_figure(&out[n++], "counter_ratio", "1", c->counter / c->all);
     return n;
 }
 

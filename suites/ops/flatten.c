@@ -135,10 +135,8 @@ static int statistics(void *instance, struct cb_figure *out)
     const double value[] = { in->p.n, flatten_slots(&in->p),
                              (double)flatten_slots(&in->p) / flatten_group(&in->p) };
     static const char *const name[] = { "cells", "slots", "groups" };
-    for (int i = 0; i < 3; i++) {
-        out[i] = (struct cb_figure){ .value = value[i], .low = value[i], .high = value[i] };
-        snprintf(out[i].name, sizeof out[i].name, "%s", name[i]);
-    }
+    for (int i = 0; i < 3; i++)
+        op_figure(&out[i], name[i], "", value[i]);
     return 3;
 }
 

@@ -121,10 +121,8 @@ static int statistics(void *instance, struct cb_figure *out)
     const struct group_attn_problem *p = &((struct instance *)instance)->p;
     const double value[] = { p->n, p->slots, (double)p->slots / p->group };
     static const char *const name[] = { "cells", "slots", "groups" };
-    for (int i = 0; i < 3; i++) {
-        out[i] = (struct cb_figure){ .value = value[i], .low = value[i], .high = value[i] };
-        snprintf(out[i].name, sizeof out[i].name, "%s", name[i]);
-    }
+    for (int i = 0; i < 3; i++)
+        op_figure(&out[i], name[i], "", value[i]);
     return 3;
 }
 

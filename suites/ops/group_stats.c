@@ -316,11 +316,8 @@ static int bind(struct cb_context *c, void *instance, const struct op_impl *i, v
 static int figures(void *bound, struct cb_figure *out)
 {
     const struct instance *in = bound;
-    for (int i = 0; i < FIGURES; i++) {
-        const double value = in->sum[i] / in->q.scenes;
-        out[i] = (struct cb_figure){ .value = value, .low = value, .high = value };
-        snprintf(out[i].name, sizeof out[i].name, "%s", names[i]);
-    }
+    for (int i = 0; i < FIGURES; i++)
+        op_figure(&out[i], names[i], "", in->sum[i] / in->q.scenes);
     return FIGURES;
 }
 

@@ -169,18 +169,12 @@ static int inputs(void *instance, struct cb_input *out)
     return 5;
 }
 
-static void figure(struct cb_figure *f, const char *name, double value)
-{
-    *f = (struct cb_figure){ .value = value, .low = value, .high = value };
-    snprintf(f->name, sizeof f->name, "%s", name);
-}
-
 static int statistics(void *instance, struct cb_figure *out)
 {
     const struct instance *in = instance;
-    figure(&out[0], "points_inside", (double)in->inside);
-    figure(&out[1], "cells", in->pillars[0]);
-    figure(&out[2], "fullest", in->fullest);
+    op_figure(&out[0], "points_inside", "", (double)in->inside);
+    op_figure(&out[1], "cells", "", in->pillars[0]);
+    op_figure(&out[2], "fullest", "", in->fullest);
     return 3;
 }
 

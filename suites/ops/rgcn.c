@@ -170,21 +170,14 @@ static int inputs(void *instance, struct cb_input *out)
     return 4;
 }
 
-static void figure(struct cb_figure *f, const char *name, const char *unit, double value)
-{
-    *f = (struct cb_figure){ .value = value, .low = value, .high = value };
-    snprintf(f->name, sizeof f->name, "%s", name);
-    snprintf(f->unit, sizeof f->unit, "%s", unit);
-}
-
 static int statistics(void *instance, struct cb_figure *out)
 {
     const struct rgcn_problem *p = &((struct instance *)instance)->p;
-    figure(&out[0], "nodes", "", p->nodes);
-    figure(&out[1], "relations", "", p->relations);
-    figure(&out[2], "edges", "", (double)p->edges);
-    figure(&out[3], "target_pairs", "", kept.targets);
-    figure(&out[4], "source_pairs", "", kept.sources);
+    op_figure(&out[0], "nodes", "", p->nodes);
+    op_figure(&out[1], "relations", "", p->relations);
+    op_figure(&out[2], "edges", "", (double)p->edges);
+    op_figure(&out[3], "target_pairs", "", kept.targets);
+    op_figure(&out[4], "source_pairs", "", kept.sources);
     return 5;
 }
 
@@ -382,8 +375,8 @@ static int figures(void *bound, struct cb_figure *out)
     if (!impl->counts)
         return 0;
     impl->counts(&in->p, b->states.state[0], &counts);
-    figure(&out[0], "redundancy", "", counts.rows / (2.0 * least));
-    figure(&out[1], "extra_bytes", "B", counts.extra_bytes);
+    op_figure(&out[0], "redundancy", "", counts.rows / (2.0 * least));
+    op_figure(&out[1], "extra_bytes", "B", counts.extra_bytes);
     return 2;
 }
 

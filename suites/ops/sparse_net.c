@@ -88,10 +88,10 @@ static int statistics(void *instance, struct cb_figure *out)
     int n = 0;
     for (int l = 0; l < s->maps.levels; l++) {
         snprintf(name, sizeof name, "voxels_%d", l);
-        net_figure(&out[n++], name, "", s->host_maps.n[l]);
+        op_figure(&out[n++], name, "", s->host_maps.n[l]);
     }
-    net_figure(&out[n++], "layers", "", s->net.layers);
-    net_figure(&out[n++], "operations", "flop", sparse_net_flops(&s->net, &s->host_maps));
+    op_figure(&out[n++], "layers", "", s->net.layers);
+    op_figure(&out[n++], "operations", "flop", sparse_net_flops(&s->net, &s->host_maps));
     return n;
 }
 

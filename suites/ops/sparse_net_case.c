@@ -12,13 +12,6 @@
 
 enum { BATCH_MAX = 8 };
 
-void net_figure(struct cb_figure *f, const char *name, const char *unit, double value)
-{
-    *f = (struct cb_figure){ .value = value, .low = value, .high = value };
-    snprintf(f->name, sizeof f->name, "%s", name);
-    snprintf(f->unit, sizeof f->unit, "%s", unit);
-}
-
 long net_out_rows(const struct net_scene *s)
 {
     return s->host_maps.n[s->net.tensor[s->net.output].level];

@@ -73,7 +73,6 @@ long net_out_columns(const struct net_scene *s);
 size_t net_out_bytes(const struct net_scene *s);
 struct sparse_net_problem net_problem_of(const struct net_scene *s);
 struct sparse_net_args net_args_of(const struct net_case *in, int weights, int ins);
-void net_figure(struct cb_figure *f, const char *name, const char *unit, double value);
 
 /* sparse_net_grad.c: a result of training against the gradients of the rows that it kept.
  * regions: where gradients of weights are written, without the gaps between layers; returns

@@ -133,10 +133,10 @@ int net_time_figures(const struct net_bound *b, struct cb_figure *out)
             return n;
     }
     for (int i = 0; i < (b->impl->rows ? 4 : 3); i++)
-        net_figure(&out[n++], name[i], "us", us[i]);
-    net_figure(&out[n++], "rest", "us", us[4] - us[0] - us[1] - us[2] - us[3]);
-    net_figure(&out[n++], "warm", "us", us[4] - us[0] - us[1]);
-    net_figure(&out[n++], "wall", "us", wall);
+        op_figure(&out[n++], name[i], "us", us[i]);
+    op_figure(&out[n++], "rest", "us", us[4] - us[0] - us[1] - us[2] - us[3]);
+    op_figure(&out[n++], "warm", "us", us[4] - us[0] - us[1]);
+    op_figure(&out[n++], "wall", "us", wall);
     return n;
 }
 
@@ -191,12 +191,12 @@ static void tell(struct net_bound *b, const struct tuner_space *space,
     for (int g = 0; g < space->groups && used < sizeof b->choice; g++)
         used += (size_t)snprintf(b->choice + used, sizeof b->choice - used, "%s%s", g ? " " : "",
                                  b->impl->flow[r->setting[g]].name);
-    net_figure(&b->tuning[0], "tuning", "s", r->seconds);
-    net_figure(&b->tuning[1], "tuning_trials", "", r->trials);
-    net_figure(&b->tuning[2], "tuning_discarded", "", r->discarded);
-    net_figure(&b->tuning[3], "tuning_before", "us", r->first_us);
-    net_figure(&b->tuning[4], "tuning_after", "us", r->us);
-    net_figure(&b->tuning[5], "tuning_stored", "", stored);
+    op_figure(&b->tuning[0], "tuning", "s", r->seconds);
+    op_figure(&b->tuning[1], "tuning_trials", "", r->trials);
+    op_figure(&b->tuning[2], "tuning_discarded", "", r->discarded);
+    op_figure(&b->tuning[3], "tuning_before", "us", r->first_us);
+    op_figure(&b->tuning[4], "tuning_after", "us", r->us);
+    op_figure(&b->tuning[5], "tuning_stored", "", stored);
     b->tunings = 6;
 }
 

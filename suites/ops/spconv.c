@@ -144,20 +144,13 @@ static int inputs(void *instance, struct cb_input *out)
     return n;
 }
 
-static void figure(struct cb_figure *f, const char *name, const char *unit, double value)
-{
-    *f = (struct cb_figure){ .value = value, .low = value, .high = value };
-    snprintf(f->name, sizeof f->name, "%s", name);
-    snprintf(f->unit, sizeof f->unit, "%s", unit);
-}
-
 static int statistics(void *instance, struct cb_figure *out)
 {
     const struct spconv_problem *p = &((struct instance *)instance)->p;
-    figure(&out[0], "points_in", "", p->in);
-    figure(&out[1], "points_out", "", p->out);
-    figure(&out[2], "pairs", "", (double)p->pairs);
-    figure(&out[3], "pairs_per_output", "", (double)p->pairs / p->out);
+    op_figure(&out[0], "points_in", "", p->in);
+    op_figure(&out[1], "points_out", "", p->out);
+    op_figure(&out[2], "pairs", "", (double)p->pairs);
+    op_figure(&out[3], "pairs_per_output", "", (double)p->pairs / p->out);
     return 4;
 }
 
@@ -383,8 +376,8 @@ static int figures(void *bound, struct cb_figure *out)
     struct spconv_counts counts = { (double)in->p.pairs, 0 };
     if (impl->counts)
         impl->counts(&in->p, b->states.state[0], &counts);
-    figure(&out[0], "redundancy", "", counts.slots / (double)in->p.pairs);
-    figure(&out[1], "extra_bytes", "B", counts.extra_bytes);
+    op_figure(&out[0], "redundancy", "", counts.slots / (double)in->p.pairs);
+    op_figure(&out[1], "extra_bytes", "B", counts.extra_bytes);
     return 2;
 }
 

@@ -199,11 +199,8 @@ int matrix_figures(const struct matrix *m, struct cb_figure *out)
         { "row_max", "nnz", r.max }, { "empty_rows", "", r.empty },
     };
     int n = (int)(sizeof list / sizeof *list);
-    for (int i = 0; i < n; i++) {
-        out[i] = (struct cb_figure){ .value = list[i].value, .low = list[i].value, .high = list[i].value };
-        snprintf(out[i].name, sizeof out[i].name, "%s", list[i].name);
-        snprintf(out[i].unit, sizeof out[i].unit, "%s", list[i].unit);
-    }
+    for (int i = 0; i < n; i++)
+        op_figure(&out[i], list[i].name, list[i].unit, list[i].value);
     return n;
 }
 
@@ -433,12 +430,8 @@ static int figures(void *bound, struct cb_figure *out)
         { "format_over_csr", "x", f.bytes / matrix_bytes(in) },
     };
     const int n = (int)(sizeof list / sizeof *list);
-    for (int i = 0; i < n; i++) {
-        out[i] = (struct cb_figure){ .value = list[i].value, .low = list[i].value,
-                                     .high = list[i].value };
-        snprintf(out[i].name, sizeof out[i].name, "%s", list[i].name);
-        snprintf(out[i].unit, sizeof out[i].unit, "%s", list[i].unit);
-    }
+    for (int i = 0; i < n; i++)
+        op_figure(&out[i], list[i].name, list[i].unit, list[i].value);
     return n;
 }
 
