@@ -333,11 +333,6 @@ struct instance {
     double error[ROWS][SEEDS_MAX];
 };
 
-struct bound {
-    struct instance *in;
-    int row;
-};
-
 static int open_layers(struct cb_context *c, const void *given, void **out)
 {
     const struct smooth_params *p = given;
@@ -364,47 +359,35 @@ static int inputs(void *instance, struct cb_input *out)
     return 2;
 }
 
-static enum op_status ready(void *instance, const struct op_impl *i, const char **why)
-{
-    (void)instance, (void)i;
-    *why = NULL;
-    return OP_OK;
-}
-
 static int bind(struct cb_context *c, void *instance, const struct op_impl *i, void **bound)
 {
-    struct bound *b = malloc(sizeof *b);
     (void)c;
-    if (!b)
-        return cb_error("no memory for a row");
-    *b = (struct bound){ instance, 0 };
-    while (&rows[b->row].impl != i)
-        b->row++;
-    *bound = b;
-    return 0;
+    return op_bind_row(instance, i, rows, sizeof *rows, bound);
 }
 
 static int run(void *bound, int weights, int activations)
 {
-    const struct bound *b = bound;
-    const struct smooth_params *p = &b->in->given;
+    const struct op_row *b = bound;
+    struct instance *in = b->in;
+    const struct smooth_params *p = &in->given;
     struct space s;
     int status = space_make(p, &s);
     (void)weights, (void)activations;
     for (int i = 0; i < p->seeds && !status; i++)
         status = evaluate(p, &rows[b->row], (uint64_t)p->seed + (uint64_t)i, &s,
-                          &b->in->error[b->row][i]);
+                          &in->error[b->row][i]);
     space_free(&s);
     return status;
 }
 
 static int figures(void *bound, struct cb_figure *out)
 {
-    const struct bound *b = bound;
-    const int seeds = b->in->given.seeds;
+    const struct op_row *b = bound;
+    struct instance *in = b->in;
+    const int seeds = in->given.seeds;
     struct cb_figure f = { .name = "error", .low = INFINITY, .high = -INFINITY };
     for (int i = 0; i < seeds; i++) {
-        const double v = b->in->error[b->row][i];
+        const double v = in->error[b->row][i];
         f.value += v / seeds;
         f.low = fmin(f.low, v);
         f.high = fmax(f.high, v);
@@ -416,6 +399,6 @@ static int figures(void *bound, struct cb_figure *out)
 const struct cb_op op_attn_smooth = {
     .name = "attn_smooth", .title = "error of attention over a quantised cache, smoothed or not",
     .params = params, .params_size = sizeof(struct smooth_params), .untimed = true,
-    .impl = impl_at, .open = open_layers, .inputs = inputs, .ready = ready, .bind = bind,
+    .impl = impl_at, .open = open_layers, .inputs = inputs, .ready = op_ready_always, .bind = bind,
     .run = run, .figures = figures, .unbind = free, .close = free,
 };

@@ -128,6 +128,36 @@ void op_unbind(void *bound)
     free(b);
 }
 
+int op_bind_row(void *instance, const struct op_impl *i, const void *table, size_t size,
+                void **bound)
+{
+    struct op_row *b = malloc(sizeof *b);
+    if (!b)
+        return cb_error("no memory for row %s", i->name);
+    *b = (struct op_row){ instance, (int)((size_t)((const char *)i - (const char *)table) / size) };
+    *bound = b;
+    return 0;
+}
+
+enum op_status op_ready_always(void *instance, const struct op_impl *i, const char **why)
+{
+    (void)instance, (void)i;
+    *why = NULL;
+    return OP_OK;
+}
+
+int op_bind_self(struct cb_context *c, void *instance, const struct op_impl *i, void **bound)
+{
+    (void)c, (void)i;
+    *bound = instance;
+    return 0;
+}
+
+void op_unbind_self(void *bound)
+{
+    (void)bound; /* the instance itself */
+}
+
 int op_set_of(int weights, int ins)
 {
     return weights > ins ? weights : ins;

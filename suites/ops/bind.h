@@ -55,8 +55,8 @@ struct op_bound {
 typedef enum op_status op_set_up_fn(struct op_bound *b, int set, void *args,
                                     const struct op_memory *memory, void **state);
 
-/* The frame of cb_op.bind: set_up (NULL: nothing to do) for each of sets sets.  0 or -1; released by
- * op_unbind. */
+/* The frame of cb_op.bind: set_up (NULL: nothing to do) for each of sets sets.  0 or -1; released
+ * by op_unbind. */
 int op_bind(struct cb_context *c, void *instance, const struct op_impl *i, int sets,
             size_t args_size, op_set_up_fn *set_up, void (*teardown)(void *state), void **out);
 void op_unbind(void *bound); /* accepts NULL; a cb_op.unbind */
@@ -66,6 +66,22 @@ int op_set_of(int weights, int ins);
 
 /* What cb_op.run returns for the status of a launch. */
 int op_launched(const struct op_bound *b, enum op_status s);
+
+/* A row of an operator that is not timed: its place in the operator's table of rows. */
+struct op_row {
+    void *in;               /* the operator's instance */
+    int row;
+};
+/* Binds row i of a table of rows of `size` bytes that begin with a struct op_impl; freed by
+ * free. */
+int op_bind_row(void *instance, const struct op_impl *i, const void *table, size_t size,
+                void **bound);
+
+/* The cb_op.ready of operators whose rows run everywhere. */
+enum op_status op_ready_always(void *instance, const struct op_impl *i, const char **why);
+/* Where there is one row, the instance serves as its binding. */
+int op_bind_self(struct cb_context *c, void *instance, const struct op_impl *i, void **bound);
+void op_unbind_self(void *bound);
 
 /* One tensor in all its operand sets: allocated when first asked for. */
 struct op_sets {

@@ -350,11 +350,6 @@ struct instance {
     struct outcome outcome[ROWS][SEEDS_MAX];
 };
 
-struct bound {
-    struct instance *in;
-    int row;
-};
-
 static int open_layers(struct cb_context *c, const void *given, void **out)
 {
     struct instance *in = calloc(1, sizeof *in);
@@ -389,27 +384,21 @@ static enum op_status ready(void *instance, const struct op_impl *i, const char 
 
 static int bind(struct cb_context *c, void *instance, const struct op_impl *i, void **bound)
 {
-    struct bound *b = malloc(sizeof *b);
     (void)c;
-    if (!b)
-        return cb_error("no memory for a row");
-    *b = (struct bound){ instance, 0 };
-    while (&rows[b->row].impl != i)
-        b->row++;
-    *bound = b;
-    return 0;
+    return op_bind_row(instance, i, rows, sizeof *rows, bound);
 }
 
 static int run(void *bound, int weights, int activations)
 {
-    const struct bound *b = bound;
-    const struct ladder_params *p = &b->in->given;
+    const struct op_row *b = bound;
+    struct instance *in = b->in;
+    const struct ladder_params *p = &in->given;
     struct space s;
     int status = space_make(p, &s);
     (void)weights, (void)activations;
     for (int i = 0; i < p->seeds && !status; i++)
         status = evaluate(p, &rows[b->row], (uint64_t)p->seed + (uint64_t)i, &s,
-                          &b->in->outcome[b->row][i]);
+                          &in->outcome[b->row][i]);
     space_free(&s);
     return status;
 }
@@ -424,13 +413,14 @@ static int figures(void *bound, struct cb_figure *out)
     static const struct {
         const char *name, *unit;
     } what[] = { { "error", "" }, { "sqnr", "dB" }, { "overflows", "of 1e6" } };
-    const struct bound *b = bound;
-    const int seeds = b->in->given.seeds;
+    const struct op_row *b = bound;
+    struct instance *in = b->in;
+    const int seeds = in->given.seeds;
     int n = 0;
     for (int w = 0; w < (rows[b->row].steps & UNPROTECTED ? 3 : 2); w++) {
         struct cb_figure f = { .value = 0, .low = INFINITY, .high = -INFINITY };
         for (int i = 0; i < seeds; i++) {
-            const double v = value_of(&b->in->outcome[b->row][i], w);
+            const double v = value_of(&in->outcome[b->row][i], w);
             f.value += v / seeds;
             f.low = fmin(f.low, v);
             f.high = fmax(f.high, v);

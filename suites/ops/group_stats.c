@@ -299,20 +299,6 @@ static int inputs(void *instance, struct cb_input *out)
     return 1;
 }
 
-static enum op_status ready(void *instance, const struct op_impl *i, const char **why)
-{
-    (void)instance, (void)i;
-    *why = NULL;
-    return OP_OK;
-}
-
-static int bind(struct cb_context *c, void *instance, const struct op_impl *i, void **bound)
-{
-    (void)c, (void)i;
-    *bound = instance;
-    return 0;
-}
-
 static int figures(void *bound, struct cb_figure *out)
 {
     const struct instance *in = bound;
@@ -321,19 +307,14 @@ static int figures(void *bound, struct cb_figure *out)
     return FIGURES;
 }
 
-static void unbind(void *bound)
-{
-    (void)bound; /* the instance itself */
-}
-
 static void close_stats(void *instance)
 {
     free(instance);
 }
 
 const struct cb_op op_group_stats = {
-    .name = "group_stats", .title = "groups of equal size against windows",
-    .params = params, .params_size = sizeof(struct stats_params), .untimed = true,
-    .impl = impl_at, .open = open_stats, .inputs = inputs, .ready = ready, .bind = bind,
-    .figures = figures, .unbind = unbind, .close = close_stats,
+    .name = "group_stats", .title = "groups of equal size against windows", .params = params,
+    .params_size = sizeof(struct stats_params), .untimed = true, .impl = impl_at,
+    .open = open_stats, .inputs = inputs, .ready = op_ready_always, .bind = op_bind_self,
+    .figures = figures, .unbind = op_unbind_self, .close = close_stats,
 };

@@ -11,6 +11,7 @@
 
 #include "../../harness/error.h"
 #include "../data/matrix.h"
+#include "bind.h"
 #include "ops.h"
 
 struct stats_params {
@@ -64,28 +65,9 @@ static int inputs(void *instance, struct cb_input *out)
     return 1;
 }
 
-static enum op_status ready(void *instance, const struct op_impl *i, const char **why)
-{
-    (void)instance, (void)i;
-    *why = NULL;
-    return OP_OK;
-}
-
-static int bind(struct cb_context *c, void *instance, const struct op_impl *i, void **bound)
-{
-    (void)c, (void)i;
-    *bound = instance;
-    return 0;
-}
-
 static int figures(void *bound, struct cb_figure *out)
 {
     return matrix_figures(bound, out);
-}
-
-static void unbind(void *bound)
-{
-    (void)bound; /* the instance itself */
 }
 
 static void close_matrix(void *instance)
@@ -95,8 +77,8 @@ static void close_matrix(void *instance)
 }
 
 const struct cb_op op_matrix_stats = {
-    .name = "matrix_stats", .title = "row lengths of a sparse matrix",
-    .params = params, .params_size = sizeof(struct stats_params), .untimed = true,
-    .impl = impl_at, .open = open_matrix, .inputs = inputs, .ready = ready, .bind = bind,
-    .figures = figures, .unbind = unbind, .close = close_matrix,
+    .name = "matrix_stats", .title = "row lengths of a sparse matrix", .params = params,
+    .params_size = sizeof(struct stats_params), .untimed = true, .impl = impl_at,
+    .open = open_matrix, .inputs = inputs, .ready = op_ready_always, .bind = op_bind_self,
+    .figures = figures, .unbind = op_unbind_self, .close = close_matrix,
 };

@@ -25,6 +25,7 @@
 #include "../../harness/error.h"
 #include "../../harness/philox.h"
 #include "../models/quant.h"
+#include "bind.h"
 #include "ops.h"
 
 enum { N = 512, K = 1024, HIDDEN = 64, TEST = 1024, SEEDS_MAX = 64 };
@@ -331,32 +332,15 @@ static int inputs(void *instance, struct cb_input *out)
     return 2;
 }
 
-struct bound {
-    struct instance *in;
-    enum method method;
-};
-
-static enum op_status ready(void *instance, const struct op_impl *i, const char **why)
-{
-    (void)instance, (void)i;
-    *why = NULL;
-    return OP_OK;
-}
-
 static int bind(struct cb_context *c, void *instance, const struct op_impl *i, void **bound)
 {
-    struct bound *b = malloc(sizeof *b);
     (void)c;
-    if (!b)
-        return cb_error("no memory for a row");
-    *b = (struct bound){ instance, (enum method)(i - rows) };
-    *bound = b;
-    return 0;
+    return op_bind_row(instance, i, rows, sizeof *rows, bound);
 }
 
 static int run(void *bound, int weights, int activations)
 {
-    struct bound *b = bound;
+    const struct op_row *b = bound;
     struct instance *in = b->in;
     /* forwards, then backwards: the next row begins with the layer that is there */
     const bool back = in->made > 0;
@@ -370,7 +354,7 @@ static int run(void *bound, int weights, int activations)
             if (layer_make(&in->given, i, &in->layer))
                 return -1;
         }
-        if (quantise(&in->given, &in->layer, b->method, &in->result[b->method][i]))
+        if (quantise(&in->given, &in->layer, b->row, &in->result[b->row][i]))
             return -1;
         in->made = i;
     }
@@ -394,13 +378,14 @@ static int figures(void *bound, struct cb_figure *out)
         const char *name, *unit;
     } what[] = { { "error", "" }, { "error_shifted", "" }, { "ratio", "" }, { "changed", "%" },
                  { "step_ratio", "" } };
-    const struct bound *b = bound;
-    const int seeds = b->in->given.seeds;
+    const struct op_row *b = bound;
+    struct instance *in = b->in;
+    const int seeds = in->given.seeds;
     int n = 0;
     for (int w = 0; w < 5; w++) {
         struct cb_figure f = { .value = 0, .low = INFINITY, .high = -INFINITY };
         for (int i = 0; i < seeds; i++) {
-            const double v = value_of(&b->in->result[b->method][i], w);
+            const double v = value_of(&in->result[b->row][i], w);
             f.value += v / seeds;
             f.low = fmin(f.low, v);
             f.high = fmax(f.high, v);
@@ -422,8 +407,8 @@ static void close_layers(void *instance)
 }
 
 const struct cb_op op_quant_error = {
-    .name = "quant_error", .title = "output error of quantised layers",
-    .params = params, .params_size = sizeof(struct quant_params), .untimed = true,
-    .impl = impl_at, .open = open_layers, .inputs = inputs, .ready = ready, .bind = bind,
-    .run = run, .figures = figures, .unbind = free, .close = close_layers,
+    .name = "quant_error", .title = "output error of quantised layers", .params = params,
+    .params_size = sizeof(struct quant_params), .untimed = true, .impl = impl_at,
+    .open = open_layers, .inputs = inputs, .ready = op_ready_always, .bind = bind, .run = run,
+    .figures = figures, .unbind = free, .close = close_layers,
 };

@@ -11,6 +11,7 @@
 
 #include "../../harness/error.h"
 #include "../reported.h"
+#include "bind.h"
 #include "ops.h"
 
 enum { ALGORITHMS_MAX = (CB_FIGURES_MAX - 1) / 2 };
@@ -60,20 +61,6 @@ static int open_table(struct cb_context *c, const void *given, void **out)
     return 0;
 }
 
-static enum op_status ready(void *instance, const struct op_impl *i, const char **why)
-{
-    (void)instance, (void)i;
-    *why = NULL;
-    return OP_OK;
-}
-
-static int bind(struct cb_context *c, void *instance, const struct op_impl *i, void **bound)
-{
-    (void)c, (void)i;
-    *bound = instance;
-    return 0;
-}
-
 static void put(struct cb_figure *f, const char *what, const char *name, double value)
 {
     *f = (struct cb_figure){ .value = value, .low = value, .high = value };
@@ -92,14 +79,9 @@ static int figures(void *bound, struct cb_figure *out)
     return n;
 }
 
-static void unbind(void *bound)
-{
-    (void)bound; /* the instance itself */
-}
-
 const struct cb_op op_reported_table = {
-    .name = "reported_table", .title = "figures of a published table",
-    .params = params, .params_size = sizeof(struct table_params), .untimed = true,
-    .impl = impl_at, .open = open_table, .ready = ready, .bind = bind, .figures = figures,
-    .unbind = unbind, .close = free,
+    .name = "reported_table", .title = "figures of a published table", .params = params,
+    .params_size = sizeof(struct table_params), .untimed = true, .impl = impl_at,
+    .open = open_table, .ready = op_ready_always, .bind = op_bind_self, .figures = figures,
+    .unbind = op_unbind_self, .close = free,
 };

@@ -121,20 +121,6 @@ static int inputs(void *instance, struct cb_input *out)
     return 1;
 }
 
-static enum op_status ready(void *instance, const struct op_impl *i, const char **why)
-{
-    (void)instance, (void)i;
-    *why = NULL;
-    return OP_OK;
-}
-
-static int bind(struct cb_context *c, void *instance, const struct op_impl *i, void **bound)
-{
-    (void)c, (void)i;
-    *bound = instance;
-    return 0;
-}
-
 static void put(struct cb_figure *out, int *n, const char *name, double value)
 {
     struct cb_figure *f = &out[(*n)++];
@@ -175,14 +161,9 @@ static int figures(void *bound, struct cb_figure *out)
     return n;
 }
 
-static void unbind(void *bound)
-{
-    (void)bound; /* the instance itself */
-}
-
 const struct cb_op op_scan_stats = {
-    .name = "scan_stats", .title = "voxels and neighbours of a scan",
-    .params = params, .params_size = sizeof(struct scan_params), .untimed = true,
-    .impl = impl_at, .open = open_scan, .inputs = inputs, .ready = ready, .bind = bind,
-    .figures = figures, .unbind = unbind, .close = close_scan,
+    .name = "scan_stats", .title = "voxels and neighbours of a scan", .params = params,
+    .params_size = sizeof(struct scan_params), .untimed = true, .impl = impl_at, .open = open_scan,
+    .inputs = inputs, .ready = op_ready_always, .bind = op_bind_self, .figures = figures,
+    .unbind = op_unbind_self, .close = close_scan,
 };

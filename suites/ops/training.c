@@ -15,6 +15,7 @@
 
 #include "../../harness/error.h"
 #include "../home.h"
+#include "bind.h"
 #include "ops.h"
 
 enum { POINTS_MAX = CB_FIGURES_MAX - 1, COLUMNS = 16, LINE = 512 };
@@ -149,27 +150,10 @@ static int inputs(void *instance, struct cb_input *out)
     return 1;
 }
 
-struct bound {
-    const struct instance *in;
-    int row;
-};
-
-static enum op_status ready(void *instance, const struct op_impl *i, const char **why)
-{
-    (void)instance, (void)i;
-    *why = NULL;
-    return OP_OK;
-}
-
 static int bind(struct cb_context *c, void *instance, const struct op_impl *i, void **bound)
 {
-    struct bound *b = malloc(sizeof *b);
     (void)c;
-    if (!b)
-        return cb_error("no memory for a row");
-    *b = (struct bound){ instance, (int)(i - rows) };
-    *bound = b;
-    return 0;
+    return op_bind_row(instance, i, rows, sizeof *rows, bound);
 }
 
 static int run(void *bound, int weights, int activations)
@@ -180,14 +164,15 @@ static int run(void *bound, int weights, int activations)
 
 static int figures(void *bound, struct cb_figure *out)
 {
-    const struct bound *b = bound;
+    const struct op_row *b = bound;
+    struct instance *in = b->in;
     int n = 0;
-    for (int i = 0; i < b->in->points; i++) {
-        const double loss = b->in->loss[b->row][i];
+    for (int i = 0; i < in->points; i++) {
+        const double loss = in->loss[b->row][i];
         if (!isfinite(loss))
             continue;
         out[n] = (struct cb_figure){ .unit = "nat", .value = loss, .low = loss, .high = loss };
-        snprintf(out[n++].name, sizeof out->name, "at:%.4g", b->in->tokens[i] / 1e6);
+        snprintf(out[n++].name, sizeof out->name, "at:%.4g", in->tokens[i] / 1e6);
     }
     if (n) {
         out[n] = out[n - 1];
@@ -198,8 +183,8 @@ static int figures(void *bound, struct cb_figure *out)
 }
 
 const struct cb_op op_training = {
-    .name = "training", .title = "losses of the training of a model",
-    .params = params, .params_size = sizeof(struct training_params), .untimed = true,
-    .impl = impl_at, .open = open_training, .inputs = inputs, .ready = ready, .bind = bind,
-    .run = run, .figures = figures, .unbind = free, .close = free,
+    .name = "training", .title = "losses of the training of a model", .params = params,
+    .params_size = sizeof(struct training_params), .untimed = true, .impl = impl_at,
+    .open = open_training, .inputs = inputs, .ready = op_ready_always, .bind = bind, .run = run,
+    .figures = figures, .unbind = free, .close = free,
 };
