@@ -3,10 +3,10 @@
  * compared to the bit, on maps and channels that tiles do not fit.
  *
  * `gpu_spconv time [SCAN]` prints microseconds, hot, and the error on uniform inputs for the
- * layers of MinkUNet on a SemanticKITTI scan; without SCAN on one below CLAIMBENCH_SHARED or
- * ../shared.  `gpu_spconv time SCAN NAME` takes only rows whose name begins so; `gpu_spconv time
- * SCAN variants` times the candidates for the next form of own beside it on the first four
- * layers, forward.  SCAN may be "-": that below ../shared.
+ * layers of MinkUNet on a SemanticKITTI scan; without SCAN, or with "-", on that of the shared
+ * data (suites/data/shared.h).  `gpu_spconv time SCAN NAME` takes only rows whose name begins so;
+ * `gpu_spconv time SCAN variants` times the candidates for the next form of own beside it on the
+ * first four layers, forward.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +17,7 @@
 #include "../kernels/spconv/own_layer.h"
 #include "../kernels/spconv/own_variants.h"
 #include "../kernels/spconv/plan.h"
+#include "../suites/data/shared.h"
 #include "test.h"
 
 #ifdef WITH_CUDA
@@ -571,14 +572,12 @@ int main(int argc, char **argv)
 {
 #ifdef WITH_CUDA
     struct cb_device *d;
-    const char *shared = getenv("CLAIMBENCH_SHARED");
-    char path[512];
+    char path[DATA_PATH];
     if (cb_device_open("cuda:0", &d)) {
         SKIP("gpu_spconv: no GPU");
         return TEST_END();
     }
-    snprintf(path, sizeof path, "%s/pointcloud/semantickitti_000000.bin",
-             shared ? shared : "../shared/data");
+    data_find("pointcloud", "semantickitti_000000.bin", path);
     if (argc > 2 && strcmp(argv[2], "-"))
         snprintf(path, sizeof path, "%s", argv[2]);
     if (argc > 3 && !strcmp(argv[1], "time") && !strcmp(argv[3], "variants"))
