@@ -2,7 +2,7 @@
  * own_cuda.c - this suite's own way to run a network: nothing goes back to the host, so that a
  * graph holds all of it, a new scan of at most as many rows included.
  *
- *     coordinates -> all maps -> a plan a map, shared by its layers -> layers, each one launch
+ *     coordinates -> all maps -> all plans, each shared by its map's layers -> layers, a launch each
  *
  * Concatenations cost nothing: layers write and read columns of wider rows.  The ranges of taps
  * of a group can be changed; what they need is made when they are first chosen and kept.
@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "../spconv/own_layer.h"
+#include "../spconv/own_plans.h"
 #include "run.h"
 
 struct own {
@@ -20,7 +21,8 @@ struct own {
     struct net_memory m;
     int splits[KMAP_STEPS_MAX]; /* chosen */
     struct own_plan plan[KMAP_STEPS_MAX][SPCONV_SPLITS_MAX], same[KMAP_LEVELS_MAX];
-    struct own_plan_work work[KMAP_STEPS_MAX][SPCONV_SPLITS_MAX]; /* same: of 1x1x1 layers */
+    struct own_plan_work work; /* same: of 1x1x1 layers */
+    int room;                  /* tiles that work has room for */
     struct own_layer *layer[SPARSE_NET_LAYERS_MAX][SPCONV_SPLITS_MAX];
 };
 
@@ -53,10 +55,26 @@ static enum op_status open_same(struct own *own)
     return status;
 }
 
+/* Plans of all maps with the ranges that are chosen. */
+static struct own_plans plans_of(const struct own *own)
+{
+    const struct kmap_plan *maps = own->p.maps;
+    const struct kmap_args *m = &own->m.maps;
+    struct own_plans p = { .count = maps->steps };
+    for (int i = 0; i < maps->steps; i++) {
+        const int level = net_step_level(maps, i);
+        p.plan[i] = own->plan[i][own->splits[i] - 1];
+        p.source[i] = (struct own_source){ m->table[i], m->mask[i], m->count + level,
+                                           maps->cap[level], kmap_taps(&maps->step[i].shape) };
+    }
+    return p;
+}
+
 enum op_status sparse_net_own_choose(void *state, const int *flow, op_stream s)
 {
     struct own *own = state;
     const struct kmap_plan *maps = own->p.maps;
+    struct own_plan_work unused; /* of one plan alone */
     enum op_status status = OP_OK;
     for (int i = 0; !status && i < maps->steps; i++) {
         const int asked = own->impl->flow[flow[sparse_net_group(maps, i)]].splits;
@@ -65,7 +83,12 @@ enum op_status sparse_net_own_choose(void *state, const int *flow, op_stream s)
         if (!own->plan[i][range].row)
             status = own_plan_open(maps->cap[net_step_level(maps, i)],
                                    kmap_taps(&maps->step[i].shape), own->splits[i], &own->memory,
-                                   &own->plan[i][range], &own->work[i][range]);
+                                   &own->plan[i][range], &unused);
+    }
+    const struct own_plans plans = plans_of(own);
+    if (!status && own_plans_tiles(&plans) > own->room) {
+        own->room = own_plans_tiles(&plans);
+        status = own_plans_open(own->room, &own->memory, &own->work);
     }
     for (int i = 0; !status && i < own->p.net->layers; i++) {
         const struct sparse_layer *l = &own->p.net->layer[i];
@@ -103,23 +126,12 @@ enum op_status sparse_net_own_setup(const struct sparse_net_impl *impl,
     return status;
 }
 
-static enum op_status make_plans(const struct sparse_net_problem *p, const struct own *own,
-                                 op_stream s)
+static enum op_status make_plans(const struct own *own, op_stream s)
 {
-    const struct kmap_plan *maps = p->maps;
-    const struct kmap_args *m = &own->m.maps;
-    enum op_status status = OP_OK;
-    for (int i = 0; !status && i < maps->steps; i++) {
-        const int level = net_step_level(maps, i);
-        const struct own_source source = { m->table[i], m->mask[i], m->count + level,
-                                           maps->cap[level], kmap_taps(&maps->step[i].shape) };
-        status = own_plan_make(&source, &own->plan[i][own->splits[i] - 1],
-                               &own->work[i][own->splits[i] - 1], s);
-    }
-    for (int l = 0; !status && l < maps->levels; l++)
-        if (own->same[l].row)
-            status = net_plan_same(&own->same[l], m->count + l, s);
-    return status;
+    const struct own_plans plans = plans_of(own);
+    const enum op_status status = own_plans_make(&plans, &own->work, s);
+    return status ? status
+                  : net_plans_same(own->same, own->p.maps->levels, own->m.maps.count, s);
 }
 
 static enum op_status run_layer(const struct sparse_net *net, const struct own *own, int i,
@@ -147,7 +159,7 @@ enum op_status sparse_net_own_run(const struct sparse_net_problem *p,
     if (parts & SPARSE_NET_MAPS)
         status = own->m.builder->run(p->maps, &own->m.maps, own->m.builder_state, s);
     if (!status && parts & SPARSE_NET_ORDERS)
-        status = make_plans(p, own, s);
+        status = make_plans(own, s);
     if (!status && parts == SPARSE_NET_ALL)
         status = net_read_input(&own->m, p, p->net, a, s);
     for (int i = 0; !status && parts & SPARSE_NET_LAYERS && i < p->net->layers; i++)

@@ -12,6 +12,7 @@
 
 #include "../kmap/device.h"
 #include "../kmap/forms.h"
+#include "../spconv/own_plans.h"
 #include "run.h"
 
 enum { PASSES = 3, ROWS_MAX = 8 }; /* ROWS_MAX: different rows of a pass that a layer has met */
@@ -19,12 +20,11 @@ enum { PASSES = 3, ROWS_MAX = 8 }; /* ROWS_MAX: different rows of a pass that a 
 /* A table on the device and the orders of it. */
 struct side {
     const int32_t *table;
+    const uint32_t *mask; /* taps of its rows, as builders of this suite make them; NULL: made */
     int32_t *made; /* memory of a transposed table that no step of the plan is; else NULL */
     int level;     /* of its rows */
     struct kmap_order_memory order[KMAP_SPLITS_MAX];
-    struct own_plan plan;
-    struct own_plan_work work;
-    int planned;
+    struct own_plan plan; /* row NULL: not opened */
 };
 
 struct layer_row {
@@ -45,6 +45,8 @@ struct train {
     int32_t *same;                                                          /* themselves */
     int flow[KMAP_STEPS_MAX];
     struct side side[KMAP_STEPS_MAX][2]; /* forward, backward */
+    struct own_plan_work work; /* of all plans of this suite's rows */
+    int room;                  /* tiles that work has room for */
     int32_t *start[KMAP_STEPS_MAX], *padded[KMAP_STEPS_MAX], *pair_in[KMAP_STEPS_MAX],
         *pair_out[KMAP_STEPS_MAX], *scratch[KMAP_STEPS_MAX];
     struct layer_row open[SPARSE_NET_LAYERS_MAX][PASSES][ROWS_MAX];
@@ -80,6 +82,7 @@ static enum op_status open_sides(int i, struct train *v)
     enum op_status status = OP_OK;
     side[0].level = net_step_level(maps, i);
     side[0].table = v->m.maps.table[i];
+    side[0].mask = v->m.maps.mask[i];
     side[1].level = s->from == s->to ? s->from : s->transpose ? s->to : s->from;
     if (other < 0)
         side[1].made = net_take(&v->memory,
@@ -87,6 +90,7 @@ static enum op_status open_sides(int i, struct train *v)
                                     (size_t)kmap_taps(&s->shape) * sizeof(int32_t),
                                 &status);
     side[1].table = other < 0 ? side[1].made : v->m.maps.table[other];
+    side[1].mask = other < 0 ? NULL : v->m.maps.mask[other];
     return status;
 }
 
@@ -194,12 +198,38 @@ static enum op_status open_forms(int i, struct train *v)
                                 &v->side[i][k > 0].order[splits[k] - 1]);
     for (int k = 0; !status && is_own(flow) && k < 2; k++) {
         struct side *side = &v->side[i][k];
-        if (!side->planned)
+        struct own_plan_work unused; /* of one plan alone */
+        if (!side->plan.row)
             status = own_plan_open(v->p.maps->cap[side->level], taps, net_own_splits(&v->net, i),
-                                   &v->memory, &side->plan, &side->work);
-        side->planned = !status;
+                                   &v->memory, &side->plan, &unused);
     }
     return status;
+}
+
+/* Plans of both sides of all maps that this suite's rows read. */
+static struct own_plans plans_of(const struct train *v)
+{
+    struct own_plans p = { 0 };
+    for (int i = 0; i < v->p.maps->steps; i++)
+        for (int k = 0; is_own(&v->impl->flow[v->flow[i]]) && k < 2; k++) {
+            const struct side *side = &v->side[i][k];
+            p.source[p.count] = (struct own_source){
+                side->table, side->mask, v->m.maps.count + side->level, v->p.maps->cap[side->level],
+                kmap_taps(&v->p.maps->step[i].shape)
+            };
+            p.plan[p.count++] = side->plan;
+        }
+    return p;
+}
+
+static enum op_status open_plans(struct train *v)
+{
+    const struct own_plans plans = plans_of(v);
+    const int tiles = own_plans_tiles(&plans);
+    if (tiles <= v->room)
+        return OP_OK;
+    v->room = tiles;
+    return own_plans_open(tiles, &v->memory, &v->work);
 }
 
 static enum op_status make_side(const struct train *v, int i, int back, op_stream s)
@@ -211,7 +241,6 @@ static enum op_status make_side(const struct train *v, int i, int back, op_strea
                             back && flow->wback != flow->back ? flow->wback : 0 };
     const int32_t *count = v->m.maps.count + side->level;
     const struct kmap_source source = { side->table, NULL, count, n, rows_of_side(v, side), taps };
-    const struct own_source own = { side->table, NULL, count, n, taps };
     enum op_status status = OP_OK;
     if (side->made)
         status = net_transpose_table(v->m.maps.table[i], v->m.maps.count + v->side[i][0].level,
@@ -220,13 +249,12 @@ static enum op_status make_side(const struct train *v, int i, int back, op_strea
     for (int k = 0; !status && k < 2; k++)
         if (splits[k])
             status = kmap_order_cuda(&source, splits[k], KMAP_PAD, &side->order[splits[k] - 1], s);
-    if (!status && is_own(flow))
-        status = own_plan_make(&own, &side->plan, &side->work, s);
     return status;
 }
 
 static enum op_status make_forms(const struct train *v, op_stream s)
 {
+    const struct own_plans plans = plans_of(v);
     enum op_status status = OP_OK;
     for (int i = 0; !status && i < v->p.maps->steps; i++) {
         const struct side *side = &v->side[i][0];
@@ -240,7 +268,7 @@ static enum op_status make_forms(const struct train *v, op_stream s)
             status = kmap_pairs_cuda(&source, v->start[i], v->padded[i], v->pair_in[i],
                                      v->pair_out[i], v->scratch[i], s);
     }
-    return status;
+    return status || !plans.count ? status : own_plans_make(&plans, &v->work, s);
 }
 
 /* ---- layers ---- */
@@ -320,6 +348,8 @@ enum op_status sparse_net_train_choose(void *state, const int *flow, op_stream s
         v->flow[i] = flow[sparse_net_group(v->p.maps, i)];
         status = open_forms(i, v);
     }
+    if (!status)
+        status = open_plans(v);
     for (int i = 0; !status && i < v->net.layers; i++)
         for (int pass = 0; !status && pass < PASSES; pass++)
             if (pass != SPCONV_DGRAD || v->net.layer[i].from != v->net.input)
