@@ -124,6 +124,7 @@ static const struct sparse_net_flow on_cpu[] = {
     { .name = #f #d #w, .layer = "implicit_s" #f, .splits = f, .dgrad = "implicit_s" #d,        \
       .back = d, .wgrad = "wgrad_s" #w, .wback = w }
 static const struct sparse_net_flow train_default[] = { TRAIN(1, 3, 3) };
+static const struct sparse_net_flow train_sorted[] = { TRAIN(1, 1, 1) };
 /* Bound: forward with dgrad, the same products; wgrad is free. */
 #define FD(s) TRAIN(s, s, 0), TRAIN(s, s, 1), TRAIN(s, s, 2), TRAIN(s, s, 3), TRAIN(s, s, 4)
 static const struct sparse_net_flow train_fd[] = { FD(1), FD(0), FD(2), FD(3), FD(4) };
@@ -133,7 +134,7 @@ static const struct sparse_net_flow train_dw[] = { DW(1), DW(0), DW(2), DW(3), D
 #undef FD
 #undef DW
 #undef TRAIN
-static const struct sparse_net_flow train_gather[] = {
+static const struct sparse_net_flow train_gather_grouped[] = {
     { .name = "gather", .layer = "gather_grouped", .pairs = 1, .dgrad = "gather_grouped",
       .wgrad = "gather_grouped" },
 };
@@ -202,12 +203,15 @@ const struct sparse_net_impl sparse_net_rows[] = {
     OWN("own_tuned", "own, tuned", "the same, ranges of taps of every group chosen end to end",
         COUNT(own), OP_CHOOSES),
 
-    STEP("train_gather", "training, gather-scatter grouped",
+    STEP("train_gather_grouped", "training, gather-scatter grouped",
          "TorchSparse (arXiv 2204.10319): fused gather and scatter, cuBLAS by adaptive grouping",
-         OP_BASELINE, train_gather, 1, 0),
+         OP_BASELINE, train_gather_grouped, 1, 0),
     STEP("train_gather_tap", "training, gather-scatter by tap",
          "gather, cublasGemmEx, scatter a tap, as SpConv 1 does", OP_BASELINE, train_gather_tap, 1,
          0),
+    STEP("train_sorted", "training, implicit GEMM S=1",
+         "masks sorted in one range of taps in all passes, as SpConv 2 does, in the published tiles",
+         OP_BASELINE, train_sorted, 1, 0),
     STEP("train_implicit", "training, implicit GEMM",
          PUBLISHED "one range forward, three backward: its default", OP_PAPER, train_default, 1,
          0),
