@@ -15,6 +15,8 @@
 #include "test.h"
 
 #ifdef WITH_CUDA
+#include "own_parts_check.h"
+
 enum { BLOCKS_MAX = 2048 };
 
 static struct arena {
@@ -98,25 +100,15 @@ static struct own_source source_of(const struct map *m, int with_mask)
 
 /* ---- against the host ---- */
 
-static void check_schedule(const struct own_plan *p, const int32_t *schedule, const uint32_t *mask)
+static void check_parts(const struct own_plan *p, const uint32_t *mask, int rows)
 {
-    for (int s = 0; s < p->splits; s++) {
-        unsigned char *seen = calloc((size_t)p->tiles, 1);
-        int last = SPCONV_TAPS_MAX, wrong = 0;
-        for (int i = 0; i < p->tiles; i++) {
-            const int tile = schedule[s * p->tiles + i] - s * p->tiles;
-            if (tile < 0 || tile >= p->tiles || seen[tile]++) {
-                wrong++;
-                continue;
-            }
-            const uint32_t *own = mask + 2 * (s * p->tiles + tile);
-            const int taps = __builtin_popcount(own[0] | own[1]);
-            wrong += taps > last;
-            last = taps;
-        }
-        CHECK(!wrong);
-        free(seen);
-    }
+    struct own_part *part = got(p->part, (size_t)p->parts * sizeof *part);
+    int32_t *count = got(p->count, 2 * sizeof *count);
+    int longest;
+    CHECK(!wrong_parts(p, part, mask, count, rows, &longest));
+    CHECK(!p->cut.most || longest <= p->cut.most);
+    free(part);
+    free(count);
 }
 
 static void check_plan(const struct map *m, const struct own_plan *p)
@@ -127,7 +119,6 @@ static void check_plan(const struct map *m, const struct own_plan *p)
     CHECK(spconv_plan_make(&table, m->splits, SPCONV_BY_GRAY, &want) == OP_OK);
     int32_t *row = got(p->row, all * sizeof *row), *index = got(p->index, all * (size_t)p->taps * 4);
     uint32_t *mask = got(p->mask, 2 * (all / SPCONV_TILE) * sizeof *mask);
-    int32_t *schedule = got(p->schedule, all / SPCONV_TILE * sizeof *schedule);
     long wrong = 0;
     for (size_t i = 0; i < all; i++) {
         const size_t split = i / rows, at = i % rows, half = i / (SPCONV_TILE / 2);
@@ -148,11 +139,10 @@ static void check_plan(const struct map *m, const struct own_plan *p)
                      spconv_plan_mask(&want, (int)split, (int)at, SPCONV_TILE / 2);
     }
     CHECK(!wrong);
-    check_schedule(p, schedule, mask);
+    check_parts(p, mask, m->rows);
     free(row);
     free(index);
     free(mask);
-    free(schedule);
     spconv_plan_free(&want);
 }
 
@@ -161,9 +151,11 @@ static void open_list(struct own_plans *list, struct map *map, int count)
     struct own_plan_work unused;
     list->count = count;
     for (int i = 0; i < count; i++) {
+        /* whole tiles, by what there is to do for a few blocks and for many */
+        const struct own_cut cut[3] = { { 264, 64, 3, 32 }, { 7, 64, 3, 0 }, { 132, 128, 2, 0 } };
         list->source[i] = source_of(&map[i], i % 2);
-        CHECK(own_plan_open(map[i].room, map[i].taps, map[i].splits, &memory, &list->plan[i],
-                            &unused) == OP_OK);
+        CHECK(own_plan_open(map[i].room, map[i].taps, map[i].splits, &cut[i % 3], &memory,
+                            cb_device_stream(arena.d), &list->plan[i], &unused) == OP_OK);
     }
 }
 
@@ -262,7 +254,8 @@ static void time_scan(int voxels)
     CHECK(own_plans_open(own_plans_tiles(&timed.list), &memory, &timed.work) == OP_OK);
     for (int i = 0; i < count; i++) {
         struct own_plan plan;
-        CHECK(own_plan_open(map[i].room, map[i].taps, 1, &memory, &plan, &timed.own[i]) == OP_OK);
+        CHECK(own_plan_open(map[i].room, map[i].taps, 1, &timed.list.plan[i].cut, &memory,
+                            cb_device_stream(arena.d), &plan, &timed.own[i]) == OP_OK);
     }
     printf("%d voxels: ", voxels);
     time_one("together", together);

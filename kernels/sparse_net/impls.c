@@ -103,13 +103,17 @@ static const struct sparse_net_flow gather_tap[] = {
     { .name = "gather_tap", .layer = "gather_tap", .pairs = 1 },
 };
 
-/* Ranges of taps of this suite's own layer; 0: by the width of the layers. */
+/* This suite's own layer: as its table says, and with so many ranges of taps, whole tiles, columns
+ * shared by blocks. */
 static const struct sparse_net_flow own[] = {
     { .name = "auto" },
     { .name = "o1", .splits = 1 },
     { .name = "o2", .splits = 2 },
     { .name = "o3", .splits = 3 },
+    { .name = "o1_whole", .splits = 1, .most = 32 },
+    { .name = "o1_shares", .splits = 1, .shape = OWN_SHARES },
 };
+_Static_assert(sizeof own / sizeof *own <= SPARSE_NET_OWN_FLOWS, "flows that own_cuda.c keeps");
 
 static const struct sparse_net_flow on_cpu[] = {
     { .name = "rows" },

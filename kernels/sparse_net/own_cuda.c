@@ -4,8 +4,8 @@
  *
  *     coordinates -> all maps -> all plans, each shared by its map's layers -> layers, a launch each
  *
- * Concatenations cost nothing: layers write and read columns of wider rows.  The ranges of taps
- * of a group can be changed; what they need is made when they are first chosen and kept.
+ * Concatenations cost nothing: layers write and read columns of wider rows.  The form of the
+ * layers of a group can be changed; what one needs is made when it is first chosen and kept.
  */
 #include <stdlib.h>
 
@@ -19,43 +19,51 @@ struct own {
     struct sparse_net_args a;
     struct op_memory memory;
     struct net_memory m;
-    int splits[KMAP_STEPS_MAX]; /* chosen */
-    struct own_plan plan[KMAP_STEPS_MAX][SPCONV_SPLITS_MAX], same[KMAP_LEVELS_MAX];
+    int flow[KMAP_STEPS_MAX]; /* chosen */
+    struct own_plan plan[KMAP_STEPS_MAX][SPARSE_NET_OWN_FLOWS], same[KMAP_LEVELS_MAX];
     struct own_plan_work work; /* same: of 1x1x1 layers */
     int room;                  /* tiles that work has room for */
-    struct own_layer *layer[SPARSE_NET_LAYERS_MAX][SPCONV_SPLITS_MAX];
+    enum own_shape shape[KMAP_STEPS_MAX][SPARSE_NET_OWN_FLOWS];
+    struct own_layer *layer[SPARSE_NET_LAYERS_MAX][SPARSE_NET_OWN_FLOWS];
 };
 
-/* Ranges of a layer, from 0: those of its map; one where there is none. */
-static int range_of(const struct own *own, int i)
+/* Flow of a layer: that of its map; the first where there is none. */
+static int flow_of(const struct own *own, int i)
 {
     const int step = own->p.net->layer[i].step;
-    return step < 0 ? 0 : own->splits[step] - 1;
+    return step < 0 ? 0 : own->flow[step];
 }
 
 static const struct own_plan *plan_of(const struct own *own, int i)
 {
     const struct sparse_layer *l = &own->p.net->layer[i];
     return l->step < 0 ? &own->same[own->p.net->tensor[l->to].level]
-                       : &own->plan[l->step][range_of(own, i)];
+                       : &own->plan[l->step][flow_of(own, i)];
+}
+
+static enum own_shape shape_of(const struct own *own, int i)
+{
+    const struct sparse_layer *l = &own->p.net->layer[i];
+    return l->step < 0 ? OWN_BY_WIDTH : own->shape[l->step][flow_of(own, i)];
 }
 
 /* Of 1x1x1 layers: which levels have any. */
-static enum op_status open_same(struct own *own)
+static enum op_status open_same(struct own *own, op_stream s)
 {
+    static const struct own_cut whole = { .lanes = 1, .columns = 16, .least = 1 };
     const struct sparse_net *net = own->p.net;
     enum op_status status = OP_OK;
     for (int i = 0; !status && i < net->layers; i++) {
         const int level = net->tensor[net->layer[i].to].level;
         struct own_plan_work unused;
         if (net->layer[i].step < 0 && !own->same[level].row)
-            status = own_plan_open(own->p.maps->cap[level], 1, 1, &own->memory, &own->same[level],
-                                   &unused);
+            status = own_plan_open(own->p.maps->cap[level], 1, 1, &whole, &own->memory, s,
+                                   &own->same[level], &unused);
     }
     return status;
 }
 
-/* Plans of all maps with the ranges that are chosen. */
+/* Plans of all maps in the forms that are chosen. */
 static struct own_plans plans_of(const struct own *own)
 {
     const struct kmap_plan *maps = own->p.maps;
@@ -63,27 +71,37 @@ static struct own_plans plans_of(const struct own *own)
     struct own_plans p = { .count = maps->steps };
     for (int i = 0; i < maps->steps; i++) {
         const int level = net_step_level(maps, i);
-        p.plan[i] = own->plan[i][own->splits[i] - 1];
+        p.plan[i] = own->plan[i][own->flow[i]];
         p.source[i] = (struct own_source){ m->table[i], m->mask[i], m->count + level,
                                            maps->cap[level], kmap_taps(&maps->step[i].shape) };
     }
     return p;
 }
 
+static enum op_status open_plan(struct own *own, int step, int flow, op_stream s)
+{
+    const struct kmap_plan *maps = own->p.maps;
+    const struct sparse_net_flow *f = &own->impl->flow[flow];
+    const int rows = maps->cap[net_step_level(maps, step)];
+    struct own_choice choice = { (enum own_shape)f->shape, f->splits, f->most };
+    struct own_plan_work unused; /* of one plan alone */
+    struct own_cut cut;
+    const enum op_status status = net_own_cut(own->p.net, step, rows, 0, &choice, &cut);
+    own->shape[step][flow] = choice.shape;
+    return status ? status
+                  : own_plan_open(rows, kmap_taps(&maps->step[step].shape), choice.splits, &cut,
+                                  &own->memory, s, &own->plan[step][flow], &unused);
+}
+
 enum op_status sparse_net_own_choose(void *state, const int *flow, op_stream s)
 {
     struct own *own = state;
     const struct kmap_plan *maps = own->p.maps;
-    struct own_plan_work unused; /* of one plan alone */
     enum op_status status = OP_OK;
     for (int i = 0; !status && i < maps->steps; i++) {
-        const int asked = own->impl->flow[flow[sparse_net_group(maps, i)]].splits;
-        own->splits[i] = asked ? asked : net_own_splits(own->p.net, i);
-        const int range = own->splits[i] - 1;
-        if (!own->plan[i][range].row)
-            status = own_plan_open(maps->cap[net_step_level(maps, i)],
-                                   kmap_taps(&maps->step[i].shape), own->splits[i], &own->memory,
-                                   &own->plan[i][range], &unused);
+        own->flow[i] = flow[sparse_net_group(maps, i)];
+        if (!own->plan[i][own->flow[i]].row)
+            status = open_plan(own, i, own->flow[i], s);
     }
     const struct own_plans plans = plans_of(own);
     if (!status && own_plans_tiles(&plans) > own->room) {
@@ -92,10 +110,11 @@ enum op_status sparse_net_own_choose(void *state, const int *flow, op_stream s)
     }
     for (int i = 0; !status && i < own->p.net->layers; i++) {
         const struct sparse_layer *l = &own->p.net->layer[i];
-        struct own_layer **layer = &own->layer[i][range_of(own, i)];
+        struct own_layer **layer = &own->layer[i][flow_of(own, i)];
         if (!*layer)
-            status = own_layer_open(plan_of(own, i), l->taps, l->channels, l->columns,
-                                    (const char *)own->a.w + 2 * l->w, &own->memory, s, layer);
+            status = own_layer_open(shape_of(own, i), plan_of(own, i), l->taps, l->channels,
+                                    l->columns, (const char *)own->a.w + 2 * l->w, &own->memory, s,
+                                    layer);
     }
     return status;
 }
@@ -116,7 +135,7 @@ enum op_status sparse_net_own_setup(const struct sparse_net_impl *impl,
     own->memory = *memory;
     enum op_status status = net_memory_open(impl, p, p->net, a, memory, &own->m);
     if (!status)
-        status = open_same(own);
+        status = open_same(own, s);
     if (!status)
         status = sparse_net_own_choose(own, first, s);
     if (status)
@@ -147,7 +166,7 @@ static enum op_status run_layer(const struct sparse_net *net, const struct own *
         io.residual = r.at;
         io.residual_step = r.step;
     }
-    return own_layer_run(own->layer[i][range_of(own, i)], &io, s);
+    return own_layer_run(own->layer[i][flow_of(own, i)], &io, s);
 }
 
 enum op_status sparse_net_own_run(const struct sparse_net_problem *p,
@@ -173,7 +192,7 @@ void sparse_net_own_teardown(void *state)
 {
     struct own *own = state;
     for (int i = 0; own && i < SPARSE_NET_LAYERS_MAX; i++)
-        for (int k = 0; k < SPCONV_SPLITS_MAX; k++)
+        for (int k = 0; k < SPARSE_NET_OWN_FLOWS; k++)
             own_layer_close(own->layer[i][k]);
     if (own)
         net_memory_close(&own->m);

@@ -117,10 +117,15 @@ void plans_same(const __grid_constant__ SamePlans plans, const int32_t *count)
     const int value = row < n ? row : -1;
     plan.row[row] = value;
     plan.index[row] = value;
-    if (threadIdx.x < 2)
-        plan.mask[2 * tile + threadIdx.x] = tile * SPCONV_TILE + threadIdx.x * SPCONV_TILE / 2 < n;
-    if (threadIdx.x == 0)
-        plan.schedule[tile] = tile;
+    if (threadIdx.x == 0) {
+        const uint32_t lower = tile * SPCONV_TILE < n;
+        const uint32_t upper = tile * SPCONV_TILE + SPCONV_TILE / 2 < n;
+        plan.mask[2 * tile] = lower;
+        plan.mask[2 * tile + 1] = upper;
+        plan.part[tile] = { tile, lower, upper, 1 << OWN_PARTS };
+        if (tile == 0)
+            plan.count[0] = plan.count[1] = (n + SPCONV_TILE - 1) / SPCONV_TILE;
+    }
 }
 
 OP_BEGIN

@@ -126,7 +126,9 @@ struct sparse_net_flow {
     int pairs;         /* lists of pairs are made in a run */
     const char *dgrad, *wgrad; /* rows of spconv; NULL: for inference only */
     int back, wback;   /* ranges in orders of the transposed map, of dgrad and of wgrad */
+    int shape, most;   /* own: enum own_shape, taps of a part (own_layer.h) */
 };
+enum { SPARSE_NET_OWN_FLOWS = 8 }; /* of this suite's own layers */
 
 struct sparse_net_impl {
     struct op_impl base; /* first */

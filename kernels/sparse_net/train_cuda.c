@@ -186,7 +186,7 @@ static int is_own(const struct sparse_net_flow *flow)
     return !strcmp(flow->layer, "own");
 }
 
-static enum op_status open_forms(int i, struct train *v)
+static enum op_status open_forms(int i, op_stream s, struct train *v)
 {
     const struct sparse_net_flow *flow = &v->impl->flow[v->flow[i]];
     const int taps = kmap_taps(&v->p.maps->step[i].shape);
@@ -198,10 +198,16 @@ static enum op_status open_forms(int i, struct train *v)
                                 &v->side[i][k > 0].order[splits[k] - 1]);
     for (int k = 0; !status && is_own(flow) && k < 2; k++) {
         struct side *side = &v->side[i][k];
+        const int rows = v->p.maps->cap[side->level];
+        struct own_choice choice = { .splits = 0 };
         struct own_plan_work unused; /* of one plan alone */
-        if (!side->plan.row)
-            status = own_plan_open(v->p.maps->cap[side->level], taps, net_own_splits(&v->net, i),
-                                   &v->memory, &side->plan, &unused);
+        struct own_cut cut;
+        if (side->plan.row)
+            continue;
+        status = net_own_cut(&v->net, i, rows, k, &choice, &cut);
+        if (!status)
+            status = own_plan_open(rows, taps, choice.splits, &cut, &v->memory, s, &side->plan,
+                                   &unused);
     }
     return status;
 }
@@ -346,7 +352,7 @@ enum op_status sparse_net_train_choose(void *state, const int *flow, op_stream s
     enum op_status status = OP_OK;
     for (int i = 0; !status && i < v->p.maps->steps; i++) {
         v->flow[i] = flow[sparse_net_group(v->p.maps, i)];
-        status = open_forms(i, v);
+        status = open_forms(i, s, v);
     }
     if (!status)
         status = open_plans(v);

@@ -5,16 +5,17 @@
  *   keys       a block a tile of a range
  *   sort       descending, equal ones by row (kmap's radix sort)
  *   tiles      a block a tile: rows, partners tap by tap, masks of the halves
- *   schedule   a block a range: tiles by number of taps
+ *   parts      a block a plan: how long they are, then by length
  *
- * Plans are parameters of the kernels: 3 KB of constant memory.
+ * Plans are parameters of the kernels: 4.3 KB of constant memory, more than 4 KB since CUDA 12.1.
  */
 #include "../kmap/device.h"
+#include "own_parts.cuh"
 #include "own_plans.h"
 #include "plan.h"
 #include "upload.cuh"
 
-constexpr int THREADS = 256, COUNT_BLOCKS = 132, SCHEDULE_THREADS = 1024;
+constexpr int THREADS = 256, COUNT_BLOCKS = 132;
 
 /* What a kernel gets; first[i] is the first tile of plan i, base[i] that of its last range. */
 struct Plans {
@@ -22,7 +23,7 @@ struct Plans {
     int first[OWN_PLANS_MAX];
     uint32_t base[OWN_PLANS_MAX];
 };
-static_assert(sizeof(Plans) <= 4096, "parameters of a kernel");
+static_assert(sizeof(Plans) <= (CUDART_VERSION < 12010 ? 4096 : 32764), "parameters of a kernel");
 
 static __host__ __device__ __forceinline__ own_segment segment_of(const Plans &p, int tile)
 {
@@ -142,33 +143,11 @@ static __global__ __launch_bounds__(SPCONV_TILE) void tile_all(const __grid_cons
     }
 }
 
-/* Counting sort of a range's tiles; blockIdx.y is the plan, whose ranges may be fewer. */
-static __global__ __launch_bounds__(SCHEDULE_THREADS)
-void schedule_all(const __grid_constant__ Plans p)
+/* A block a plan. */
+static __global__ __launch_bounds__(OWN_PARTS_THREADS)
+void parts_all(const __grid_constant__ Plans p)
 {
-    __shared__ int place[SPCONV_TAPS_MAX + 1]; /* of tiles with 32 - i taps */
-    const own_plan &plan = p.list.plan[blockIdx.y];
-    const int first = blockIdx.x * plan.tiles;
-    if (blockIdx.x >= (unsigned)plan.splits)
-        return;
-    auto bin = [&](int tile) {
-        return SPCONV_TAPS_MAX - __popc(plan.mask[2 * tile] | plan.mask[2 * tile + 1]);
-    };
-    if (threadIdx.x <= SPCONV_TAPS_MAX)
-        place[threadIdx.x] = 0;
-    __syncthreads();
-    for (int i = threadIdx.x; i < plan.tiles; i += SCHEDULE_THREADS)
-        atomicAdd(place + bin(first + i), 1);
-    __syncthreads();
-    if (threadIdx.x == 0)
-        for (int i = 0, sum = first; i <= SPCONV_TAPS_MAX; i++) {
-            const int count = place[i];
-            place[i] = sum;
-            sum += count;
-        }
-    __syncthreads();
-    for (int i = threadIdx.x; i < plan.tiles; i += SCHEDULE_THREADS)
-        plan.schedule[atomicAdd(place + bin(first + i), 1)] = first + i;
+    own_parts(p.list.plan[blockIdx.x]);
 }
 
 /* ---- C functions ---- */
@@ -231,15 +210,13 @@ enum op_status own_plans_make(const struct own_plans *list, const struct own_pla
 {
     const int tiles = own_plans_tiles(list), all = tiles * SPCONV_TILE;
     const int bits = own_plans_bits(list);
-    int most_rows = 0, most_splits = 0;
+    int most_rows = 0;
     if (list->count < 1 || list->count > OWN_PLANS_MAX)
         return OP_EINVAL;
     if (bits > 32)
         return OP_EUNSUPPORTED;
-    for (int i = 0; i < list->count; i++) {
+    for (int i = 0; i < list->count; i++)
         most_rows = max(most_rows, list->source[i].rows);
-        most_splits = max(most_splits, list->plan[i].splits);
-    }
     const int blocks = min((most_rows + THREADS - 1) / THREADS, COUNT_BLOCKS);
     const Plans p = plans_of(list);
     if (cudaMemsetAsync(work->count, 0, list->count * SPCONV_TAPS_MAX * sizeof *work->count, s))
@@ -252,7 +229,7 @@ enum op_status own_plans_make(const struct own_plans *list, const struct own_pla
     if (status != OP_OK)
         return status;
     tile_all<<<tiles, SPCONV_TILE, 0, s>>>(p, work->row + all);
-    schedule_all<<<dim3(most_splits, list->count), SCHEDULE_THREADS, 0, s>>>(p);
+    parts_all<<<list->count, OWN_PARTS_THREADS, 0, s>>>(p);
     return cudaGetLastError() == cudaSuccess ? OP_OK : OP_EDEVICE;
 }
 OP_END
