@@ -181,7 +181,8 @@ static __device__ __forceinline__ void produce(const OwnWork &p, const CUtensorM
     const int my_row = (int)(thread / 32 * 32 + lane / Piece::PIECES * Piece::ROWS);
     const uint32_t my_place = my_row * 128 + lane % Piece::PIECES * Bytes;
     const int units = __ldg(p.plan.count) * p.blocks;
-    int unit = blockIdx.x, ahead = 2 * gridDim.x - 1 - blockIdx.x;
+    const int first_two = 2 * gridDim.x; /* of every block */
+    int unit = blockIdx.x, ahead = first_two - 1 - blockIdx.x;
     OwnSlot stage = { 0, 1 };
     OwnWalk<Whole> walk;
     OwnFrom from = {};
@@ -197,8 +198,8 @@ static __device__ __forceinline__ void produce(const OwnWork &p, const CUtensorM
             for (int i = 0; i < FOURS; i++)
                 to[i] = own_partners<Whole>(from.partner, i);
     };
+    part = part_of(unit); /* known to lie in the list before its length is */
     if (unit < units) {
-        part = part_of(unit);
         walk.start(p, part);
         look(partner);
     }
@@ -214,7 +215,7 @@ static __device__ __forceinline__ void produce(const OwnWork &p, const CUtensorM
         if (after < units) {
             part_after = part_of(after);
             if (thread == 0)
-                ahead = 2 * gridDim.x + atomicAdd(p.counters, 1);
+                ahead = units > first_two ? first_two + atomicAdd(p.counters, 1) : units;
         }
         for (bool more = true; more;) {
             const uint32_t full = room.full + 8 * stage.index;
@@ -350,6 +351,7 @@ static __global__ __launch_bounds__(OWN_THREADS, OwnShape<Columns, Tune>::BLOCKS
     room.note = (int *)(end + 16 * OWN_STAGES_MAX);
     room.unit = room.note + OWN_STAGES_MAX;
     if (threadIdx.x == OWN_CONSUMERS) {
+        tma_map_fetch(&w_map);
         for (int i = 0; i < Shape::STAGES; i++) {
             mbarrier_init(room.full + 8 * i, OWN_PRODUCERS + 1);
             mbarrier_init(room.empty + 8 * i, OWN_CONSUMERS / 32);
@@ -365,7 +367,9 @@ static __global__ __launch_bounds__(OWN_THREADS, OwnShape<Columns, Tune>::BLOCKS
         asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(Shape::REGISTERS));
         consume<Columns, Tune>(p, room);
     }
-    /* the last block to end clears the counters for the next launch */
+    /* where the counters count anything the last block to end clears them for the next launch */
+    if (p.plan.splits == 1 && __ldg(p.plan.count) * p.blocks <= 2 * (int)gridDim.x)
+        return;
     __syncthreads();
     if (threadIdx.x == 0 && atomicAdd(p.counters + 2, 1) == (int)gridDim.x - 1) {
         p.counters[0] = p.counters[1] = p.counters[2] = 0;
