@@ -438,13 +438,20 @@ static struct net_rows gradient_of(const struct train *v, int tensor)
     return (struct net_rows){ v->grad[tensor], v->net.tensor[tensor].channels };
 }
 
+/* rest: NULL where there is none, and where the row cannot do it. */
 static enum op_status run_pass(const struct train *v, int i, enum spconv_pass pass, void *y,
-                               op_stream s)
+                               const struct spconv_rest *rest, op_stream s)
 {
     const struct layer_row *open = &v->open[i][pass][v->chosen[i][pass]];
     const struct spconv_problem p = problem_of(v, i, pass);
     const struct spconv_args args = args_of(v, i, pass, y);
-    return open->row->run(&p, &args, open->state, s);
+    return rest ? open->row->run_with(&p, &args, rest, open->state, s)
+                : open->row->run(&p, &args, open->state, s);
+}
+
+static int does_rest(const struct train *v, int i, enum spconv_pass pass)
+{
+    return v->open[i][pass][v->chosen[i][pass]].row->run_with != NULL;
 }
 
 /* Members of a tensor side by side into it; back: its gradient to theirs. */
@@ -476,8 +483,10 @@ static enum op_status forward(const struct train *v, int i, op_stream s)
     const struct sparse_layer *l = &v->net.layer[i];
     void *y = net_rows_of(&v->m, &v->net, l->to).at;
     const void *residual = l->residual < 0 ? NULL : net_rows_of(&v->m, &v->net, l->residual).at;
-    enum op_status status = run_pass(v, i, SPCONV_FORWARD, y, s);
-    if (!status)
+    const struct spconv_rest rest = { v->a.b + l->b, residual, l->relu };
+    const int at_once = does_rest(v, i, SPCONV_FORWARD);
+    enum op_status status = run_pass(v, i, SPCONV_FORWARD, y, at_once ? &rest : NULL, s);
+    if (!status && !at_once)
         status = net_finish_rows(y, v->a.b + l->b, residual, level_rows(v, l->to), l->columns,
                                  l->relu, s);
     return !status && l->join >= 0 ? join(v, l->join, 0, NULL, s) : status;
@@ -502,12 +511,15 @@ static enum op_status backward(const struct train *v, int i, int *seen, op_strea
         seen[l->residual] = 1;
     }
     if (!status)
-        status = run_pass(v, i, SPCONV_WGRAD, NULL, s);
+        status = run_pass(v, i, SPCONV_WGRAD, NULL, NULL, s);
     if (status || l->from == v->net.input)
         return status;
     const struct net_rows x = gradient_of(v, l->from), term = { v->term, l->channels };
-    status = run_pass(v, i, SPCONV_DGRAD, seen[l->from] ? term.at : x.at, s);
-    if (!status && seen[l->from])
+    const struct spconv_rest before = { .residual = x.at };
+    const int add = seen[l->from], at_once = add && does_rest(v, i, SPCONV_DGRAD);
+    status = run_pass(v, i, SPCONV_DGRAD, add && !at_once ? term.at : x.at,
+                      at_once ? &before : NULL, s);
+    if (!status && add && !at_once)
         status = net_add_rows(term, x, l->channels, from_n, s);
     seen[l->from] = 1;
     return status;

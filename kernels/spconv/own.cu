@@ -115,8 +115,8 @@ SETUP(spconv_own_3_setup, 3)
 #undef SETUP
 
 /* W is that of the set-up: the layer copies from there. */
-enum op_status spconv_own(const struct spconv_problem *p, const struct spconv_args *a, void *state,
-                          op_stream s)
+enum op_status spconv_own_with(const struct spconv_problem *p, const struct spconv_args *a,
+                               const struct spconv_rest *rest, void *state, op_stream s)
 {
     const Own *own = (const Own *)state;
     if (a->w != own->w)
@@ -131,9 +131,19 @@ enum op_status spconv_own(const struct spconv_problem *p, const struct spconv_ar
     struct own_layer_io io = {};
     io.x = p->pass == SPCONV_FORWARD ? a->x : a->g;
     io.y = a->y;
+    io.residual = rest->residual;
+    io.bias = rest->bias;
+    io.relu = rest->relu;
     io.x_step = own->channels;
-    io.y_step = own->columns;
+    io.y_step = io.residual_step = own->columns;
     return own_layer_run(own->layer, &io, s);
+}
+
+enum op_status spconv_own(const struct spconv_problem *p, const struct spconv_args *a, void *state,
+                          op_stream s)
+{
+    const struct spconv_rest none = {};
+    return spconv_own_with(p, a, &none, state, s);
 }
 
 void spconv_own_teardown(void *state)

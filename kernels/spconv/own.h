@@ -10,6 +10,7 @@ OP_BEGIN
 extern spconv_setup_fn spconv_own_setup, spconv_own_1_setup, spconv_own_2_setup,
     spconv_own_3_setup;
 extern spconv_run_fn spconv_own;
+extern spconv_run_with_fn spconv_own_with;
 void spconv_own_teardown(void *state);
 void spconv_own_counts(const struct spconv_problem *p, const void *state,
                        struct spconv_counts *counts);

@@ -15,7 +15,7 @@ OP_BEGIN
 struct own_layer_io {
     const void *x;
     void *y;
-    const void *residual; /* [rows][columns] */
+    const void *residual; /* [rows][columns]; may be y */
     const float *bias;    /* [columns] */
     int x_step, y_step, residual_step;
     int relu;
