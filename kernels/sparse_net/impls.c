@@ -204,7 +204,7 @@ const struct sparse_net_impl sparse_net_rows[] = {
     OWN("own", "own",
         "maps by octree or bit grid, plans on the device, wgmma with bias, residual and ReLU in "
         "it; one graph", 1, 0),
-    OWN("own_tuned", "own, tuned", "the same, ranges of taps of every group chosen end to end",
+    OWN("own_tuned", "own, tuned", "the same, the form of every group chosen end to end",
         COUNT(own), OP_CHOOSES),
 
     STEP("train_gather_grouped", "training, gather-scatter grouped",
