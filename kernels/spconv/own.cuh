@@ -38,6 +38,7 @@
 
 #include <cuda_fp16.h>
 
+#include "../common/launch.cuh"
 #include "../common/tma.cuh"
 #include "../common/wgmma_smem.cuh"
 #include "own_finish.cuh"
@@ -359,6 +360,8 @@ static __global__ __launch_bounds__(OWN_THREADS, OwnShape<Columns, Tune>::BLOCKS
         mbarrier_init_done();
     }
     __syncthreads();
+    let_next_start();
+    wait_for_previous();
 
     if (threadIdx.x >= OWN_CONSUMERS) {
         asm volatile("setmaxnreg.dec.sync.aligned.u32 56;");

@@ -100,8 +100,8 @@ enum op_status own_layer_run(const struct own_layer *layer, const struct own_lay
 {
     OwnWork work = layer->work;
     work.io = *io;
-    layer->kernel<<<layer->grid, OWN_THREADS, layer->bytes, s>>>(layer->w_map, work);
-    return cudaGetLastError() == cudaSuccess ? OP_OK : OP_EDEVICE;
+    return launch_early_shared(layer->kernel, layer->grid, OWN_THREADS, 1, layer->bytes, s,
+                               layer->w_map, work);
 }
 
 void own_layer_close(struct own_layer *layer)
