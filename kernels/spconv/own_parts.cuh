@@ -21,7 +21,8 @@ static __device__ __forceinline__ int taps_of(const own_plan &plan, int tile)
 }
 
 /* Lane m - 1 weighs parts of at most m taps, tiles[n] being how many tiles have n.  All at once
- * where the longest is not much longer than a share of all work: its sums are soon joined then. */
+ * where the longest takes no longer than a share of all work, half a part that comes too late and
+ * the joining of sums by one block, about three of the shortest parts. */
 static __device__ __forceinline__ int choose_most(const own_plan &plan, const int *tiles)
 {
     const int m = threadIdx.x + 1;
@@ -40,9 +41,8 @@ static __device__ __forceinline__ int choose_most(const own_plan &plan, const in
     const uint32_t once = __ballot_sync(~0u, parts <= cut.lanes) & kept;
     const uint32_t later = fair > SPCONV_TAPS_MAX ? 0 : kept & ~0u << (fair - 1);
     const int in_turns = later ? __ffs(later) : SPCONV_TAPS_MAX, at_once = __ffs(once);
-    return !cut.most && plan.splits == 1 && at_once && at_once <= 2 * share + in_turns / 2 + 4
-               ? at_once
-               : in_turns;
+    const bool can = !cut.most && plan.splits == 1 && at_once;
+    return can && at_once <= 2 * share + in_turns / 2 + 3 * cut.least ? at_once : in_turns;
 }
 
 /* Tile i of a range: taps of its parts are q + 1 for the first `longer` parts, then q. */
