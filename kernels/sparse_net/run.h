@@ -30,8 +30,8 @@ struct net_rows net_rows_of(const struct net_memory *m, const struct sparse_net 
 /* Level on which the rows of a step's table lie. */
 int net_step_level(const struct kmap_plan *maps, int step);
 /* How this suite's own layers on a map of at most so many rows are done, as the one with most
- * products wants it, and how their plan is cut; choice in: what is chosen already, splits 0: nothing.
- * backward: layers from columns to channels. */
+ * products wants it, and how their plan is cut; choice in: what is chosen already, splits 0:
+ * nothing.  backward: layers from columns to channels. */
 enum op_status net_own_cut(const struct sparse_net *net, int step, int rows, int backward,
                            struct own_choice *choice, struct own_cut *cut);
 /* x into the rows of the input, and the rows of the output into y. */

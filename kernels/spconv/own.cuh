@@ -152,12 +152,13 @@ static __device__ __forceinline__ OwnFrom own_from(const OwnWork &p, const OwnWa
     OwnFrom from = { NULL, (const char *)p.io.x };
     from.x += Whole ? (walk.slice * SPCONV_SLICE + piece) * 2 : (k - tap * p.channels) * 2;
     if (Whole || (tap < 32 && present >> tap & 1))
-        from.partner = (const int4 *)(p.plan.index +
-                                      (uint32_t)((tile * p.plan.taps + tap) * SPCONV_TILE + my_row));
+        from.partner = (const int4 *)(p.plan.index + my_row +
+                                      (uint32_t)((tile * p.plan.taps + tap) * SPCONV_TILE));
     return from;
 }
 
-template <bool Whole> static __device__ __forceinline__ int4 own_partners(const int4 *partner, int i)
+template <bool Whole>
+static __device__ __forceinline__ int4 own_partners(const int4 *partner, int i)
 {
     return Whole || partner ? __ldg(partner + i) : make_int4(-1, -1, -1, -1);
 }
@@ -300,8 +301,9 @@ static __device__ __forceinline__ void consume(const OwnWork &p, const OwnRoom &
                 return;
             if (first) { /* on their way while the products run */
                 const int unit = note >> OWN_NOTE_BITS;
-                block = p.blocks == 1 ? 0 : unit % p.blocks;
-                part = __ldg((const int4 *)(p.plan.part + (unit - block) / p.blocks));
+                const int at = p.blocks == 1 ? unit : unit / p.blocks;
+                block = unit - at * p.blocks;
+                part = __ldg((const int4 *)(p.plan.part + at));
                 const int32_t *row = p.plan.row + (size_t)part.x * SPCONV_TILE + my_row;
                 row0 = __ldg(row);
                 row1 = __ldg(row + 8);

@@ -77,7 +77,8 @@ static __device__ __forceinline__ void store_row(const OwnWork &p, const float (
 {
     constexpr int TOGETHER = Columns % 32 ? 2 : 4; /* blocks of eight columns */
     const int lane = threadIdx.x % 32;
-    half *y = (half *)p.io.y + (size_t)row * p.io.y_step + first_column + lane % 4 * (TOGETHER == 4 ? 8 : 2);
+    half *y = (half *)p.io.y + (size_t)row * p.io.y_step + first_column +
+              lane % 4 * (TOGETHER == 4 ? 8 : 2);
 #pragma unroll
     for (int j = 0; j < Columns / 8; j += TOGETHER) {
         uint32_t v[4];

@@ -1,4 +1,4 @@
-/* own_sm90.cu - the kernel of own.cuh for so many channels and columns; a layer's set-up and launch. */
+/* own_sm90.cu - which kernel of own.cuh a layer takes, its set-up and its launch. */
 #include "own_launch.cuh"
 
 /* ---- which kernel ---- */
