@@ -87,8 +87,19 @@ static enum op_status layers_covered(const struct sparse_net_impl *impl,
 
 /* ---- flows ---- */
 
-/* The published space.  Gather-scatter is off in it by default; here it is tried too, with the
- * middle of its grid of settings. */
+enum { S1, S0, S2, S3, S4, FETCH, FETCH_TAP, GATHER };
+
+/* Adaptive grouping: taps that differ by at most e tenths, the largest below t thousand, or t and
+ * a half for 7, 12, 17 and 22; settings of baselines/spconv_cublas.h. */
+enum { T5, T7, T10, T12, T15, T17, T20, T22, T25 };
+#define G(e, t)                                                                                 \
+    { .name = "g" #e "t" #t, .layer = "gather_grouped", .pairs = 1,                             \
+      .setting = 2 + 9 * e + T##t, .refines = GATHER }
+#define SMALL(e) G(e, 5), G(e, 7), G(e, 10), G(e, 12)
+#define LARGE(e) G(e, 17), G(e, 20), G(e, 22), G(e, 25)
+
+/* The published space.  Gather-scatter is off in it by default; here it is tried too, first with
+ * the middle of its grid of settings, then where that comes near with all others that differ. */
 static const struct sparse_net_flow published[] = {
     { .name = "s1", .layer = "implicit_s1", .splits = 1 },
     { .name = "s0", .layer = "implicit_s0" },
@@ -98,7 +109,13 @@ static const struct sparse_net_flow published[] = {
     { .name = "fetch", .layer = "fetch", .pairs = 1 },
     { .name = "fetch_tap", .layer = "fetch_offset", .pairs = 1 },
     { .name = "gather", .layer = "gather_grouped", .pairs = 1 },
+    { .name = "g0t0", .layer = "gather_grouped", .pairs = 1, .setting = 1, .refines = GATHER },
+    SMALL(0), G(0, 15), LARGE(0), SMALL(1), G(1, 15), LARGE(1), SMALL(2), G(2, 15), LARGE(2),
+    SMALL(3), LARGE(3), SMALL(4), G(4, 15), LARGE(4), SMALL(5), G(5, 15), LARGE(5),
 };
+#undef G
+#undef SMALL
+#undef LARGE
 static const struct sparse_net_flow gather_tap[] = {
     { .name = "gather_tap", .layer = "gather_tap", .pairs = 1 },
 };
@@ -150,8 +167,6 @@ static const struct sparse_net_flow train_own[] = {
     { .name = "own", .layer = "own", .pairs = 1, .dgrad = "own", .wgrad = "own_wgrad" },
 };
 
-enum { S1, S0, S2, S3, S4, FETCH, FETCH_TAP, GATHER };
-
 #define ON_DEVICE(name_, title_, origin_, role_, flow_, flows_, flags_)                         \
     { .base = { .name = name_, .title = title_, .origin = origin_, .role = role_, .sm_min = 80, \
                 .sm_max = 999, .flags = OP_SYNCS | OP_NO_CAPTURE | (flags_) },                  \
@@ -175,6 +190,7 @@ enum { S1, S0, S2, S3, S4, FETCH, FETCH_TAP, GATHER };
       .teardown = OP_CUDA(sparse_net_train_teardown), .rows = OP_CUDA(sparse_net_train_rows),   \
       .choose = OP_CUDA(sparse_net_train_choose), .run = OP_CUDA(sparse_net_train_run) }
 #define COUNT(list) ((int)(sizeof(list) / sizeof *(list)))
+_Static_assert(COUNT(published) <= SPARSE_NET_FLOWS_MAX, "flows of a row");
 #define PUBLISHED "TorchSparse++, arXiv 2311.12862, maps by hash on the fly, "
 
 const struct sparse_net_impl sparse_net_rows[] = {

@@ -15,6 +15,8 @@
 #include "../kmap/forms.h"
 #include "run.h"
 
+enum { ROWS_MAX = 12 }; /* different rows that a layer has met */
+
 struct listed {
     const struct sparse_net_impl *impl;
     struct sparse_net_problem p;
@@ -29,10 +31,12 @@ struct listed {
     int32_t *same; /* [longest level] 0, 1, 2 ... in host memory */
     struct spconv_problem problem[SPARSE_NET_LAYERS_MAX];
     struct spconv_args args[SPARSE_NET_LAYERS_MAX];
-    struct {
+    struct layer_row {
         const struct spconv_impl *row; /* NULL: not opened */
         void *state;
-    } open[SPARSE_NET_LAYERS_MAX][SPARSE_NET_FLOWS_MAX];
+        int setting; /* that it is in */
+    } open[SPARSE_NET_LAYERS_MAX][ROWS_MAX];
+    int chosen[SPARSE_NET_LAYERS_MAX];
 };
 
 /* ---- forms of maps ---- */
@@ -145,16 +149,27 @@ static enum op_status open_layer(int i, int flow, op_stream s, struct listed *v)
     };
     const struct spconv_impl *row =
         spconv_find(point ? "gather_fused" : v->impl->flow[flow].layer);
+    const int setting = point ? 0 : v->impl->flow[flow].setting;
+    struct layer_row *open = v->open[i];
     const char *why;
     enum op_status status = OP_OK;
-    if (v->open[i][flow].row)
-        return OP_OK;
-    if (!row || row->supports(&v->problem[i], &why))
+    int at = 0;
+    if (!row || row->supports(&v->problem[i], &why) || setting > row->settings)
         return OP_EUNSUPPORTED;
-    if (row->setup)
-        status = row->setup(&v->problem[i], &host, &v->args[i], &v->memory, s,
-                            &v->open[i][flow].state);
-    v->open[i][flow].row = status ? NULL : row;
+    while (at < ROWS_MAX && open[at].row && open[at].row != row)
+        at++;
+    if (at == ROWS_MAX)
+        return OP_ENOMEM;
+    if (!open[at].row && row->setup)
+        status = row->setup(&v->problem[i], &host, &v->args[i], &v->memory, s, &open[at].state);
+    if (status)
+        return status;
+    open[at].row = row;
+    v->chosen[i] = at;
+    if (open[at].setting != setting)
+        status = row->adjust(&v->problem[i], &host, &v->args[i], setting, s, open[at].state);
+    if (!status)
+        open[at].setting = setting;
     return status;
 }
 
@@ -224,10 +239,10 @@ static enum op_status run_layer(const struct sparse_net_args *a, struct listed *
                                 op_stream s)
 {
     const struct sparse_layer *l = &v->net.layer[i];
-    const int flow = is_point(v, i) ? 0 : v->flow[l->step];
+    const struct layer_row *open = &v->open[i][v->chosen[i]];
     const void *residual = l->residual < 0 ? NULL : net_rows_of(&v->m, &v->net, l->residual).at;
     enum op_status status =
-        v->open[i][flow].row->run(&v->problem[i], &v->args[i], v->open[i][flow].state, s);
+        open->row->run(&v->problem[i], &v->args[i], open->state, s);
     if (!status)
         status = net_finish_rows(v->args[i].y, a->b + l->b, residual, v->problem[i].out,
                                  l->columns, l->relu, s);
@@ -259,9 +274,9 @@ void sparse_net_listed_teardown(void *state)
 {
     struct listed *v = state;
     for (int i = 0; v && i < SPARSE_NET_LAYERS_MAX; i++)
-        for (int f = 0; f < SPARSE_NET_FLOWS_MAX; f++)
-            if (v->open[i][f].row && v->open[i][f].row->teardown)
-                v->open[i][f].row->teardown(v->open[i][f].state);
+        for (int k = 0; k < ROWS_MAX; k++)
+            if (v->open[i][k].row && v->open[i][k].row->teardown)
+                v->open[i][k].row->teardown(v->open[i][k].state);
     if (v) {
         net_memory_close(&v->m);
         free(v->same);

@@ -88,6 +88,12 @@ typedef enum op_status spconv_setup_fn(const struct spconv_problem *, const stru
                                        const struct spconv_args *, const struct op_memory *,
                                        op_stream, void **state);
 
+/* Another way of those that a tuner may choose among, 1 .. settings; 0: what set-up chose.  Changes a
+ * state that set-up made of the same problem and arguments; waits. */
+typedef enum op_status spconv_adjust_fn(const struct spconv_problem *,
+                                        const struct spconv_map *host, const struct spconv_args *,
+                                        int setting, op_stream, void *state);
+
 /* What an implementation executes, beside what the problem asks for. */
 struct spconv_counts {
     double slots;       /* pairs multiplied, absent ones included; pairs where none is */
@@ -105,6 +111,8 @@ struct spconv_impl {
     void (*counts)(const struct spconv_problem *, const void *state, struct spconv_counts *);
     spconv_run_with_fn *run_with; /* run with a rest; NULL: none */
     int half_sums; /* sums or parts of them pass through half: judged with its unit roundoff */
+    int settings;             /* that adjust knows; 0: none */
+    spconv_adjust_fn *adjust;
 };
 
 /* Tables, ended by an entry whose base.name is NULL. */

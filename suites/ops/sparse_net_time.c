@@ -22,6 +22,7 @@
 #include "tuner.h"
 
 enum { WINDOWS = 15 }; /* whose median is the time of a part */
+_Static_assert(SPARSE_NET_FLOWS_MAX <= TUNER_SETTINGS_MAX, "flows that a tuner tells apart");
 
 static double now_us(void)
 {
@@ -184,10 +185,12 @@ static struct tuner_space space_of(const struct net_bound *b)
     const struct sparse_net_problem p = net_problem_of(&b->in->scene[0]);
     struct tuner_space space = { .groups = sparse_net_groups(p.maps), .settings = b->impl->flows,
                                  .samples = b->in->q.samples };
+    for (int f = 0; f < b->impl->flows; f++)
+        space.refines[f] = b->impl->flow[f].refines;
     for (int g = 0; g < space.groups; g++)
         for (int f = 0; f < b->impl->flows; f++)
             if (sparse_net_flow_fits(&b->impl->flow[f], &p, g))
-                space.allowed[g] |= 1u << f;
+                space.allowed[g] |= (uint64_t)1 << f;
     return space;
 }
 
