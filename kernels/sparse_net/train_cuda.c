@@ -10,12 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../kmap/device.h"
-#include "../kmap/forms.h"
 #include "../spconv/own_plans.h"
-#include "run.h"
+#include "forms.h"
 
-enum { PASSES = 3, ROWS_MAX = 8 }; /* ROWS_MAX: different rows of a pass that a layer has met */
+enum { PASSES = 3 };
 
 /* A table on the device and the orders of it. */
 struct side {
@@ -25,11 +23,6 @@ struct side {
     int level;     /* of its rows */
     struct kmap_order_memory order[KMAP_SPLITS_MAX];
     struct own_plan plan; /* row NULL: not opened */
-};
-
-struct layer_row {
-    const struct spconv_impl *row; /* NULL: not opened */
-    void *state;
 };
 
 struct train {
@@ -47,9 +40,8 @@ struct train {
     struct side side[KMAP_STEPS_MAX][2]; /* forward, backward */
     struct own_plan_work work; /* of all plans of this suite's rows */
     int room;                  /* tiles that work has room for */
-    int32_t *start[KMAP_STEPS_MAX], *padded[KMAP_STEPS_MAX], *pair_in[KMAP_STEPS_MAX],
-        *pair_out[KMAP_STEPS_MAX], *scratch[KMAP_STEPS_MAX];
-    struct layer_row open[SPARSE_NET_LAYERS_MAX][PASSES][ROWS_MAX];
+    struct net_lists lists[KMAP_STEPS_MAX];
+    struct net_layer_row open[SPARSE_NET_LAYERS_MAX][PASSES][NET_ROWS_MAX];
     int chosen[SPARSE_NET_LAYERS_MAX][PASSES];
 };
 
@@ -121,9 +113,6 @@ static enum op_status send_map(int i, const struct spconv_problem *p, op_stream 
 static enum op_status open_map(int i, op_stream s, struct train *v)
 {
     const struct kmap *m = &v->p.host->map[i].map;
-    const size_t taps = (size_t)m->taps, starts = (taps + 1) * sizeof(int32_t);
-    const size_t pairs = (size_t)m->pairs_total * sizeof(int32_t);
-    const size_t rows = (size_t)kmap_step_rows(v->p.maps, i);
     const struct spconv_problem p = { .in = m->n_in, .out = m->n_out, .taps = m->taps,
                                       .pairs = m->pairs_total };
     enum op_status status = kmap_host_transpose(m, &v->transpose[i]);
@@ -131,12 +120,7 @@ static enum op_status open_map(int i, op_stream s, struct train *v)
         return status;
     v->host[i] = (struct spconv_map){ m->table.index, v->transpose[i].map.table.index,
                                       m->pairs.start, m->pairs.in, m->pairs.out };
-    v->start[i] = net_take(&v->memory, starts, &status);
-    v->padded[i] = net_take(&v->memory, starts, &status);
-    v->pair_in[i] = net_take(&v->memory, pairs, &status);
-    v->pair_out[i] = net_take(&v->memory, pairs, &status);
-    v->scratch[i] =
-        net_take(&v->memory, (taps * rows / KMAP_PAD + 1) * sizeof(int32_t), &status);
+    status = net_lists_open(m, kmap_step_rows(v->p.maps, i), &v->memory, &v->lists[i]);
     if (!status)
         status = open_sides(i, v);
     return status ? status : send_map(i, &p, s, v);
@@ -145,41 +129,16 @@ static enum op_status open_map(int i, op_stream s, struct train *v)
 /* Rows with themselves, of the longest level; start is a layer's own matter on the host. */
 static enum op_status open_same(op_stream s, struct train *v)
 {
-    int most = 0;
-    for (int l = 0; l < v->p.maps->levels; l++)
-        most = v->p.maps->cap[l] > most ? v->p.maps->cap[l] : most;
-    v->same = malloc((size_t)most * sizeof *v->same);
-    if (!v->same)
-        return OP_ENOMEM;
-    for (int i = 0; i < most; i++)
-        v->same[i] = i;
     struct spconv_map *d = &v->device[KMAP_STEPS_MAX];
+    int32_t *same;
+    const enum op_status status = net_same_open(v->p.maps, &v->memory, s, &v->same, &same);
     v->host[KMAP_STEPS_MAX] = (struct spconv_map){ v->same, v->same, NULL, v->same, v->same };
-    const enum op_status status = upload(v->same, (size_t)most, &v->memory, s, &d->by_out);
+    d->by_out = same;
     d->by_in = d->pair_in = d->pair_out = d->by_out;
     return status;
 }
 
 /* ---- forms of maps ---- */
-
-static enum op_status open_order(const struct train *v, const struct side *side, int taps,
-                                 int splits, struct kmap_order_memory *o)
-{
-    const size_t rows = (size_t)rows_of_side(v, side), all = (size_t)splits * rows;
-    const size_t range = (size_t)((taps + splits - 1) / splits);
-    enum op_status status = OP_OK;
-    if (o->row)
-        return OP_OK;
-    o->row = net_take(&v->memory, all * sizeof *o->row, &status);
-    o->mask = net_take(&v->memory, all * sizeof *o->mask, &status);
-    o->tile_mask = net_take(&v->memory, all / KMAP_PAD * sizeof *o->tile_mask, &status);
-    o->table = net_take(&v->memory, all * range * sizeof *o->table, &status);
-    o->unsorted = net_take(&v->memory, rows * sizeof *o->unsorted, &status);
-    o->place = net_take(&v->memory, rows * sizeof *o->place, &status);
-    o->temp_bytes = kmap_sort_bytes((int)rows);
-    o->temp = net_take(&v->memory, o->temp_bytes, &status);
-    return status;
-}
 
 static int is_own(const struct sparse_net_flow *flow)
 {
@@ -194,8 +153,8 @@ static enum op_status open_forms(int i, op_stream s, struct train *v)
     enum op_status status = OP_OK;
     for (int k = 0; !status && k < 3; k++)
         if (splits[k])
-            status = open_order(v, &v->side[i][k > 0], taps, splits[k],
-                                &v->side[i][k > 0].order[splits[k] - 1]);
+            status = net_order_open(rows_of_side(v, &v->side[i][k > 0]), taps, splits[k],
+                                    &v->memory, &v->side[i][k > 0].order[splits[k] - 1]);
     for (int k = 0; !status && is_own(flow) && k < 2; k++) {
         struct side *side = &v->side[i][k];
         const int rows = v->p.maps->cap[side->level];
@@ -271,8 +230,7 @@ static enum op_status make_forms(const struct train *v, op_stream s)
         if (!status)
             status = make_side(v, i, 1, s);
         if (!status && v->impl->flow[v->flow[i]].pairs)
-            status = kmap_pairs_cuda(&source, v->start[i], v->padded[i], v->pair_in[i],
-                                     v->pair_out[i], v->scratch[i], s);
+            status = net_lists_make(&source, &v->lists[i], s);
     }
     return status || !plans.count ? status : own_plans_make(&plans, &v->work, s);
 }
@@ -326,24 +284,10 @@ static enum op_status open_pass(int i, int flow, enum spconv_pass pass, op_strea
     const struct spconv_args args = args_of(v, i, pass, v->term);
     const int32_t start[2] = { 0, p.out };
     struct spconv_map host = v->host[map_of(v, i)];
-    struct layer_row *open = v->open[i][pass];
-    enum op_status status = OP_OK;
-    int at = 0;
-    if (!row)
-        return OP_EUNSUPPORTED;
-    while (at < ROWS_MAX && open[at].row && open[at].row != row)
-        at++;
-    if (at == ROWS_MAX)
-        return OP_ENOMEM;
     if (v->net.layer[i].step < 0)
         host.start = start;
-    if (!open[at].row && row->setup)
-        status = row->setup(&p, &host, &args, &v->memory, s, &open[at].state);
-    if (!status) {
-        open[at].row = row;
-        v->chosen[i][pass] = at;
-    }
-    return status;
+    return net_row_open(row, 0, &p, &host, &args, &v->memory, s, v->open[i][pass],
+                        &v->chosen[i][pass]);
 }
 
 enum op_status sparse_net_train_choose(void *state, const int *flow, op_stream s)
@@ -416,9 +360,7 @@ void sparse_net_train_teardown(void *state)
         return;
     for (int i = 0; i < SPARSE_NET_LAYERS_MAX; i++)
         for (int pass = 0; pass < PASSES; pass++)
-            for (int k = 0; k < ROWS_MAX; k++)
-                if (v->open[i][pass][k].row && v->open[i][pass][k].row->teardown)
-                    v->open[i][pass][k].row->teardown(v->open[i][pass][k].state);
+            net_rows_close(v->open[i][pass]);
     for (int i = 0; i < KMAP_STEPS_MAX; i++)
         kmap_host_free(&v->transpose[i]);
     net_memory_close(&v->m);
@@ -442,7 +384,7 @@ static struct net_rows gradient_of(const struct train *v, int tensor)
 static enum op_status run_pass(const struct train *v, int i, enum spconv_pass pass, void *y,
                                const struct spconv_rest *rest, op_stream s)
 {
-    const struct layer_row *open = &v->open[i][pass][v->chosen[i][pass]];
+    const struct net_layer_row *open = &v->open[i][pass][v->chosen[i][pass]];
     const struct spconv_problem p = problem_of(v, i, pass);
     const struct spconv_args args = args_of(v, i, pass, y);
     return rest ? open->row->run_with(&p, &args, rest, open->state, s)
