@@ -91,8 +91,8 @@ static struct own_source source_of(const struct map *m, int with_mask)
             mask[k] |= (uint32_t)(m->table[k * m->taps + d] >= 0) << d;
     const struct own_source s = {
         sent(m->table, (size_t)m->room * (size_t)m->taps * sizeof *m->table),
-        with_mask ? sent(mask, (size_t)m->room * sizeof *mask) : NULL, sent(&m->rows, sizeof m->rows),
-        m->room, m->taps
+        with_mask ? sent(mask, (size_t)m->room * sizeof *mask) : NULL,
+        sent(&m->rows, sizeof m->rows), m->room, m->taps
     };
     free(mask);
     return s;

@@ -123,9 +123,9 @@ static void time_case(struct cb_context *c, const char *scan, const char *networ
         free(p);
         return;
     }
-    printf("%s %s %s, %d scans\n%-20s %8s %8s %8s %8s %8s %8s %8s  launches: maps, orders, "
-           "convolutions, all; tuning s\n", scan, network, pass, sets, "us", "maps", "orders", "conv",
-           "gradient", "rest", "warm", "wall");
+    printf("%s %s %s, %d scans\n", scan, network, pass, sets);
+    printf("%-20s %8s %8s %8s %8s %8s %8s %8s  launches: maps, orders, convolutions, all; "
+           "tuning s\n", "us", "maps", "orders", "conv", "gradient", "rest", "warm", "wall");
     CHECK(!op->prepare(c, in, 1, sets));
     for (int t = 0; (row = op->impl(t)); t++)
         for (int k = 0; rows[k]; k++)
@@ -137,8 +137,8 @@ static void time_case(struct cb_context *c, const char *scan, const char *networ
 
 static void time_all(struct cb_context *c, int train)
 {
-    static const char *const infer[] = { "implicit_s1", "fetch", "gather_grouped", "autotuned", "own",
-                                         "own_tuned", NULL };
+    static const char *const infer[] = { "implicit_s1", "fetch", "gather_grouped", "autotuned",
+                                         "own", "own_tuned", NULL };
     static const char *const step[] = { "train_gather_grouped", "train_sorted", "train_implicit",
                                         "train_own", NULL };
     static const char *const scan[][2] = {

@@ -230,7 +230,7 @@ const struct sparse_net_impl sparse_net_rows[] = {
          "gather, cublasGemmEx, scatter a tap, as SpConv 1 does", OP_BASELINE, train_gather_tap, 1,
          0),
     STEP("train_sorted", "training, implicit GEMM S=1",
-         "masks sorted in one range of taps in all passes, as SpConv 2 does, in the published tiles",
+         "masks sorted in one range of taps in all passes, as SpConv 2 does; published tiles",
          OP_BASELINE, train_sorted, 1, 0),
     STEP("train_implicit", "training, implicit GEMM",
          PUBLISHED "one range forward, three backward: its default", OP_PAPER, train_default, 1,

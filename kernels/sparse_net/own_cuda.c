@@ -2,7 +2,7 @@
  * own_cuda.c - this suite's own way to run a network: nothing goes back to the host, so that a
  * graph holds all of it, a new scan of at most as many rows included.
  *
- *     coordinates -> all maps -> all plans, each shared by its map's layers -> layers, a launch each
+ *     coordinates -> all maps -> all plans, one a map -> layers, a launch each
  *
  * Concatenations cost nothing: layers write and read columns of wider rows.  The form of the
  * layers of a group can be changed; what one needs is made when it is first chosen and kept.

@@ -88,8 +88,8 @@ typedef enum op_status spconv_setup_fn(const struct spconv_problem *, const stru
                                        const struct spconv_args *, const struct op_memory *,
                                        op_stream, void **state);
 
-/* Another way of those that a tuner may choose among, 1 .. settings; 0: what set-up chose.  Changes a
- * state that set-up made of the same problem and arguments; waits. */
+/* Another way of those that a tuner may choose among, 1 .. settings; 0: what set-up chose.  Changes
+ * a state that set-up made of the same problem and arguments; waits. */
 typedef enum op_status spconv_adjust_fn(const struct spconv_problem *,
                                         const struct spconv_map *host, const struct spconv_args *,
                                         int setting, op_stream, void *state);

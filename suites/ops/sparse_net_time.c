@@ -22,7 +22,8 @@
 #include "tuner.h"
 
 enum { WINDOWS = 15 }; /* whose median is the time of a part */
-_Static_assert((int)SPARSE_NET_FLOWS_MAX <= (int)TUNER_SETTINGS_MAX, "flows that a tuner tells apart");
+_Static_assert((int)SPARSE_NET_FLOWS_MAX <= (int)TUNER_SETTINGS_MAX,
+               "flows that a tuner tells apart");
 
 static double now_us(void)
 {
