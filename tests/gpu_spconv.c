@@ -366,7 +366,7 @@ static void try_layer(struct cb_device *d, const struct scene_map *m, int splits
     CHECK(own_cut_for(&choice, C, C, &cut) == OP_OK);
     plan_open(&o, d, m, splits, &cut);
     const struct op_memory memory = { take, &o.pool };
-    CHECK(own_layer_open(choice.shape, &o.plan, m->taps, C, C, dev[1], &memory,
+    CHECK(own_layer_open(choice.shape, &o.plan, m->taps, C, C, dev[1], 0, &memory,
                          cb_device_stream(d), &layer) == OP_OK);
     for (int turn = 0; turn < 2; turn++) { /* then once more on what is there */
         const half_bits *const before = turn ? y + 64 : r + 16;

@@ -113,8 +113,8 @@ enum op_status sparse_net_own_choose(void *state, const int *flow, op_stream s)
         struct own_layer **layer = &own->layer[i][flow_of(own, i)];
         if (!*layer)
             status = own_layer_open(shape_of(own, i), plan_of(own, i), l->taps, l->channels,
-                                    l->columns, (const char *)own->a.w + 2 * l->w, &own->memory, s,
-                                    layer);
+                                    l->columns, (const char *)own->a.w + 2 * l->w, 0,
+                                    &own->memory, s, layer);
     }
     return status;
 }

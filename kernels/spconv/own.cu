@@ -11,7 +11,7 @@ struct Own {
     struct own_plan plan;
     struct own_layer *layer;
     const void *w;
-    half *transposed; /* dgrad: W of the launch as [taps][cout][cin] */
+    half *transposed; /* dgrad of narrow layers: W of the launch as [taps][cout][cin] */
     int channels, columns;
     double slots;
 };
@@ -87,11 +87,13 @@ enum op_status spconv_own_setup_as(const struct own_choice *choice, const struct
     own->channels = forward ? p->cin : p->cout;
     own->columns = forward ? p->cout : p->cin;
     enum op_status status = make_plan(p, a, choice, memory, s, own);
-    if (!forward)
+    const bool narrow = own->channels % SPCONV_SLICE;
+    if (!forward && narrow)
         own->transposed = scratch<half>(memory, (size_t)p->taps * p->cin * p->cout, &status);
     if (status == OP_OK)
         status = own_layer_open(choice->shape, &own->plan, p->taps, own->channels, own->columns,
-                                forward ? a->w : own->transposed, memory, s, &own->layer);
+                                own->transposed ? own->transposed : a->w, !forward && !narrow,
+                                memory, s, &own->layer);
     if (status != OP_OK) {
         free(own);
         return status;

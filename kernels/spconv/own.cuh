@@ -13,7 +13,8 @@
  *
  *   ring     stage = one slice, 64 of the taps x channels of a range of taps:
  *              A [128 rows][64]               gathered, 16 bytes (8 or 4) a copy
- *              B [columns / 64][64 of k][64]  a box of W each, by the bulk copy engine
+ *              B [columns / 64][64 of k][64]  a box of W each, by the bulk copy engine;
+ *                [columns][64 of k]           back: W as forward has it is its transpose here
  *            both in rows of 128 bytes in the 128-byte swizzle; absent rows are zeros
  *            full:  arrivals of every producer's copies and of thread 0
  *            empty: 8 arrivals, a warp of the consumers each
@@ -171,7 +172,7 @@ static __device__ __forceinline__ void gather_row(const OwnWork &p, const char *
     gather<Bytes>((to ^ i % 8 * 16) + i * 128, row_at(x, partner, 2 * p.io.x_step), partner >= 0);
 }
 
-template <int Columns, bool Whole, int Bytes, class Tune>
+template <int Columns, bool Whole, int Bytes, bool Back, class Tune>
 static __device__ __forceinline__ void produce(const OwnWork &p, const CUtensorMap *w_map,
                                                const OwnRoom &room)
 {
@@ -212,7 +213,7 @@ static __device__ __forceinline__ void produce(const OwnWork &p, const CUtensorM
         const int after = room.unit[turn];
         const int column = (p.blocks == 1 ? 0 : unit % p.blocks) * Columns;
         const int range = p.plan.splits == 1 ? 0 : part.x / p.plan.tiles;
-        const int w_range = range * p.plan.taps * p.channels;
+        const int w_range = range * p.plan.taps * (Back ? p.columns : p.channels);
         int4 part_after = {};
         if (after < units) {
             part_after = part_of(after);
@@ -222,7 +223,8 @@ static __device__ __forceinline__ void produce(const OwnWork &p, const CUtensorM
         for (bool more = true; more;) {
             const uint32_t full = room.full + 8 * stage.index;
             const uint32_t a = room.ring + stage.index * Shape::STAGE;
-            const int halves = walk.halves(p), w_row = w_range + walk.k(p);
+            const int halves = walk.halves(p), w_column = Back ? walk.slice * SPCONV_SLICE : column;
+            const int w_row = w_range + (Back ? walk.first() * p.columns + column : walk.k(p));
             const OwnFrom here = from;
             int4 next[FOURS] = {};
             more = walk.next(p);
@@ -240,8 +242,9 @@ static __device__ __forceinline__ void produce(const OwnWork &p, const CUtensorM
                     mbarrier_expect(full, Shape::B_BYTES);
 #pragma unroll
                     for (int box = 0; box < Shape::B_BYTES / 8192; box++)
-                        bulk_copy_box(a + OWN_A_BYTES + box * 8192, w_map, column + box * 64,
-                                      w_row, full);
+                        bulk_copy_box(a + OWN_A_BYTES + box * 8192, w_map,
+                                      w_column + (Back ? 0 : box * 64),
+                                      w_row + (Back ? box * 64 : 0), full);
                 } else {
                     mbarrier_arrive(full);
                 }
@@ -274,7 +277,7 @@ static __device__ __forceinline__ void produce(const OwnWork &p, const CUtensorM
 
 /* ---- consumers ---- */
 
-template <int Columns, class Tune>
+template <int Columns, bool Back, class Tune>
 static __device__ __forceinline__ void consume(const OwnWork &p, const OwnRoom &room)
 {
     typedef OwnShape<Columns, Tune> Shape;
@@ -317,8 +320,10 @@ static __device__ __forceinline__ void consume(const OwnWork &p, const OwnRoom &
                 wgmma_fence();
 #pragma unroll
                 for (int step = 0; step < 4; step++)
-                    wgmma_smem<0, 1>(sum, wgmma_operand(a) + step * 2,
-                                     wgmma_operand_trans(b, 8192) + step * 128, any || step);
+                    wgmma_smem<0, !Back>(sum, wgmma_operand(a) + step * 2,
+                                         Back ? wgmma_operand(b) + step * 2
+                                              : wgmma_operand_trans(b, 8192) + step * 128,
+                                         any || step);
                 wgmma_commit();
                 wgmma_wait<0>();
                 any = true;
@@ -339,7 +344,7 @@ static __device__ __forceinline__ void consume(const OwnWork &p, const OwnRoom &
 
 /* ---- the kernel ---- */
 
-template <int Columns, bool Whole, int Bytes, class Tune>
+template <int Columns, bool Whole, int Bytes, bool Back, class Tune>
 static __global__ __launch_bounds__(OWN_THREADS, OwnShape<Columns, Tune>::BLOCKS) void own_spconv(
     const __grid_constant__ CUtensorMap w_map, const __grid_constant__ OwnWork p)
 {
@@ -367,10 +372,10 @@ static __global__ __launch_bounds__(OWN_THREADS, OwnShape<Columns, Tune>::BLOCKS
 
     if (threadIdx.x >= OWN_CONSUMERS) {
         asm volatile("setmaxnreg.dec.sync.aligned.u32 56;");
-        produce<Columns, Whole, Bytes, Tune>(p, &w_map, room);
+        produce<Columns, Whole, Bytes, Back, Tune>(p, &w_map, room);
     } else {
         asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(Shape::REGISTERS));
-        consume<Columns, Tune>(p, room);
+        consume<Columns, Back, Tune>(p, room);
     }
     /* where the counters count anything the last block to end clears them for the next launch */
     if (p.plan.splits == 1 && __ldg(p.plan.count) * p.blocks <= 2 * (int)gridDim.x)

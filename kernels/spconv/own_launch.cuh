@@ -21,10 +21,11 @@ struct OwnForm {
     int columns, blocks, bytes;
 };
 
-template <int Columns, bool Whole, int Bytes, class Tune = OwnTune<Columns>> static OwnForm form()
+template <int Columns, bool Whole, int Bytes, bool Back = false, class Tune = OwnTune<Columns>>
+static OwnForm form()
 {
     typedef OwnShape<Columns, Tune> Shape;
-    return { own_spconv<Columns, Whole, Bytes, Tune>, Columns, Shape::BLOCKS, Shape::BYTES };
+    return { own_spconv<Columns, Whole, Bytes, Back, Tune>, Columns, Shape::BLOCKS, Shape::BYTES };
 }
 
 /* Zeroed. */
@@ -65,7 +66,7 @@ static enum op_status blocks_at_once(const OwnForm &form, int *count)
 }
 
 /* layer->work has a plan and sizes.  No more blocks than run at once: they wait for others. */
-static enum op_status prepare(const OwnForm &form, const void *w, int taps,
+static enum op_status prepare(const OwnForm &form, const void *w, int taps, bool back,
                               const struct op_memory *memory, op_stream s,
                               struct own_layer *layer)
 {
@@ -81,7 +82,8 @@ static enum op_status prepare(const OwnForm &form, const void *w, int taps,
     work->inverse = (uint32_t)(((uint64_t)1 << 32) / work->channels + 1);
     const long units = (long)plan->parts * work->blocks;
     layer->grid = (int)(units < most ? units : most);
-    if (!tma_map_half(&layer->w_map, w, taps * work->channels, work->columns, SPCONV_SLICE))
+    if (!tma_map_half(&layer->w_map, w, taps * (back ? work->columns : work->channels),
+                      back ? work->channels : work->columns, SPCONV_SLICE))
         return OP_EDEVICE;
     return take_workspace(memory, s, work);
 }

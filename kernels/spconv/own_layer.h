@@ -42,11 +42,12 @@ enum op_status own_cut_for(const struct own_choice *choice, int channels, int co
 
 struct own_layer;
 
-/* w [taps][channels][columns] half, at this address in every run.  Workspace is taken from
- * memory.  OP_EUNSUPPORTED: channels not even, columns no multiple of 16.  OP_EINVAL: the plan is
- * cut for fewer columns.  Layers of one plan run one after another. */
+/* w [taps][channels][columns] half, back: [taps][columns][channels], at this address in every
+ * run.  Workspace is taken from memory.  OP_EUNSUPPORTED: channels not even, back: no multiple of
+ * 64, columns no multiple of 16.  OP_EINVAL: the plan is cut for fewer columns.  Layers of one plan
+ * run one after another. */
 enum op_status own_layer_open(enum own_shape shape, const struct own_plan *plan, int taps,
-                              int channels, int columns, const void *w,
+                              int channels, int columns, const void *w, int back,
                               const struct op_memory *memory, op_stream s,
                               struct own_layer **out);
 /* Enqueues. */

@@ -7,25 +7,25 @@ struct OwnOne {
     static constexpr int BLOCKS = 1;
 };
 
-static OwnForm choose_wide(enum own_shape shape, int columns)
+template <bool Back> static OwnForm choose_wide(enum own_shape shape, int columns)
 {
     if (shape == OWN_ONE && columns % 128 == 64)
-        return form<64, true, 16, OwnOne>();
+        return form<64, true, 16, Back, OwnOne>();
     if (shape == OWN_SHARES && columns % 64 == 0)
-        return form<64, true, 16>();
+        return form<64, true, 16, Back>();
     if (columns % 256 == 0)
-        return form<256, true, 16>();
+        return form<256, true, 16, Back>();
     if (columns % 192 == 0)
-        return form<192, true, 16>();
+        return form<192, true, 16, Back>();
     if (columns % 128 == 0)
-        return form<128, true, 16>();
+        return form<128, true, 16, Back>();
     if (columns % 96 == 0)
-        return form<96, true, 16>();
+        return form<96, true, 16, Back>();
     if (columns % 64 == 0)
-        return form<64, true, 16>();
+        return form<64, true, 16, Back>();
     if (columns % 32 == 0)
-        return form<32, true, 16>();
-    return form<16, true, 16>();
+        return form<32, true, 16, Back>();
+    return form<16, true, 16, Back>();
 }
 
 /* Few channels are soon gathered again for further columns. */
@@ -38,9 +38,10 @@ template <int Bytes> static OwnForm choose_narrow(int columns)
     return form<16, false, Bytes>();
 }
 
-static OwnForm choose_form(enum own_shape shape, int channels, int columns)
+static OwnForm choose_form(enum own_shape shape, bool back, int channels, int columns)
 {
-    return channels % 64 == 0  ? choose_wide(shape, columns)
+    return back                ? choose_wide<true>(shape, columns)
+           : channels % 64 == 0 ? choose_wide<false>(shape, columns)
            : channels % 8 == 0 ? choose_narrow<16>(columns)
            : channels % 4 == 0 ? choose_narrow<8>(columns)
                                : choose_narrow<4>(columns);
@@ -57,7 +58,7 @@ enum op_status own_cut_for(const struct own_choice *choice, int channels, int co
 {
     if (channels % 2 || columns % 16)
         return OP_EUNSUPPORTED;
-    const OwnForm form = choose_form(choice->shape, channels, columns);
+    const OwnForm form = choose_form(choice->shape, false, channels, columns);
     int blocks;
     const enum op_status status = blocks_at_once(form, &blocks);
     if (status != OP_OK)
@@ -71,11 +72,11 @@ enum op_status own_cut_for(const struct own_choice *choice, int channels, int co
 }
 
 enum op_status own_layer_open(enum own_shape shape, const struct own_plan *plan, int taps,
-                              int channels, int columns, const void *w,
+                              int channels, int columns, const void *w, int back,
                               const struct op_memory *memory, op_stream s, struct own_layer **out)
 {
     *out = NULL;
-    if (channels % 2 || columns % 16)
+    if (channels % (back ? SPCONV_SLICE : 2) || columns % 16)
         return OP_EUNSUPPORTED;
     if (columns > plan->cut.columns && plan->slots)
         return OP_EINVAL;
@@ -86,7 +87,7 @@ enum op_status own_layer_open(enum own_shape shape, const struct own_plan *plan,
     layer->work.channels = channels;
     layer->work.columns = columns;
     const enum op_status status =
-        prepare(choose_form(shape, channels, columns), w, taps, memory, s, layer);
+        prepare(choose_form(shape, back, channels, columns), w, taps, back, memory, s, layer);
     if (status != OP_OK) {
         free(layer);
         return status;
