@@ -23,9 +23,14 @@ static enum op_status float_points(const struct spconv_problem *p, const char **
       .counts = OP_CUDA(spconv_cublas_counts), .half_sums = 1 }
 
 const struct spconv_impl spconv_baselines[] = {
-    ROW("gather_grouped", "gather-scatter grouped",
-        "TorchSparse (arXiv 2204.10319): fused gather and scatter, cuBLAS by adaptive grouping",
-        OP_BASELINE, any_problem, spconv_gather_grouped_setup, spconv_gather_fused),
+    { .base = { .name = "gather_grouped", .title = "gather-scatter grouped",
+                .origin = "TorchSparse (arXiv 2204.10319): fused gather and scatter, cuBLAS by "
+                          "adaptive grouping",
+                .role = OP_BASELINE, .sm_min = 75, .sm_max = 999 },
+      .supports = any_problem, .setup = OP_CUDA(spconv_gather_grouped_setup),
+      .teardown = OP_CUDA(spconv_cublas_teardown), .run = OP_CUDA(spconv_gather_fused),
+      .counts = OP_CUDA(spconv_cublas_counts), .half_sums = 1, .settings = SPCONV_GROUPINGS,
+      .adjust = OP_CUDA(spconv_gather_adjust) },
     ROW("gather_fused", "gather-scatter fused", "fused gather and scatter, cublasGemmEx a tap",
         OP_BASELINE, any_problem, spconv_gather_fused_setup, spconv_gather_fused),
     ROW("gather_tap", "gather-scatter by tap",

@@ -5,7 +5,7 @@
  *   fused     TorchSparse (MLSys 2022): all taps gathered at once, products, all taps
  *             scattered at once.  Where outputs are inputs the middle tap needs neither.
  *   grouped   the same; taps of like size, mirrored ones first, are batched, padded to the
- *             largest, while 1 - smallest / largest <= EPSILON and the largest is < THRESHOLD
+ *             largest, while 1 - smallest / largest <= epsilon and the largest is < threshold
  *   by tap    a gather, a GEMM and a scatter a tap: SpConv 1; with atomics MinkowskiEngine
  *   gathered  one GEMM of rows gathered in set-up: what no gathering form can be faster than
  *
@@ -23,9 +23,7 @@
 
 static const size_t WORKSPACE = (size_t)32 << 20;
 
-/* Of the published tuning grid, the middle. */
-static const double EPSILON = 0.3;
-enum { THRESHOLD = 15000 };
+enum { MIDDLE = 2 + 9 * 3 + 4 }; /* setting of the published grid: 0.3, 15000 */
 
 enum form { FUSED, GROUPED, BY_TAP, ATOMIC, GATHERED };
 
@@ -47,7 +45,9 @@ struct state {
     int32_t start[SPCONV_TAPS_MAX + 1], base[SPCONV_TAPS_MAX]; /* pairs; row of the buffer */
     struct group group[SPCONV_TAPS_MAX];
     int groups;
-    long rows; /* of the buffers */
+    double epsilon; /* of grouping */
+    int threshold;
+    long rows, room; /* of the buffers; what they have room for */
     double slots;
 };
 
@@ -149,8 +149,12 @@ void spconv_cublas_teardown(void *state)
 }
 
 /* Taps with pairs, each before its mirror image, and the groups of them. */
-static void make_groups(const struct spconv_problem *p, struct state *v)
+static void make_groups(const struct spconv_problem *p, int setting, struct state *v)
 {
+    v->epsilon = setting > 1 ? (setting - 2) / 9 * .1 : 0;
+    v->threshold = setting > 1 ? 5000 + (setting - 2) % 9 * 2500 : 0;
+    v->tap_count = v->groups = 0;
+    v->rows = 0;
     for (int d = 0; d < (p->taps + 1) / 2; d++)
         for (int side = 0; side < 2; side++) {
             const int tap = side ? p->taps - 1 - d : d;
@@ -163,7 +167,7 @@ static void make_groups(const struct spconv_problem *p, struct state *v)
         const int n = v->start[v->taps[i] + 1] - v->start[v->taps[i]];
         struct group *g = &v->group[i ? v->groups - 1 : 0];
         const int low = i && n > smallest ? smallest : n, high = i && n < g->rows ? g->rows : n;
-        if (!i || v->form != GROUPED || 1 - (double)low / high > EPSILON) {
+        if (!i || v->form != GROUPED || 1 - (double)low / high > v->epsilon + 1e-9) {
             g = &v->group[v->groups++];
             *g = (struct group){ .first = i, .rows = n };
             smallest = n;
@@ -172,7 +176,7 @@ static void make_groups(const struct spconv_problem *p, struct state *v)
             g->rows = high;
         }
         g->count++;
-        g->batched = v->form == GROUPED && g->count > 1 && g->rows < THRESHOLD;
+        g->batched = v->form == GROUPED && g->count > 1 && g->rows < v->threshold;
     }
     for (int i = 0; i < v->groups; i++)
         for (int k = v->group[i].first; k < v->group[i].first + v->group[i].count; k++) {
@@ -180,6 +184,20 @@ static void make_groups(const struct spconv_problem *p, struct state *v)
             v->base[d] = (int32_t)v->rows;
             v->rows += v->group[i].batched ? v->group[i].rows : v->start[d + 1] - v->start[d];
         }
+    v->slots = v->form <= GROUPED && p->pass != SPCONV_WGRAD
+                   ? (double)v->rows + (v->middle < 0 ? 0 : p->out)
+                   : (double)p->pairs;
+}
+
+/* Buffers have room for every setting. */
+static void measure_groups(const struct spconv_problem *p, struct state *v)
+{
+    for (int setting = 1; v->form == GROUPED && setting <= SPCONV_GROUPINGS; setting++) {
+        make_groups(p, setting, v);
+        v->room = v->rows > v->room ? v->rows : v->room;
+    }
+    make_groups(p, MIDDLE, v);
+    v->room = v->rows > v->room ? v->rows : v->room;
 }
 
 static enum op_status send(void *to, const void *from, size_t bytes, op_stream s)
@@ -193,10 +211,9 @@ static enum op_status send(void *to, const void *from, size_t bytes, op_stream s
 
 /* Slot of every row and tap, of the pairs' side `rows_of`. */
 static enum op_status make_slots(const struct spconv_problem *p, const struct state *v, int rows,
-                                 const int32_t *rows_of, const struct op_memory *memory,
-                                 op_stream s, int32_t **slots)
+                                 const int32_t *rows_of, op_stream s, int32_t *slots)
 {
-    const size_t bytes = (size_t)rows * p->taps * sizeof **slots;
+    const size_t bytes = (size_t)rows * p->taps * sizeof *slots;
     int32_t *host = malloc(bytes);
     if (!host)
         return OP_ENOMEM;
@@ -204,14 +221,13 @@ static enum op_status make_slots(const struct spconv_problem *p, const struct st
     for (int i = 0; i < v->tap_count; i++)
         for (int d = v->taps[i], e = v->start[d]; e < v->start[d + 1]; e++)
             host[(size_t)rows_of[e] * p->taps + d] = v->base[d] + e - v->start[d];
-    *slots = memory->take(memory->context, bytes);
-    const enum op_status status = send(*slots, host, bytes, s);
+    const enum op_status status = send(slots, host, bytes, s);
     free(host);
     return status;
 }
 
 static enum op_status make_pointers(const struct spconv_problem *p, const struct sides *sides,
-                                    const struct op_memory *memory, op_stream s, struct state *v)
+                                    op_stream s, const struct state *v)
 {
     const void *host[3 * SPCONV_TAPS_MAX] = { 0 };
     for (int i = 0; i < v->tap_count; i++) {
@@ -220,8 +236,18 @@ static enum op_status make_pointers(const struct spconv_problem *p, const struct
         host[SPCONV_TAPS_MAX + i] = plus(v->w, (size_t)d * p->cin * p->cout, p);
         host[2 * SPCONV_TAPS_MAX + i] = plus(v->products, (size_t)v->base[d] * sides->columns, p);
     }
-    v->pointers = memory->take(memory->context, sizeof host);
     return send(v->pointers, host, sizeof host, s);
+}
+
+/* Where rows of the buffers lie, as the groups say. */
+static enum op_status place_rows(const struct spconv_problem *p, const struct sides *sides,
+                                 op_stream s, const struct state *v)
+{
+    enum op_status status =
+        make_slots(p, v, sides->from_rows, sides->from, s, v->slot_from);
+    if (!status)
+        status = make_slots(p, v, sides->to_rows, sides->to, s, v->slot_to);
+    return status ? status : make_pointers(p, sides, s, v);
 }
 
 static enum op_status make_buffers(const struct spconv_problem *p, const struct spconv_map *host,
@@ -230,18 +256,19 @@ static enum op_status make_buffers(const struct spconv_problem *p, const struct 
 {
     const struct sides sides = sides_of(p, host);
     const int slots = p->pass != SPCONV_WGRAD && v->form <= GROUPED;
-    const long rows = slots && v->rows ? v->rows : p->pairs + 1;
+    const long rows = slots && v->room ? v->room : p->pairs + 1;
     enum op_status status = OP_OK;
     v->gathered = memory->take(memory->context, (size_t)rows * sides.channels * element(p));
     v->products = memory->take(memory->context, (size_t)rows * sides.columns * element(p));
     if (!v->gathered || !v->products)
         return OP_ENOMEM;
-    if (slots)
-        status = make_slots(p, v, sides.from_rows, sides.from, memory, s, &v->slot_from);
-    if (slots && !status)
-        status = make_slots(p, v, sides.to_rows, sides.to, memory, s, &v->slot_to);
-    if (slots && !status)
-        status = make_pointers(p, &sides, memory, s, v);
+    if (slots) {
+        const size_t bytes = (size_t)p->taps * sizeof *v->slot_from;
+        v->slot_from = memory->take(memory->context, (size_t)sides.from_rows * bytes);
+        v->slot_to = memory->take(memory->context, (size_t)sides.to_rows * bytes);
+        v->pointers = memory->take(memory->context, 3 * SPCONV_TAPS_MAX * sizeof *v->pointers);
+        status = place_rows(p, &sides, s, v);
+    }
     if (v->form == GATHERED)
         status = spconv_gather_rows(p->pass == SPCONV_DGRAD ? a->g : a->x,
                                     p->pass == SPCONV_DGRAD ? a->map.pair_out : a->map.pair_in,
@@ -279,10 +306,7 @@ static enum op_status setup(const struct spconv_problem *p, const struct spconv_
     v->w = a->w;
     v->middle = p->same && p->pass != SPCONV_WGRAD && form <= GROUPED ? p->taps / 2 : -1;
     memcpy(v->start, host->start, ((size_t)p->taps + 1) * sizeof *v->start);
-    make_groups(p, v);
-    v->slots = form <= GROUPED && p->pass != SPCONV_WGRAD
-                   ? (double)v->rows + (v->middle < 0 ? 0 : p->out)
-                   : (double)p->pairs;
+    measure_groups(p, v);
     enum op_status status = open_handle(v, memory->take(memory->context, WORKSPACE), s);
     if (!status)
         status = make_buffers(p, host, a, memory, s, v);
@@ -307,6 +331,19 @@ SETUP(spconv_gather_tap_setup, BY_TAP)
 SETUP(spconv_gather_atomic_setup, ATOMIC)
 SETUP(spconv_gathered_setup, GATHERED)
 #undef SETUP
+
+enum op_status spconv_gather_adjust(const struct spconv_problem *p, const struct spconv_map *host,
+                                    const struct spconv_args *a, int setting, op_stream s,
+                                    void *state)
+{
+    struct state *v = state;
+    const struct sides sides = sides_of(p, host);
+    (void)a;
+    if (v->form != GROUPED || setting < 0 || setting > SPCONV_GROUPINGS)
+        return OP_EINVAL;
+    make_groups(p, setting ? setting : MIDDLE, v);
+    return p->pass == SPCONV_WGRAD ? OP_OK : place_rows(p, &sides, s, v);
+}
 
 /* ---- runs ---- */
 

@@ -10,6 +10,11 @@ OP_BEGIN
  * GEMM a tap; tap after tap; the products alone, of all pairs in one GEMM. */
 extern spconv_setup_fn spconv_gather_grouped_setup, spconv_gather_fused_setup,
     spconv_gather_tap_setup, spconv_gather_atomic_setup, spconv_gathered_setup;
+/* Settings of grouping, 1 .. SPCONV_GROUPINGS: those of the published grid that differ.  1 is a
+ * GEMM a tap; 2 + 9 e + t groups taps that differ by at most e tenths where the largest has fewer
+ * than 5000 + 2500 t rows, e 0 .. 5, t 0 .. 8.  Set-up takes the middle, 0.3 and 15000. */
+enum { SPCONV_GROUPINGS = 1 + 6 * 9 };
+spconv_adjust_fn spconv_gather_adjust;
 extern spconv_run_fn spconv_gather_fused, spconv_gather_tap, spconv_gathered;
 void spconv_cublas_teardown(void *state);
 void spconv_cublas_counts(const struct spconv_problem *p, const void *state,

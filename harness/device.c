@@ -241,6 +241,11 @@ int cb_graph_launch(struct cb_device *d, struct cb_graph *g)
     return d->backend->graph_launch(d, g);
 }
 
+int cb_graph_nodes(struct cb_device *d, struct cb_graph *g)
+{
+    return d->backend->graph_nodes(d, g);
+}
+
 void cb_graph_free(struct cb_device *d, struct cb_graph *g)
 {
     if (g)

@@ -105,6 +105,7 @@ int cb_graph_make(struct cb_device *d, cb_enqueue_fn *work, void *arg, int count
                   struct cb_graph **out);
 int cb_graph_window(struct cb_device *d, struct cb_graph *g, bool gate, struct cb_window *out);
 int cb_graph_launch(struct cb_device *d, struct cb_graph *g); /* untimed: warm-up, post-check */
+int cb_graph_nodes(struct cb_device *d, struct cb_graph *g);  /* launches, copies and fills in it */
 void cb_graph_free(struct cb_device *d, struct cb_graph *g);  /* accepts NULL */
 
 /* Enqueues an empty kernel (a no-op on the host): the cost of a launch. */

@@ -310,6 +310,14 @@ static int cuda_graph_launch(struct cb_device *d, struct cb_graph *graph)
     return 0;
 }
 
+static int cuda_graph_nodes(struct cb_device *d, struct cb_graph *graph)
+{
+    size_t nodes = 0;
+    (void)d;
+    CU(cudaGraphGetNodes(graph->graph, NULL, &nodes));
+    return (int)nodes;
+}
+
 static int enqueue_graph(struct cb_device *d, void *graph)
 {
     return cuda_graph_launch(d, graph);
@@ -471,6 +479,7 @@ static const struct cb_backend backend = {
     .sync = cuda_sync, .guards = cuda_guards, .random = cuda_random, .compare = cuda_compare,
     .same = cuda_same, .window = cuda_window, .graph_make = cuda_graph_make,
     .graph_window = cuda_graph_window, .graph_launch = cuda_graph_launch,
+    .graph_nodes = cuda_graph_nodes,
     .graph_free = cuda_graph_free, .null = cuda_null,
     .mark = cuda_mark, .profile = cuda_profile, .spin = cuda_spin, .flush = cuda_flush,
     .reset_l2 = cuda_reset_l2, .tick = cuda_tick, .ceilings = cuda_ceilings,

@@ -172,6 +172,12 @@ static int host_graph_launch(struct cb_device *d, struct cb_graph *g)
     return cb_error("the host has no graphs");
 }
 
+static int host_graph_nodes(struct cb_device *d, struct cb_graph *g)
+{
+    (void)d, (void)g;
+    return cb_error("the host has no graphs");
+}
+
 static void host_graph_free(struct cb_device *d, struct cb_graph *g)
 {
     (void)d, (void)g;
@@ -316,7 +322,8 @@ static const struct cb_backend backend = {
     .copy_out = host_copy, .copy = host_copy, .fill = host_fill, .memory_free = host_memory_free, .sync = host_sync,
     .guards = host_guards, .random = host_random, .compare = host_compare, .same = host_same,
     .window = host_window, .graph_make = host_graph_make, .graph_window = host_graph_window,
-    .graph_launch = host_graph_launch, .graph_free = host_graph_free, .null = host_null,
+    .graph_launch = host_graph_launch, .graph_nodes = host_graph_nodes,
+    .graph_free = host_graph_free, .null = host_null,
     .spin = host_spin, .flush = host_flush, .reset_l2 = host_reset_l2, .tick = host_tick,
     .ceilings = host_ceilings,
 };

@@ -39,6 +39,7 @@ struct cb_backend {
                       struct cb_graph **out);
     int (*graph_window)(struct cb_device *d, struct cb_graph *g, bool gate, struct cb_window *out);
     int (*graph_launch)(struct cb_device *d, struct cb_graph *g);
+    int (*graph_nodes)(struct cb_device *d, struct cb_graph *g);
     void (*graph_free)(struct cb_device *d, struct cb_graph *g);
     int (*null)(struct cb_device *d);
     int (*mark)(struct cb_device *d, int n);

@@ -451,8 +451,10 @@ static int worst_table(struct report *w, const struct view *v, const char *metri
     const char *head[VIEW_GRID + 2];
     int columns = v->grid_count + 2, status = 0;
     struct cb_table t;
-    snprintf(caption, sizeof caption, "Worst over cases: %s%s%s", m ? m->title : metric,
-             m && *m->unit ? ", " : "", m ? m->unit : "");
+    const bool figure = !strncmp(metric, "figure:", 7); /* its own name says what it is */
+    snprintf(caption, sizeof caption, "Worst over cases: %s%s%s",
+             figure ? metric + 7 : m ? m->title : metric, m && *m->unit ? ", " : "",
+             m ? m->unit : "");
     snprintf(heads[0], sizeof heads[0], "row");
     for (int g = 0; g < v->grid_count; g++)
         snprintf(heads[g + 1], sizeof heads[0], "%s=%.9g", v->axis, v->grid[g]);

@@ -15,6 +15,7 @@
 
 #include "../harness/error.h"
 #include "../harness/params.h"
+#include "../suites/data/shared.h"
 #include "../suites/models/llama_machine.h"
 #include "../suites/models/llama_upload.h"
 #include "../suites/models/quant_model.h"
@@ -23,13 +24,6 @@
 #include "test.h"
 
 #ifdef WITH_CUDA
-static const char *shared(const char *file, char out[512])
-{
-    const char *root = getenv("CLAIMBENCH_SHARED");
-    snprintf(out, 512, "%s/%s", root ? root : "../shared/data", file);
-    return out;
-}
-
 static bool ok(int status)
 {
     if (status)
@@ -402,20 +396,20 @@ static void test_recipes(struct cb_device *d)
 
 static void test_published(struct cb_device *d, bool quick)
 {
-    char path[512];
+    char path[DATA_PATH];
     struct checkpoint c;
     struct llama m;
     struct token_set t, greedy;
     double loss[64], mean = 0;
     int out[256];
     const int windows = quick ? 8 : 0;
-    if (token_set_load(shared("llm/stories260K_samples_64x512.u16", path), NULL, 512, windows,
+    if (token_set_load(data_shared("llm/stories260K_samples_64x512.u16", path), NULL, 512, windows,
                        &t) ||
-        token_set_load(shared("llm/stories260K_greedy257.u16", path), NULL, 257, 0, &greedy)) {
+        token_set_load(data_shared("llm/stories260K_greedy257.u16", path), NULL, 257, 0, &greedy)) {
         SKIP("gpu_llama: stories260K: the test files are not here");
         return;
     }
-    ok(checkpoint_load(shared("llm/stories260K.bin", path), &c));
+    ok(checkpoint_load(data_shared("llm/stories260K.bin", path), &c));
     ok(llama_open(&c, true, &m));
     ok(llama_gpu_open(d, &m.config, false, &m.machine));
     ok(quant_evaluate(&m, &t, NULL, false, loss, NULL));

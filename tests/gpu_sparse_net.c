@@ -2,6 +2,9 @@
  * gpu_sparse_net.c - whole networks on a GPU: every row against the reference, the same result
  * twice, and whether a wrong element is found; figures are printed.  `gpu_sparse_net all` takes
  * larger scans too, `gpu_sparse_net train` larger training steps.
+ *
+ * `gpu_sparse_net times [train]` checks nothing: a table of the parts of a run, its wall time and
+ * launches on scans of the suites, a new scan in every run, real frames where they are.
  */
 #include <stdlib.h>
 #include <unistd.h>
@@ -76,6 +79,77 @@ static void try_case(struct cb_context *c, const char *scan, const char *network
     try_pass(c, scan, network, "infer");
 }
 
+/* ---- times ---- */
+
+static double figure_of(const struct cb_figure *f, int count, const char *name)
+{
+    for (int i = 0; i < count; i++)
+        if (!strcmp(f[i].name, name))
+            return f[i].value;
+    return 0;
+}
+
+static void time_row(struct cb_context *c, const struct cb_op *op, void *in,
+                     const struct op_impl *row)
+{
+    static const char *const name[] = { "maps",  "orders", "convolutions", "gradients", "rest",
+                                        "warm",  "wall",   "launches_maps", "launches_orders",
+                                        "launches_convolutions", "launches", "tuning" };
+    struct cb_figure f[CB_FIGURES_MAX];
+    void *b;
+    if (op->bind(c, in, row, &b)) {
+        printf("%-20s %s\n", row->name, cb_error_text());
+        return;
+    }
+    const int n = op->figures(b, f);
+    printf("%-20s", row->name);
+    for (size_t i = 0; i < sizeof name / sizeof *name; i++)
+        printf(" %8.1f", figure_of(f, n, name[i]));
+    printf("  %s\n", op->choice(b) ? op->choice(b) : "");
+    fflush(stdout);
+    op->unbind(b);
+}
+
+static void time_case(struct cb_context *c, const char *scan, const char *network,
+                      const char *pass, const char *const *rows)
+{
+    const struct cb_op *op = suite_op("sparse_net");
+    const struct op_impl *row;
+    const char *why;
+    void *p = params_of(scan, network, pass), *in;
+    const int sets = strcmp(pass, "train") ? 6 : 2;
+    if (op->open(c, p, &in)) {
+        printf("SKIP gpu_sparse_net %s\n", cb_error_text());
+        free(p);
+        return;
+    }
+    printf("%s %s %s, %d scans\n", scan, network, pass, sets);
+    printf("%-20s %8s %8s %8s %8s %8s %8s %8s  launches: maps, orders, convolutions, all; "
+           "tuning s\n", "us", "maps", "orders", "conv", "gradient", "rest", "warm", "wall");
+    CHECK(!op->prepare(c, in, 1, sets));
+    for (int t = 0; (row = op->impl(t)); t++)
+        for (int k = 0; rows[k]; k++)
+            if (!strcmp(rows[k], row->name) && op->ready(in, row, &why) == OP_OK)
+                time_row(c, op, in, row);
+    op->close(in);
+    free(p);
+}
+
+static void time_all(struct cb_context *c, int train)
+{
+    static const char *const infer[] = { "implicit_s1", "fetch", "gather_grouped", "autotuned",
+                                         "own", "own_tuned", NULL };
+    static const char *const step[] = { "train_gather_grouped", "train_sorted", "train_implicit",
+                                        "train_own", NULL };
+    static const char *const scan[][2] = {
+        { "semantickitti_000000", "minkunet_1x" }, { "nuscenes_keyframe", "minkunet_1x" },
+        { "semantickitti_1f", "minkunet_1x" },     { "semantickitti_1f", "minkunet_0.5x" },
+        { "nuscenes_10f", "centerpoint" },         { "waymo_1f", "centerpoint" }
+    };
+    for (size_t i = 0; i < sizeof scan / sizeof *scan; i++)
+        time_case(c, scan[i][0], scan[i][1], train ? "train" : "infer", train ? step : infer);
+}
+
 /* An element of our result is overwritten. */
 static void try_fault(struct cb_context *c, const char *scan)
 {
@@ -118,6 +192,12 @@ int main(int argc, char **argv)
     snprintf(scan, sizeof scan, "kitti:/tmp/gpu_sparse_net_%ld.bin", (long)getpid());
     sparse_net_scan(scan, 4000);
     CHECK(!cb_device_open("cuda", &c.device));
+    if (argc > 1 && !strcmp(argv[1], "times")) {
+        time_all(&c, argc > 2);
+        cb_device_close(c.device);
+        unlink(scan + strlen("kitti:"));
+        return TEST_END();
+    }
     try_case(&c, scan, "minkunet_1x");
     try_case(&c, scan, "minkunet_0.5x");
     try_fault(&c, scan);

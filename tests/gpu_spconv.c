@@ -3,10 +3,9 @@
  * compared to the bit, on maps and channels that tiles do not fit.
  *
  * `gpu_spconv time [SCAN]` prints microseconds, hot, and the error on uniform inputs for the
- * layers of MinkUNet on a SemanticKITTI scan; without SCAN on one below CLAIMBENCH_SHARED or
- * ../shared.  `gpu_spconv time SCAN NAME` takes only rows whose name begins so; `gpu_spconv time
- * SCAN variants` times the candidates for the next form of own beside it on the first four
- * layers, forward.  SCAN may be "-": that below ../shared.
+ * layers of MinkUNet on a SemanticKITTI scan; without SCAN, or with "-", on that of the shared
+ * data (suites/data/shared.h).  `gpu_spconv time SCAN NAME` takes only rows whose name begins so;
+ * `gpu_spconv time SCAN variants` times the forms of own beside it, on few voxels too.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -17,9 +16,11 @@
 #include "../kernels/spconv/own_layer.h"
 #include "../kernels/spconv/own_variants.h"
 #include "../kernels/spconv/plan.h"
+#include "../suites/data/shared.h"
 #include "test.h"
 
 #ifdef WITH_CUDA
+#include "own_parts_check.h"
 #include "spconv_scene.h"
 
 /* ---- operands ---- */
@@ -241,92 +242,89 @@ static long differences(struct cb_device *d, const void *device, const void *hos
     return differ;
 }
 
-/* The plan of the device is that of the host: rows, masks of half tiles, a schedule of all. */
+/* A plan of the device with the memory that it took. */
+struct planned {
+    struct cb_device *d;
+    struct pool pool;
+    const int32_t *table;
+    struct own_plan plan;
+};
+
+static void plan_open(struct planned *o, struct cb_device *d, const struct scene_map *m, int splits,
+                      const struct own_cut *cut)
+{
+    *o = (struct planned){ .d = d, .pool.d = d };
+    const struct op_memory memory = { take, &o->pool };
+    struct own_plan_work work;
+    o->table = upload(d, m->by_out, (size_t)m->out * m->taps * 4);
+    const struct own_source source = { o->table, NULL, NULL, m->out, m->taps };
+    CHECK(own_plan_open(m->out, m->taps, splits, cut, &memory, cb_device_stream(d), &o->plan,
+                        &work) == OP_OK);
+    CHECK(own_plan_make(&source, &o->plan, &work, cb_device_stream(d)) == OP_OK && !cb_sync(d));
+}
+
+static void plan_close(struct planned *o)
+{
+    for (int k = 0; k < o->pool.count; k++)
+        cb_free(o->d, o->pool.taken[k]);
+    cb_free(o->d, (void *)o->table);
+}
+
+/* The plan of the device is that of the host: rows, masks of half tiles. */
 static void try_plan(struct cb_device *d, const struct scene_map *m, int splits)
 {
     if (!test_takes())
         return;
-    struct pool pool = { .d = d };
-    const struct op_memory memory = { take, &pool };
+    static const struct own_cut whole = { .lanes = 264, .columns = 64, .least = 3, .most = 32 };
     const struct spconv_table t = { m->by_out, m->out, m->taps };
     struct spconv_plan host;
-    struct own_plan plan;
-    struct own_plan_work work;
-    const int32_t *table = upload(d, m->by_out, (size_t)m->out * m->taps * 4);
-    const struct own_source source = { table, NULL, NULL, m->out, m->taps };
+    struct planned o;
     CHECK(spconv_plan_make(&t, splits, SPCONV_BY_GRAY, &host) == OP_OK);
-    CHECK(own_plan_open(m->out, m->taps, splits, &memory, &plan, &work) == OP_OK);
-    CHECK(own_plan_make(&source, &plan, &work, cb_device_stream(d)) == OP_OK && !cb_sync(d));
+    plan_open(&o, d, m, splits, &whole);
     const int tiles = splits * host.tiles;
-    CHECK(!differences(d, plan.row, host.row, (size_t)tiles * SPCONV_TILE));
+    CHECK(!differences(d, o.plan.row, host.row, (size_t)tiles * SPCONV_TILE));
     uint32_t *mask = malloc((size_t)tiles * 2 * sizeof *mask);
-    int32_t *schedule = malloc((size_t)tiles * sizeof *schedule);
     for (int i = 0; i < 2 * tiles; i++)
         mask[i] = spconv_plan_mask(&host, i / 2 / host.tiles,
                                    i / 2 % host.tiles * SPCONV_TILE + i % 2 * 64, 64);
-    CHECK(!differences(d, plan.mask, mask, (size_t)tiles * 2));
-    CHECK(!cb_download(d, schedule, plan.schedule, (size_t)tiles * sizeof *schedule));
-    long misplaced = 0, sum = 0;
-    for (int i = 0; i < tiles; i++) {
-        sum += schedule[i] + 1;
-        misplaced += schedule[i] / host.tiles != i / host.tiles;
-    }
-    CHECK(!misplaced && sum == (long)tiles * (tiles + 1) / 2);
+    CHECK(!differences(d, o.plan.mask, mask, (size_t)tiles * 2));
     free(mask);
-    free(schedule);
     spconv_plan_free(&host);
-    for (int k = 0; k < pool.count; k++)
-        cb_free(d, pool.taken[k]);
-    cb_free(d, (void *)table);
+    plan_close(&o);
 }
 
-/* Parts of a plan: each tap of a tile once, in units of at most `most`, ranges in order, longer
- * ones first, parts of a tile by number, slots used once. */
-static void try_parts(struct cb_device *d, const struct scene_map *m, int splits, int most)
+/* Parts of a plan are what they must be; the longest. */
+static int check_parts(const struct planned *o, int rows)
 {
-    struct pool pool = { .d = d };
-    const struct op_memory memory = { take, &pool };
-    struct own_plan plan;
-    struct own_plan_work work;
-    struct own_parts parts;
-    const int32_t *table = upload(d, m->by_out, (size_t)m->out * m->taps * 4);
-    const struct own_source source = { table, NULL, NULL, m->out, m->taps };
+    const struct own_plan *plan = &o->plan;
     int32_t count[2];
-    CHECK(own_plan_open(m->out, m->taps, splits, &memory, &plan, &work) == OP_OK);
-    CHECK(own_plan_make(&source, &plan, &work, cb_device_stream(d)) == OP_OK);
-    CHECK(own_parts_open(&plan, most, &memory, &parts) == OP_OK);
-    CHECK(own_parts_make(&plan, &parts, cb_device_stream(d)) == OP_OK && !cb_sync(d));
-    CHECK(!cb_download(d, count, parts.count, sizeof count));
-    CHECK(count[0] <= parts.room && count[1] <= parts.slots);
-    const int tiles = splits * plan.tiles;
-    struct own_part *part = calloc((size_t)parts.room, sizeof *part);
-    uint32_t *mask = malloc((size_t)tiles * 8), *seen = calloc((size_t)tiles, 4);
-    int *next = calloc((size_t)tiles, sizeof *next), *used = calloc((size_t)parts.slots, 4);
-    long bad = 0;
-    CHECK(!cb_download(d, part, parts.part, (size_t)count[0] * sizeof *part));
-    CHECK(!cb_download(d, mask, plan.mask, (size_t)tiles * 8));
-    for (int i = 0; i < count[0]; i++) {
-        const struct own_part *p = &part[i], *before = i ? p - 1 : p;
-        const int number = p->number & 0xff, of = p->number >> 8, length = __builtin_popcount(p->taken);
-        bad += next[p->tile]++ != number || (seen[p->tile] & p->taken) || length > most;
-        bad += before->tile / plan.tiles > p->tile / plan.tiles;
-        bad += before->tile / plan.tiles == p->tile / plan.tiles &&
-               __builtin_popcount(before->taken) < length;
-        seen[p->tile] |= p->taken;
-        if (number + 1 < of)
-            bad += used[p->slot + number]++ != 0;
-    }
-    for (int t = 0; t < tiles; t++)
-        bad += seen[t] != (mask[2 * t] | mask[2 * t + 1]) || !next[t];
-    CHECK(bad == 0);
+    int longest;
+    struct own_part *part = malloc((size_t)plan->parts * sizeof *part);
+    uint32_t *mask = malloc((size_t)plan->splits * plan->tiles * 8);
+    CHECK(!cb_download(o->d, count, plan->count, sizeof count));
+    CHECK(!cb_download(o->d, part, plan->part, (size_t)plan->parts * sizeof *part));
+    CHECK(!cb_download(o->d, mask, plan->mask, (size_t)plan->splits * plan->tiles * 8));
+    CHECK(!wrong_parts(plan, part, mask, count, rows, &longest));
     free(part);
     free(mask);
-    free(seen);
-    free(next);
-    free(used);
-    for (int k = 0; k < pool.count; k++)
-        cb_free(d, pool.taken[k]);
-    cb_free(d, (void *)table);
+    return longest;
+}
+
+static void try_parts(struct cb_device *d, const struct scene_map *m, int splits)
+{
+    for (int most = 1; most <= 32; most *= 3) {
+        struct planned o;
+        plan_open(&o, d, m, splits, &(struct own_cut){ m->out, 16, 3, most });
+        CHECK(check_parts(&o, m->out) <= most); /* so many lanes have slots for all */
+        plan_close(&o);
+    }
+    for (int lanes = 1; lanes <= 300; lanes += 23) {
+        struct planned o;
+        plan_open(&o, d, m, splits, &(struct own_cut){ lanes, 64, 3, 0 });
+        const int longest = check_parts(&o, m->out), each = (o.plan.taps + 2) / 3;
+        CHECK(lanes < splits * o.plan.tiles * each || longest <= 3); /* a lane for every part */
+        plan_close(&o);
+    }
 }
 
 /* Rows of halves or floats, small integers, in host memory and on the device. */
@@ -348,11 +346,10 @@ static void try_layer(struct cb_device *d, const struct scene_map *m, int splits
     if (!test_takes())
         return;
     enum { C = 64, X = 96, Y = 192, R = 80 };
-    struct pool pool = { .d = d };
-    const struct op_memory memory = { take, &pool };
-    struct own_plan plan;
-    struct own_plan_work work;
+    struct planned o;
     struct own_layer *layer;
+    struct own_cut cut;
+    const struct own_choice choice = { .splits = splits };
     struct own_layer_io io = { .x_step = X, .y_step = Y, .residual_step = R, .relu = 1 };
     const void *dev[5];
     half_bits *x = mirrored(d, true, (size_t)m->in * X, &dev[0]);
@@ -360,40 +357,45 @@ static void try_layer(struct cb_device *d, const struct scene_map *m, int splits
     half_bits *r = mirrored(d, true, (size_t)m->out * R, &dev[2]);
     half_bits *y = mirrored(d, true, (size_t)m->out * Y, &dev[3]);
     float *bias = mirrored(d, false, C, &dev[4]);
-    const int32_t *table = upload(d, m->by_out, (size_t)m->out * m->taps * 4);
-    const struct own_source source = { table, NULL, NULL, m->out, m->taps };
     half_bits *got = malloc((size_t)m->out * Y * 2);
     long differ = 0;
     io.x = (const half_bits *)dev[0] + 32;
     io.y = (half_bits *)dev[3] + 64;
     io.residual = (const half_bits *)dev[2] + 16;
     io.bias = dev[4];
-    CHECK(own_plan_open(m->out, m->taps, splits, &memory, &plan, &work) == OP_OK);
-    CHECK(own_plan_make(&source, &plan, &work, cb_device_stream(d)) == OP_OK);
-    CHECK(own_layer_open(&plan, m->taps, C, C, dev[1], &memory, cb_device_stream(d), &layer) ==
-          OP_OK);
-    CHECK(own_layer_run(layer, &io, cb_device_stream(d)) == OP_OK && !cb_sync(d));
-    CHECK(!cb_download(d, got, dev[3], (size_t)m->out * Y * 2));
-    for (int k = 0; k < m->out; k++)
-        for (int c = 0; c < Y; c++) {
-            float want = half_to_float(y[(size_t)k * Y + c]);
-            if (c >= 64 && c < 64 + C) {
-                want = bias[c - 64] + half_to_float(r[(size_t)k * R + 16 + c - 64]);
-                for (int t = 0; t < m->taps; t++)
-                    for (int i = 0, j = m->by_out[(size_t)k * m->taps + t]; j >= 0 && i < C; i++)
-                        want += half_to_float(x[(size_t)j * X + 32 + i]) *
-                                half_to_float(w[((size_t)t * C + i) * C + c - 64]);
-                want = want > 0 ? want : 0;
+    CHECK(own_cut_for(&choice, C, C, &cut) == OP_OK);
+    plan_open(&o, d, m, splits, &cut);
+    const struct op_memory memory = { take, &o.pool };
+    CHECK(own_layer_open(choice.shape, &o.plan, m->taps, C, C, dev[1], 0, &memory,
+                         cb_device_stream(d), &layer) == OP_OK);
+    for (int turn = 0; turn < 2; turn++) { /* then once more on what is there */
+        const half_bits *const before = turn ? y + 64 : r + 16;
+        const size_t step = turn ? Y : R;
+        CHECK(own_layer_run(layer, &io, cb_device_stream(d)) == OP_OK && !cb_sync(d));
+        CHECK(!cb_download(d, got, dev[3], (size_t)m->out * Y * 2));
+        for (int k = 0; k < m->out; k++)
+            for (int c = 0; c < Y; c++) {
+                float want = half_to_float(y[(size_t)k * Y + c]);
+                if (c >= 64 && c < 64 + C) {
+                    want = bias[c - 64] + half_to_float(before[(size_t)k * step + c - 64]);
+                    for (int t = 0; t < m->taps; t++)
+                        for (int i = 0, j = m->by_out[(size_t)k * m->taps + t]; j >= 0 && i < C;
+                             i++)
+                            want += half_to_float(x[(size_t)j * X + 32 + i]) *
+                                    half_to_float(w[((size_t)t * C + i) * C + c - 64]);
+                    want = want > 0 ? want : 0;
+                }
+                differ += half_to_float(got[(size_t)k * Y + c]) != want;
             }
-            differ += half_to_float(got[(size_t)k * Y + c]) != want;
-        }
+        memcpy(y, got, (size_t)m->out * Y * 2);
+        io.residual = io.y;
+        io.residual_step = io.y_step;
+    }
     CHECK(differ == 0);
     own_layer_close(layer);
-    for (int k = 0; k < pool.count; k++)
-        cb_free(d, pool.taken[k]);
+    plan_close(&o);
     for (int k = 0; k < 5; k++)
         cb_free(d, (void *)dev[k]);
-    cb_free(d, (void *)table);
     free(x);
     free(w);
     free(r);
@@ -437,9 +439,9 @@ static void try_all(struct cb_device *d)
         struct scene_map m = scene_map_make(v, n, shapes[i].kernel);
         for (int splits = 1; splits <= 3; splits++) {
             try_plan(d, &m, splits);
-            try_parts(d, &m, splits, 1 + 3 * splits);
+            try_parts(d, &m, splits);
         }
-        for (int splits = 1; splits <= 3 && n > 2000 && n < 4000; splits++)
+        for (int splits = 1; splits <= 3 && n > 200 && n < 4000; splits++)
             if (cb_device_info(d)->sm == 90)
                 try_layer(d, &m, splits);
         try_map(d, &m, shapes[i].cin, shapes[i].cout);
@@ -516,21 +518,39 @@ static void time_layer(struct cb_device *d, const struct scene_map *m, int cin, 
     operands_close(&o);
 }
 
-/* The layers that own is tuned for. */
+/* The layers that own is tuned for: at each stride those of MinkUNet-1x and 0.5x, to the next
+ * stride and back; the same of a part of the scan, where what is left are few tiles. */
 static void time_variants(struct cb_device *d, const char *path)
 {
-    static const int width[] = { 64, 64, 128, 256 };
+    static const int width[] = { 64, 64, 128, 256, 256 }, few[] = { 300, 2100, 5000 };
+    static const int narrow[] = { 4, 16, 32 };
     int n;
     struct scene_voxel *v = scene_scan(path, 4, .05f, &n);
     if (!v) {
         SKIP("gpu_spconv time: no scan");
         return;
     }
-    for (int level = 0; level < 4; level++) {
+    for (int level = 0; level < 5; level++) {
+        const int c = width[level];
         struct scene_map m = scene_map_make(v, n, 3);
         printf("stride %d: %d voxels, %ld pairs\n", 1 << level, n, m.pairs);
-        time_layer(d, &m, width[level], width[level], SPCONV_FORWARD, SPCONV_F16, "own");
+        time_layer(d, &m, c, c, SPCONV_FORWARD, SPCONV_F16, "own");
+        for (int k = 0; level == 0 && k < 3; k++)
+            time_layer(d, &m, narrow[k], k ? narrow[k] : 32, SPCONV_FORWARD, SPCONV_F16, "own");
+        if (level == 2)
+            time_layer(d, &m, 96, 96, SPCONV_FORWARD, SPCONV_F16, "own");
         scene_map_free(&m);
+        m = scene_map_make(v, n, 2);
+        time_layer(d, &m, c, c, SPCONV_FORWARD, SPCONV_F16, "own");
+        time_layer(d, &m, c, c, SPCONV_DGRAD, SPCONV_F16, "own");
+        scene_map_free(&m);
+        for (int k = 0; level == 3 && k < 3; k++) {
+            m = scene_map_make(v, few[k], 3);
+            printf("stride %d, a part: %d voxels, %ld pairs\n", 1 << level, few[k], m.pairs);
+            for (int wide = 32; wide <= 256; wide *= 2)
+                time_layer(d, &m, wide, wide, SPCONV_FORWARD, SPCONV_F16, "own");
+            scene_map_free(&m);
+        }
         scene_halve(v, &n);
     }
     free(v);
@@ -571,14 +591,12 @@ int main(int argc, char **argv)
 {
 #ifdef WITH_CUDA
     struct cb_device *d;
-    const char *shared = getenv("CLAIMBENCH_SHARED");
-    char path[512];
+    char path[DATA_PATH];
     if (cb_device_open("cuda:0", &d)) {
         SKIP("gpu_spconv: no GPU");
         return TEST_END();
     }
-    snprintf(path, sizeof path, "%s/pointcloud/semantickitti_000000.bin",
-             shared ? shared : "../shared/data");
+    data_find("pointcloud", "semantickitti_000000.bin", path);
     if (argc > 2 && strcmp(argv[2], "-"))
         snprintf(path, sizeof path, "%s", argv[2]);
     if (argc > 3 && !strcmp(argv[1], "time") && !strcmp(argv[3], "variants"))

@@ -7,6 +7,7 @@
 
 #include "../harness/error.h"
 #include "../harness/params.h"
+#include "../suites/data/shared.h"
 #include "../suites/ops/gnn_part.h"
 #include "../suites/suite.h"
 #include "test.h"
@@ -268,12 +269,10 @@ static void test_files(struct cb_device *d)
     static const char *const names[] = { "cora", "citeseer", "pubmed" };
     static const char *const models[] = { "gcn", "sage", "gin" };
     static const int features[] = { 1436, 3704, 500 }, classes[] = { 8, 8, 4 };
-    char path[512];
+    char file[32], path[DATA_PATH];
     for (int g = 0; g < 3; g++) {
-        const char *root = getenv("CLAIMBENCH_SHARED");
-        snprintf(path, sizeof path, "%s/sparse/%s.mtx.gz", root ? root : "../shared/data",
-                 names[g]);
-        if (access(path, R_OK)) {
+        snprintf(file, sizeof file, "%s.mtx.gz", names[g]);
+        if (!data_find("sparse", file, path)) {
             SKIP("gnn: Cora, Citeseer, Pubmed: test data not there");
             continue;
         }

@@ -6,23 +6,17 @@
 #include <stdlib.h>
 
 #include "../harness/error.h"
+#include "../suites/data/shared.h"
 #include "../suites/models/llama.h"
 #include "made_model.h"
 #include "test.h"
 
-static const char *shared(const char *file, char out[512])
-{
-    const char *root = getenv("CLAIMBENCH_SHARED");
-    snprintf(out, 512, "%s/%s", root ? root : "../shared/data", file);
-    return out;
-}
-
 /* A file of uint16 as ints; how many, 0 if it is not there. */
 static int tokens(const char *file, int **out)
 {
-    char path[512];
+    char path[DATA_PATH];
     *out = NULL;
-    FILE *f = fopen(shared(file, path), "rb");
+    FILE *f = fopen(data_shared(file, path), "rb");
     if (!f)
         return 0;
     int n = 0;
@@ -80,7 +74,7 @@ static double loss(const struct llama *m, const int *token, int sequences, int l
 
 static void test_published(void)
 {
-    char path[512];
+    char path[DATA_PATH];
     struct checkpoint c;
     struct llama m;
     int *greedy, *samples, out[256];
@@ -92,7 +86,7 @@ static void test_published(void)
         free(samples);
         return;
     }
-    CHECK(!checkpoint_load(shared("llm/stories260K.bin", path), &c));
+    CHECK(!checkpoint_load(data_shared("llm/stories260K.bin", path), &c));
     CHECK(!llama_open(&c, false, &m));
     CHECK(checkpoint_parameters(&c) == 260032);
     CHECK(m.config.dim == 64 && m.config.hidden == 172 && m.config.layers == 5);

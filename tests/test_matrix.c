@@ -7,6 +7,7 @@
 #include "../harness/error.h"
 #include "../suites/data/alloc.h"
 #include "../suites/data/matrix.h"
+#include "../suites/data/shared.h"
 #include "test.h"
 
 typedef int parse_fn(const char *name, const char *text, size_t size, struct matrix *out);
@@ -303,15 +304,11 @@ static const struct {
 
 static void check_real(void)
 {
-    const char *shared = getenv("CLAIMBENCH_SHARED");
-    char path[512];
+    char file[64], path[DATA_PATH];
     for (size_t i = 0; i < sizeof real / sizeof *real; i++) {
         struct matrix m;
-        if (shared)
-            snprintf(path, sizeof path, "%s/data/sparse/%s.mtx.gz", shared, real[i].name);
-        if (!shared || access(path, R_OK))
-            snprintf(path, sizeof path, "../shared/data/sparse/%s.mtx.gz", real[i].name);
-        if (access(path, R_OK)) {
+        snprintf(file, sizeof file, "%s.mtx.gz", real[i].name);
+        if (!data_find("sparse", file, path)) {
             printf("SKIP matrix %s: the file is not here\n", real[i].name);
             test_skipped++;
             continue;

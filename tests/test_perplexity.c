@@ -8,15 +8,9 @@
 
 #include "../harness/error.h"
 #include "../harness/params.h"
+#include "../suites/data/shared.h"
 #include "../suites/ops/ops.h"
 #include "test.h"
-
-static const char *shared(const char *file, char out[512])
-{
-    const char *root = getenv("CLAIMBENCH_SHARED");
-    snprintf(out, 512, "%s/%s", root ? root : "../shared/data", file);
-    return out;
-}
 
 /* An operator opened on parameters in JSON; NULL: it said no. */
 static void *begin(const struct cb_op *op, const char *json)
@@ -69,12 +63,12 @@ static double value(struct outcome o, const char *name)
 /* fp32, RTN and AWQ of the published model: want, and how near in parts of 1. */
 static void anchors(int bits, double rtn, double awq)
 {
-    char model[512], data[512], json[1600];
+    char model[DATA_PATH], data[DATA_PATH], json[1600];
     snprintf(json, sizeof json,
              "{\"model\": \"%s\", \"data\": \"%s\", \"calibration\": \"sample\", \"bits\": %d, "
              "\"group\": 64, \"range\": \"with_zero\", \"calibration_windows\": %d}",
-             shared("llm/stories260K.bin", model),
-             shared("llm/stories260K_samples_64x512.u16", data), bits, bits == 3 ? 32 : 8);
+             data_shared("llm/stories260K.bin", model),
+             data_shared("llm/stories260K_samples_64x512.u16", data), bits, bits == 3 ? 32 : 8);
     void *in = begin(&op_perplexity, json);
     if (!in) {
         printf("%s\n", cb_error_text());
@@ -119,8 +113,8 @@ static void anchors(int bits, double rtn, double awq)
 
 static void test_published(void)
 {
-    char path[512];
-    if (access(shared("llm/stories260K.bin", path), R_OK)) {
+    char path[DATA_PATH];
+    if (access(data_shared("llm/stories260K.bin", path), R_OK)) {
         SKIP("test_perplexity: stories260K: the test files are not here");
         return;
     }
@@ -128,12 +122,12 @@ static void test_published(void)
     anchors(3, 8.579, 7.474);
 
     /* outliers planted: output as before, RTN far worse, AWQ hardly */
-    char json[1600], data[512];
+    char json[1600], data[DATA_PATH];
     snprintf(json, sizeof json,
              "{\"model\": \"%s\", \"data\": \"%s\", \"calibration\": \"sample\", \"bits\": 4, "
              "\"group\": 64, \"range\": \"with_zero\", \"calibration_windows\": 2, "
              "\"windows\": 16, \"outliers\": 16}",
-             path, shared("llm/stories260K_samples_64x512.u16", data));
+             path, data_shared("llm/stories260K_samples_64x512.u16", data));
     void *in = begin(&op_perplexity, json);
     CHECK(in != NULL);
     if (!in)

@@ -9,6 +9,7 @@
 #include "../harness/error.h"
 #include "../suites/data/alloc.h"
 #include "../suites/data/relations.h"
+#include "../suites/data/shared.h"
 #include "test.h"
 
 static bool edge(const struct relations *r, int i, int relation, int src, int dst)
@@ -135,11 +136,9 @@ static void try_generator(void)
 
 static void try_real(void)
 {
-    const char *shared = getenv("CLAIMBENCH_SHARED");
-    char path[512];
+    char path[DATA_PATH];
     struct relations r;
-    snprintf(path, sizeof path, "%s/data/relational/aifb_stripped.nt.gz", shared ? shared : "../shared");
-    if (access(path, R_OK)) {
+    if (!data_find("relational", "aifb_stripped.nt.gz", path)) {
         SKIP("relations aifb: the file is not here");
         return;
     }

@@ -77,6 +77,39 @@ static void try_lists(void)
     }
 }
 
+/* ---- flows: what a tuner may choose, and keeps by name ---- */
+
+static void try_flow(const struct sparse_net_impl *impl, int at)
+{
+    const struct sparse_net_flow *f = &impl->flow[at];
+    const struct spconv_impl *layer = f->layer ? spconv_find(f->layer) : NULL;
+    CHECK(strlen(f->name) < 16 && !strpbrk(f->name, " /"));
+    CHECK(!f->layer || layer);
+    CHECK(f->setting >= 0 && f->setting <= (layer ? layer->settings : 0));
+    CHECK(f->refines >= 0 && (!f->refines || f->refines < at));
+    if (f->refines)
+        CHECK(!strcmp(f->layer, impl->flow[f->refines].layer));
+    for (int k = 0; k < at; k++) {
+        const struct sparse_net_flow *other = &impl->flow[k];
+        CHECK(strcmp(f->name, other->name));
+        if (f->layer && other->layer && !strcmp(f->layer, other->layer) && f->setting)
+            CHECK(f->setting != other->setting);
+    }
+}
+
+static void try_flows(void)
+{
+    int most = 0;
+    for (const struct sparse_net_impl *i = sparse_net_rows; i->base.name; i++) {
+        CHECK(i->flows <= SPARSE_NET_FLOWS_MAX);
+        CHECK(i->flows > 1 ? i->base.flags & OP_CHOOSES : 1);
+        for (int f = 0; f < i->flows; f++)
+            try_flow(i, f);
+        most = i->flows > most ? i->flows : most;
+    }
+    CHECK(most == 8 + 54); /* every grouping but the middle, which is the flow that they refine */
+}
+
 /* ---- memory: the writer of every column of every slot ---- */
 
 enum { COLUMNS = 1024 };
@@ -500,6 +533,7 @@ int main(void)
     setenv("CLAIMBENCH_CACHE", folder, 1);
     make_coords();
     try_lists();
+    try_flows();
     try_reference(SPARSE_NET_MINKUNET_05X);
     try_reference(SPARSE_NET_CENTERPOINT);
     try_gradients(SPARSE_NET_MINKUNET_05X);

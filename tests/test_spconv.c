@@ -1,10 +1,11 @@
 /*
  * test_spconv.c - the reference of sparse convolution against loops over pairs, its passes
- * against each other; orders and lists of rows against what they promise.
+ * against each other; orders and lists of rows against what they promise; forms of the own layer.
  */
 #include <stdbool.h>
 
 #include "../kernels/common/half.h"
+#include "../kernels/spconv/own_layer.h"
 #include "../kernels/spconv/plan.h"
 #include "spconv_scene.h"
 #include "test.h"
@@ -218,6 +219,24 @@ static void try_refusals(const struct scene_map *m)
     CHECK(spconv_ref(&empty, NULL, NULL, NULL, NULL) == OP_EINVAL);
 }
 
+/* ---- forms of this suite's own ---- */
+
+/* Never more ranges than taps, one where there are few rows, two for wide layers of many. */
+static void try_choices(void)
+{
+    for (int taps = 1; taps <= SPCONV_TAPS_MAX; taps++)
+        for (int rows = 1; rows < 1 << 20; rows *= 3)
+            for (int c = 16; c <= 512; c *= 2) {
+                const struct own_choice choice = own_choose(rows, taps, c, c);
+                CHECK(choice.splits >= 1 && choice.splits <= taps && choice.most == 0);
+                CHECK(rows > 10000 || choice.splits == 1);
+            }
+    CHECK(own_choose(95000, 27, 64, 64).splits == 1);
+    CHECK(own_choose(42000, 27, 128, 128).splits == 2);
+    CHECK(own_choose(42000, 8, 128, 128).splits == 1);
+    CHECK(own_choose(300, 27, 256, 256).shape == OWN_SHARES);
+}
+
 int main(void)
 {
     static const struct {
@@ -238,6 +257,7 @@ int main(void)
     struct scene_map m = scene_map_make(v, n, 3);
     try_plans(&m);
     try_refusals(&m);
+    try_choices();
     scene_map_free(&m);
     free(v);
     return TEST_END();

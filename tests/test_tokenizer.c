@@ -8,16 +8,10 @@
 #include "../harness/error.h"
 #include "../suites/data/alloc.h"
 #include "../suites/data/build.h"
+#include "../suites/data/shared.h"
 #include "../suites/data/tokenizer.h"
 #include "../suites/data/unicode.h"
 #include "test.h"
-
-static const char *shared(const char *file, char out[512])
-{
-    const char *root = getenv("CLAIMBENCH_SHARED");
-    snprintf(out, 512, "%s/%s", root ? root : "../shared/data", file);
-    return out;
-}
 
 /* Tokens of a text between bars: "|Once| upon|". */
 static const char *pieces(const struct tokenizer *t, const char *text, bool start, char out[1024])
@@ -551,9 +545,9 @@ static void test_broken_models(void)
 
 static void test_published(void)
 {
-    char path[512], out[1024];
+    char path[DATA_PATH], out[1024];
     struct tokenizer t;
-    if (access(shared("llm/tok512.bin", path), R_OK)) {
+    if (access(data_shared("llm/tok512.bin", path), R_OK)) {
         SKIP("test_tokenizer: tok512: the test files are not here");
         return;
     }
@@ -563,7 +557,7 @@ static void test_published(void)
     check_returns(&t);
 
     /* the story decodes to English, and its text gives its tokens again */
-    FILE *f = fopen(shared("llm/stories260K_greedy257.u16", path), "rb");
+    FILE *f = fopen(data_shared("llm/stories260K_greedy257.u16", path), "rb");
     unsigned char raw[2 * 257];
     int token[257], count, *again;
     CHECK(f && fread(raw, 1, sizeof raw, f) == sizeof raw);
@@ -586,7 +580,7 @@ static void test_published(void)
     data_free(text);
 
     /* a long text, at once */
-    if (!data_read(shared("text/wikitext2_raw_test_joined.txt.gz", path), &text, &size)) {
+    if (!data_read(data_shared("text/wikitext2_raw_test_joined.txt.gz", path), &text, &size)) {
         CHECK(returns(&t, text, size));
         data_free(text);
     }

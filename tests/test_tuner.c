@@ -66,7 +66,7 @@ static void make_table(unsigned seed, struct table *t)
         }
 }
 
-static double best_of_all(const struct table *t, const unsigned *allowed, int *best)
+static double best_of_all(const struct table *t, const uint64_t *allowed, int *best)
 {
     double least = INFINITY;
     for (int i = 0; i < SETTINGS * SETTINGS * SETTINGS * SETTINGS; i++) {
@@ -87,7 +87,7 @@ static struct tuner_space space_of(unsigned forbidden)
 {
     struct tuner_space space = { .groups = GROUPS, .settings = SETTINGS, .samples = 10 };
     for (int g = 0; g < GROUPS; g++)
-        space.allowed[g] = ~0u & ~(g == 2 ? forbidden : 0);
+        space.allowed[g] = ~(uint64_t)(g == 2 ? forbidden : 0);
     return space;
 }
 
@@ -167,6 +167,31 @@ static void try_samples(void)
     CHECK(tuner_search(&space, &subject, &r) == -1);
 }
 
+/* Settings 3 and 4 refine setting 2: tried in groups where that one comes near, and only there. */
+static void try_refined(void)
+{
+    static const double us[GROUPS][SETTINGS] = {
+        { 100, 150, 110, 90, 80 },    /* near: the last is best */
+        { 100, 150, 900, 1, 1 },      /* hopeless: what would be best is not tried */
+        { 100, 90, 100, 95, 70 },
+        { 100, 20, 100, 10, 10 },     /* more than a tenth above the whole */
+    };
+    struct table t;
+    struct tuner_result r;
+    make_table(1, &t);
+    memcpy(t.us, us, sizeof us);
+    struct tuner_space space = space_of(0);
+    space.refines[3] = space.refines[4] = 2;
+    const struct tuner_subject subject = { choose, sample, &t };
+    CHECK(!tuner_search(&space, &subject, &r));
+    CHECK(r.setting[0] == 4 && r.setting[1] == 0 && r.setting[2] == 4 && r.setting[3] == 1);
+    CHECK(r.trials == 1 + 4 + 2 + 4 + 2);
+    space.allowed[0] &= ~((uint64_t)1 << 2); /* refines what is not allowed: not tried either */
+    CHECK(!tuner_search(&space, &subject, &r) && r.setting[0] == 0);
+    space.refines[3] = 3;
+    CHECK(tuner_search(&space, &subject, &r) == -1 && strstr(cb_error_text(), "not earlier"));
+}
+
 static void try_record(void)
 {
     static const char *const setting[] = { "s0", "s1", "s2", "s3", "s4" };
@@ -191,7 +216,7 @@ static void try_record(void)
     key.gpu = "NVIDIA_H200"; /* the same file, but not the same key */
     CHECK(!tuner_load(&key, &space, again, sizeof again, &got) && !strcmp(path, again));
     key.gpu = "NVIDIA H200";
-    space.allowed[2] &= ~(1u << 2); /* what was chosen is not allowed any more */
+    space.allowed[2] &= ~((uint64_t)1 << 2); /* what was chosen is not allowed any more */
     CHECK(!tuner_load(&key, &space, path, sizeof path, &got));
     space = space_of(0);
     space.groups = 3;
@@ -219,6 +244,7 @@ int main(void)
     try_best();
     try_pairs();
     try_samples();
+    try_refined();
     try_record();
     return TEST_END();
 }

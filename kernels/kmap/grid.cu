@@ -23,6 +23,10 @@ typedef unsigned long long word_t;
 
 constexpr int THREADS = 256, WORDS = 4, PIECE = THREADS * WORDS; /* words a block numbers */
 constexpr int LEVELS = KMAP_LEVELS_MAX;
+/* Voxels that a block lists at a time.  Scans fill some words and leave most empty: a thread would
+ * have hundreds of voxels to write, one after the other, where its neighbours have none. */
+constexpr int LIST = 4096;
+static_assert(PIECE * 64 == 1 << 16, "a cell of a block in 16 bits");
 
 struct Level {
     int size[3], cap;
@@ -122,37 +126,56 @@ static __device__ void mark_outputs(const kmap_shape &s, const Level &next, cons
             }
 }
 
+static __device__ __forceinline__ void write_voxel(const Level &g, const Level &next,
+                                                   const kmap_shape &shape, int cell, int row)
+{
+    kmap_coord c;
+    c.z = cell % g.size[2], cell /= g.size[2];
+    c.y = cell % g.size[1], cell /= g.size[1];
+    c.x = cell % g.size[0], c.b = cell / g.size[0];
+    if (row < g.cap)
+        g.coord[row] = c;
+    if (next.bits)
+        mark_outputs(shape, next, c);
+}
+
 /* Numbers the voxels of a level.  next.bits NULL: the last level. */
 static __global__ void __launch_bounds__(THREADS) grid_number(Level g, Level next, kmap_shape shape)
 {
-    __shared__ int shared[THREADS / 32];
+    __shared__ int shared[THREADS / 32], total;
+    __shared__ uint16_t list[LIST];
     word_t w[WORDS];
     load_words(g, w);
     const int before = blocks_before<THREADS>(g.sums, shared);
-    const int mine = voxels_of(w);
-    int row = before + sum_before(mine, shared);
-    if (blockIdx.x == gridDim.x - 1 && threadIdx.x == THREADS - 1)
-        *g.count = row + mine;
+    const int mine = voxels_of(w), local = sum_before(mine, shared);
+    if (threadIdx.x == THREADS - 1) {
+        total = local + mine;
+        if (blockIdx.x == gridDim.x - 1)
+            *g.count = before + local + mine;
+    }
     const int at = blockIdx.x * PIECE + threadIdx.x * WORDS;
-    if (at >= g.words)
-        return;
-    int4 first;
-    first.x = row, first.y = first.x + __popcll(w[0]), first.z = first.y + __popcll(w[1]),
-    first.w = first.z + __popcll(w[2]);
-    *(int4 *)(g.before + at) = first;
+    if (at < g.words) {
+        int4 first;
+        first.x = before + local, first.y = first.x + __popcll(w[0]),
+        first.z = first.y + __popcll(w[1]), first.w = first.z + __popcll(w[2]);
+        *(int4 *)(g.before + at) = first;
+    }
+    __syncthreads();
+    const int voxels = total;
+    for (int listed = 0; listed < voxels; listed += LIST) {
+        int place = local - listed;
+        if (place < LIST && place + mine > 0)
 #pragma unroll
-    for (int k = 0; k < WORDS; k++)
-        for (word_t left = w[k]; left; left &= left - 1, row++) {
-            int cell = (at + k) * 64 + __ffsll(left) - 1;
-            kmap_coord c;
-            c.z = cell % g.size[2], cell /= g.size[2];
-            c.y = cell % g.size[1], cell /= g.size[1];
-            c.x = cell % g.size[0], c.b = cell / g.size[0];
-            if (row < g.cap)
-                g.coord[row] = c;
-            if (next.bits)
-                mark_outputs(shape, next, c);
-        }
+            for (int k = 0; k < WORDS; k++)
+                for (word_t left = w[k]; left; left &= left - 1, place++)
+                    if (place >= 0 && place < LIST)
+                        list[place] =
+                            (uint16_t)((threadIdx.x * WORDS + k) * 64 + __ffsll(left) - 1);
+        __syncthreads();
+        for (int i = threadIdx.x; i < LIST && listed + i < voxels; i += THREADS)
+            write_voxel(g, next, shape, blockIdx.x * PIECE * 64 + list[i], before + listed + i);
+        __syncthreads();
+    }
 }
 
 /* ---- tables: blockIdx.y is the step ---- */

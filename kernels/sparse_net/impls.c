@@ -87,8 +87,19 @@ static enum op_status layers_covered(const struct sparse_net_impl *impl,
 
 /* ---- flows ---- */
 
-/* The published space.  Gather-scatter is off in it by default; here it is tried too, with the
- * middle of its grid of settings. */
+enum { S1, S0, S2, S3, S4, FETCH, FETCH_TAP, GATHER };
+
+/* Adaptive grouping: taps that differ by at most e tenths, the largest below t thousand, or t and
+ * a half for 7, 12, 17 and 22; settings of baselines/spconv_cublas.h. */
+enum { T5, T7, T10, T12, T15, T17, T20, T22, T25 };
+#define G(e, t)                                                                                 \
+    { .name = "g" #e "t" #t, .layer = "gather_grouped", .pairs = 1,                             \
+      .setting = 2 + 9 * e + T##t, .refines = GATHER }
+#define SMALL(e) G(e, 5), G(e, 7), G(e, 10), G(e, 12)
+#define LARGE(e) G(e, 17), G(e, 20), G(e, 22), G(e, 25)
+
+/* The published space.  Gather-scatter is off in it by default; here it is tried too, first with
+ * the middle of its grid of settings, then where that comes near with all others that differ. */
 static const struct sparse_net_flow published[] = {
     { .name = "s1", .layer = "implicit_s1", .splits = 1 },
     { .name = "s0", .layer = "implicit_s0" },
@@ -98,18 +109,28 @@ static const struct sparse_net_flow published[] = {
     { .name = "fetch", .layer = "fetch", .pairs = 1 },
     { .name = "fetch_tap", .layer = "fetch_offset", .pairs = 1 },
     { .name = "gather", .layer = "gather_grouped", .pairs = 1 },
+    { .name = "g0t0", .layer = "gather_grouped", .pairs = 1, .setting = 1, .refines = GATHER },
+    SMALL(0), G(0, 15), LARGE(0), SMALL(1), G(1, 15), LARGE(1), SMALL(2), G(2, 15), LARGE(2),
+    SMALL(3), LARGE(3), SMALL(4), G(4, 15), LARGE(4), SMALL(5), G(5, 15), LARGE(5),
 };
+#undef G
+#undef SMALL
+#undef LARGE
 static const struct sparse_net_flow gather_tap[] = {
     { .name = "gather_tap", .layer = "gather_tap", .pairs = 1 },
 };
 
-/* Ranges of taps of this suite's own layer; 0: by the width of the layers. */
+/* This suite's own layer: as its table says, and with so many ranges of taps, whole tiles, columns
+ * shared by blocks. */
 static const struct sparse_net_flow own[] = {
     { .name = "auto" },
     { .name = "o1", .splits = 1 },
     { .name = "o2", .splits = 2 },
     { .name = "o3", .splits = 3 },
+    { .name = "o1_whole", .splits = 1, .most = 32 },
+    { .name = "o1_shares", .splits = 1, .shape = OWN_SHARES },
 };
+_Static_assert(sizeof own / sizeof *own <= SPARSE_NET_OWN_FLOWS, "flows that own_cuda.c keeps");
 
 static const struct sparse_net_flow on_cpu[] = {
     { .name = "rows" },
@@ -124,6 +145,7 @@ static const struct sparse_net_flow on_cpu[] = {
     { .name = #f #d #w, .layer = "implicit_s" #f, .splits = f, .dgrad = "implicit_s" #d,        \
       .back = d, .wgrad = "wgrad_s" #w, .wback = w }
 static const struct sparse_net_flow train_default[] = { TRAIN(1, 3, 3) };
+static const struct sparse_net_flow train_sorted[] = { TRAIN(1, 1, 1) };
 /* Bound: forward with dgrad, the same products; wgrad is free. */
 #define FD(s) TRAIN(s, s, 0), TRAIN(s, s, 1), TRAIN(s, s, 2), TRAIN(s, s, 3), TRAIN(s, s, 4)
 static const struct sparse_net_flow train_fd[] = { FD(1), FD(0), FD(2), FD(3), FD(4) };
@@ -133,7 +155,7 @@ static const struct sparse_net_flow train_dw[] = { DW(1), DW(0), DW(2), DW(3), D
 #undef FD
 #undef DW
 #undef TRAIN
-static const struct sparse_net_flow train_gather[] = {
+static const struct sparse_net_flow train_gather_grouped[] = {
     { .name = "gather", .layer = "gather_grouped", .pairs = 1, .dgrad = "gather_grouped",
       .wgrad = "gather_grouped" },
 };
@@ -144,8 +166,6 @@ static const struct sparse_net_flow train_gather_tap[] = {
 static const struct sparse_net_flow train_own[] = {
     { .name = "own", .layer = "own", .pairs = 1, .dgrad = "own", .wgrad = "own_wgrad" },
 };
-
-enum { S1, S0, S2, S3, S4, FETCH, FETCH_TAP, GATHER };
 
 #define ON_DEVICE(name_, title_, origin_, role_, flow_, flows_, flags_)                         \
     { .base = { .name = name_, .title = title_, .origin = origin_, .role = role_, .sm_min = 80, \
@@ -170,6 +190,7 @@ enum { S1, S0, S2, S3, S4, FETCH, FETCH_TAP, GATHER };
       .teardown = OP_CUDA(sparse_net_train_teardown), .rows = OP_CUDA(sparse_net_train_rows),   \
       .choose = OP_CUDA(sparse_net_train_choose), .run = OP_CUDA(sparse_net_train_run) }
 #define COUNT(list) ((int)(sizeof(list) / sizeof *(list)))
+_Static_assert(COUNT(published) <= SPARSE_NET_FLOWS_MAX, "flows of a row");
 #define PUBLISHED "TorchSparse++, arXiv 2311.12862, maps by hash on the fly, "
 
 const struct sparse_net_impl sparse_net_rows[] = {
@@ -199,15 +220,18 @@ const struct sparse_net_impl sparse_net_rows[] = {
     OWN("own", "own",
         "maps by octree or bit grid, plans on the device, wgmma with bias, residual and ReLU in "
         "it; one graph", 1, 0),
-    OWN("own_tuned", "own, tuned", "the same, ranges of taps of every group chosen end to end",
+    OWN("own_tuned", "own, tuned", "the same, the form of every group chosen end to end",
         COUNT(own), OP_CHOOSES),
 
-    STEP("train_gather", "training, gather-scatter grouped",
+    STEP("train_gather_grouped", "training, gather-scatter grouped",
          "TorchSparse (arXiv 2204.10319): fused gather and scatter, cuBLAS by adaptive grouping",
-         OP_BASELINE, train_gather, 1, 0),
+         OP_BASELINE, train_gather_grouped, 1, 0),
     STEP("train_gather_tap", "training, gather-scatter by tap",
          "gather, cublasGemmEx, scatter a tap, as SpConv 1 does", OP_BASELINE, train_gather_tap, 1,
          0),
+    STEP("train_sorted", "training, implicit GEMM S=1",
+         "masks sorted in one range of taps in all passes, as SpConv 2 does; published tiles",
+         OP_BASELINE, train_sorted, 1, 0),
     STEP("train_implicit", "training, implicit GEMM",
          PUBLISHED "one range forward, three backward: its default", OP_PAPER, train_default, 1,
          0),

@@ -11,9 +11,7 @@
  */
 #include <stdlib.h>
 
-#include "../kmap/device.h"
-#include "../kmap/forms.h"
-#include "run.h"
+#include "forms.h"
 
 struct listed {
     const struct sparse_net_impl *impl;
@@ -24,73 +22,30 @@ struct listed {
     struct net_memory m;
     int flow[KMAP_STEPS_MAX]; /* chosen */
     struct kmap_order_memory order[KMAP_STEPS_MAX][KMAP_SPLITS_MAX]; /* of 1, 2 ... ranges */
-    int32_t *start[KMAP_STEPS_MAX + 1], *padded[KMAP_STEPS_MAX], *pair_in[KMAP_STEPS_MAX + 1],
-        *pair_out[KMAP_STEPS_MAX + 1], *scratch[KMAP_STEPS_MAX]; /* the last: rows with themselves */
-    int32_t *same; /* [longest level] 0, 1, 2 ... in host memory */
+    struct net_lists lists[KMAP_STEPS_MAX];
+    int32_t *same, *same_on; /* rows with themselves, on the host and on the device */
     struct spconv_problem problem[SPARSE_NET_LAYERS_MAX];
     struct spconv_args args[SPARSE_NET_LAYERS_MAX];
-    struct {
-        const struct spconv_impl *row; /* NULL: not opened */
-        void *state;
-    } open[SPARSE_NET_LAYERS_MAX][SPARSE_NET_FLOWS_MAX];
+    struct net_layer_row open[SPARSE_NET_LAYERS_MAX][NET_ROWS_MAX];
+    int chosen[SPARSE_NET_LAYERS_MAX];
 };
 
 /* ---- forms of maps ---- */
 
-static enum op_status open_order(const struct kmap_plan *maps, int step, int splits,
-                                 const struct op_memory *memory, struct kmap_order_memory *o)
-{
-    const size_t rows = (size_t)kmap_step_rows(maps, step), all = (size_t)splits * rows;
-    const int taps = kmap_taps(&maps->step[step].shape);
-    const size_t range = (size_t)((taps + splits - 1) / splits);
-    enum op_status status = OP_OK;
-    o->row = net_take(memory, all * sizeof *o->row, &status);
-    o->mask = net_take(memory, all * sizeof *o->mask, &status);
-    o->tile_mask = net_take(memory, all / KMAP_PAD * sizeof *o->tile_mask, &status);
-    o->table = net_take(memory, all * range * sizeof *o->table, &status);
-    o->unsorted = net_take(memory, rows * sizeof *o->unsorted, &status);
-    o->place = net_take(memory, rows * sizeof *o->place, &status);
-    o->temp_bytes = kmap_sort_bytes((int)rows);
-    o->temp = net_take(memory, o->temp_bytes, &status);
-    return status;
-}
-
-/* Pairs of the host on the device; step KMAP_STEPS_MAX: of rows with themselves, without start. */
-static enum op_status open_pairs(const struct sparse_net_problem *p, int step,
-                                 const struct op_memory *memory, op_stream s, struct listed *v)
+/* Pairs of the host on the device. */
+static enum op_status open_pairs(const struct sparse_net_problem *p, int step, op_stream s,
+                                 struct listed *v)
 {
     const struct kmap *m = &p->host->map[step].map;
-    const size_t rows = (size_t)kmap_step_rows(p->maps, step), taps = (size_t)m->taps;
-    const size_t starts = (taps + 1) * sizeof(int32_t);
-    const size_t most = (size_t)m->pairs_total * sizeof(int32_t);
-    enum op_status status = m->pairs.in ? OP_OK : OP_EINVAL;
-    v->start[step] = net_take(memory, starts, &status);
-    v->padded[step] = net_take(memory, starts, &status);
-    v->pair_in[step] = net_take(memory, most, &status);
-    v->pair_out[step] = net_take(memory, most, &status);
-    v->scratch[step] = net_take(memory, (taps * rows / KMAP_PAD + 1) * sizeof(int32_t), &status);
+    const struct net_lists *l = &v->lists[step];
+    const size_t pairs = (size_t)m->pairs_total * sizeof(int32_t);
+    enum op_status status =
+        net_lists_open(m, kmap_step_rows(p->maps, step), &v->memory, &v->lists[step]);
     if (!status)
-        status = net_upload(v->start[step], m->pairs.start, starts, s);
+        status = net_upload(l->start, m->pairs.start, ((size_t)m->taps + 1) * sizeof(int32_t), s);
     if (!status)
-        status = net_upload(v->pair_in[step], m->pairs.in, most, s);
-    return status ? status : net_upload(v->pair_out[step], m->pairs.out, most, s);
-}
-
-static enum op_status open_same(const struct sparse_net_problem *p, const struct op_memory *memory,
-                                op_stream s, struct listed *v)
-{
-    enum op_status status = OP_OK;
-    int most = 0;
-    for (int l = 0; l < p->maps->levels; l++)
-        most = p->maps->cap[l] > most ? p->maps->cap[l] : most;
-    const size_t bytes = (size_t)most * sizeof *v->same;
-    v->same = malloc(bytes);
-    v->pair_in[KMAP_STEPS_MAX] = net_take(memory, bytes, &status);
-    if (!v->same || status)
-        return OP_ENOMEM;
-    for (int i = 0; i < most; i++)
-        v->same[i] = i;
-    return net_upload(v->pair_in[KMAP_STEPS_MAX], v->same, bytes, s);
+        status = net_upload(l->pair_in, m->pairs.in, pairs, s);
+    return status ? status : net_upload(l->pair_out, m->pairs.out, pairs, s);
 }
 
 static enum op_status make_forms(const struct listed *v, op_stream s)
@@ -107,8 +62,7 @@ static enum op_status make_forms(const struct listed *v, op_stream s)
             status = kmap_order_cuda(&source, flow->splits, KMAP_PAD,
                                      &v->order[i][flow->splits - 1], s);
         if (!status && flow->pairs)
-            status = kmap_pairs_cuda(&source, v->start[i], v->padded[i], v->pair_in[i],
-                                     v->pair_out[i], v->scratch[i], s);
+            status = net_lists_make(&source, &v->lists[i], s);
     }
     return status;
 }
@@ -124,11 +78,12 @@ static int is_point(const struct listed *v, int i)
 static void describe_layer(int i, struct listed *v)
 {
     const struct sparse_layer *l = &v->net.layer[i];
-    const int point = is_point(v, i), step = point ? KMAP_STEPS_MAX : l->step;
+    const struct net_lists *lists = is_point(v, i) ? NULL : &v->lists[l->step];
+    int32_t *const same = v->same_on;
     v->problem[i] = sparse_net_layer_problem(&v->net, v->p.maps, v->p.host, i);
     v->args[i] = (struct spconv_args){
-        { point ? v->pair_in[step] : v->m.maps.table[step], NULL, v->start[step], v->pair_in[step],
-          point ? v->pair_in[step] : v->pair_out[step] },
+        { lists ? v->m.maps.table[l->step] : same, NULL, lists ? lists->start : NULL,
+          lists ? lists->pair_in : same, lists ? lists->pair_out : same },
         net_rows_of(&v->m, &v->net, l->from).at, (const char *)v->a.w + 2 * l->w, NULL,
         net_rows_of(&v->m, &v->net, l->to).at
     };
@@ -145,17 +100,8 @@ static enum op_status open_layer(int i, int flow, op_stream s, struct listed *v)
     };
     const struct spconv_impl *row =
         spconv_find(point ? "gather_fused" : v->impl->flow[flow].layer);
-    const char *why;
-    enum op_status status = OP_OK;
-    if (v->open[i][flow].row)
-        return OP_OK;
-    if (!row || row->supports(&v->problem[i], &why))
-        return OP_EUNSUPPORTED;
-    if (row->setup)
-        status = row->setup(&v->problem[i], &host, &v->args[i], &v->memory, s,
-                            &v->open[i][flow].state);
-    v->open[i][flow].row = status ? NULL : row;
-    return status;
+    return net_row_open(row, point ? 0 : v->impl->flow[flow].setting, &v->problem[i], &host,
+                        &v->args[i], &v->memory, s, v->open[i], &v->chosen[i]);
 }
 
 enum op_status sparse_net_listed_choose(void *state, const int *flow, op_stream s)
@@ -165,8 +111,10 @@ enum op_status sparse_net_listed_choose(void *state, const int *flow, op_stream 
     for (int i = 0; !status && i < v->p.maps->steps; i++) {
         v->flow[i] = flow[sparse_net_group(v->p.maps, i)];
         const int splits = v->impl->flow[v->flow[i]].splits;
-        if (splits && !v->order[i][splits - 1].row)
-            status = open_order(v->p.maps, i, splits, &v->memory, &v->order[i][splits - 1]);
+        if (splits)
+            status = net_order_open(kmap_step_rows(v->p.maps, i),
+                                    kmap_taps(&v->p.maps->step[i].shape), splits, &v->memory,
+                                    &v->order[i][splits - 1]);
     }
     for (int i = 0; !status && i < v->net.layers; i++)
         status = open_layer(i, is_point(v, i) ? 0 : v->flow[v->net.layer[i].step], s, v);
@@ -191,9 +139,9 @@ enum op_status sparse_net_listed_setup(const struct sparse_net_impl *impl,
     sparse_net_separate(&v->net);
     enum op_status status = net_memory_open(impl, p, &v->net, a, memory, &v->m);
     for (int i = 0; !status && i < p->maps->steps; i++)
-        status = open_pairs(p, i, memory, s, v);
+        status = open_pairs(p, i, s, v);
     if (!status)
-        status = open_same(p, memory, s, v);
+        status = net_same_open(p->maps, memory, s, &v->same, &v->same_on);
     for (int i = 0; !status && i < v->net.layers; i++)
         describe_layer(i, v);
     if (!status)
@@ -224,10 +172,10 @@ static enum op_status run_layer(const struct sparse_net_args *a, struct listed *
                                 op_stream s)
 {
     const struct sparse_layer *l = &v->net.layer[i];
-    const int flow = is_point(v, i) ? 0 : v->flow[l->step];
+    const struct net_layer_row *open = &v->open[i][v->chosen[i]];
     const void *residual = l->residual < 0 ? NULL : net_rows_of(&v->m, &v->net, l->residual).at;
     enum op_status status =
-        v->open[i][flow].row->run(&v->problem[i], &v->args[i], v->open[i][flow].state, s);
+        open->row->run(&v->problem[i], &v->args[i], open->state, s);
     if (!status)
         status = net_finish_rows(v->args[i].y, a->b + l->b, residual, v->problem[i].out,
                                  l->columns, l->relu, s);
@@ -259,9 +207,7 @@ void sparse_net_listed_teardown(void *state)
 {
     struct listed *v = state;
     for (int i = 0; v && i < SPARSE_NET_LAYERS_MAX; i++)
-        for (int f = 0; f < SPARSE_NET_FLOWS_MAX; f++)
-            if (v->open[i][f].row && v->open[i][f].row->teardown)
-                v->open[i][f].row->teardown(v->open[i][f].state);
+        net_rows_close(v->open[i]);
     if (v) {
         net_memory_close(&v->m);
         free(v->same);

@@ -1,6 +1,7 @@
 /* rows.cu - see rows.h.  Bound by memory, and on small levels by launches. */
 #include <cuda_fp16.h>
 
+#include "../kmap/build.h"
 #include "rows.h"
 
 constexpr int THREADS = 256;
@@ -100,17 +101,31 @@ static __global__ __launch_bounds__(THREADS) void transpose_table(const int32_t 
         to[(size_t)j * taps + i % taps] = (int32_t)(i / taps);
 }
 
-static __global__ __launch_bounds__(SPCONV_TILE) void plan_same(own_plan plan,
-                                                                const int32_t *count)
+struct SamePlans {
+    own_plan level[KMAP_LEVELS_MAX];
+};
+
+/* blockIdx.y is the level. */
+static __global__ __launch_bounds__(SPCONV_TILE)
+void plans_same(const __grid_constant__ SamePlans plans, const int32_t *count)
 {
-    const int tile = blockIdx.x, row = tile * SPCONV_TILE + threadIdx.x, n = __ldg(count);
+    const own_plan &plan = plans.level[blockIdx.y];
+    const int tile = blockIdx.x, row = tile * SPCONV_TILE + threadIdx.x;
+    if (!plan.row || tile >= plan.tiles)
+        return;
+    const int n = __ldg(count + blockIdx.y);
     const int value = row < n ? row : -1;
     plan.row[row] = value;
     plan.index[row] = value;
-    if (threadIdx.x < 2)
-        plan.mask[2 * tile + threadIdx.x] = tile * SPCONV_TILE + threadIdx.x * SPCONV_TILE / 2 < n;
-    if (threadIdx.x == 0)
-        plan.schedule[tile] = tile;
+    if (threadIdx.x == 0) {
+        const uint32_t lower = tile * SPCONV_TILE < n;
+        const uint32_t upper = tile * SPCONV_TILE + SPCONV_TILE / 2 < n;
+        plan.mask[2 * tile] = lower;
+        plan.mask[2 * tile + 1] = upper;
+        plan.part[tile] = { tile, lower, upper, 1 << OWN_PARTS };
+        if (tile == 0)
+            plan.count[0] = plan.count[1] = (n + SPCONV_TILE - 1) / SPCONV_TILE;
+    }
 }
 
 OP_BEGIN
@@ -161,9 +176,20 @@ enum op_status net_transpose_table(const int32_t *table, const int32_t *count, i
     return launched();
 }
 
-enum op_status net_plan_same(const struct own_plan *plan, const int32_t *count, op_stream s)
+enum op_status net_plans_same(const struct own_plan *plan, int levels, const int32_t *count,
+                              op_stream s)
 {
-    plan_same<<<plan->tiles, SPCONV_TILE, 0, s>>>(*plan, count);
+    SamePlans plans = {};
+    int tiles = 0;
+    if (levels > KMAP_LEVELS_MAX)
+        return OP_EINVAL;
+    for (int l = 0; l < levels; l++) {
+        plans.level[l] = plan[l];
+        tiles = plan[l].row && plan[l].tiles > tiles ? plan[l].tiles : tiles;
+    }
+    if (!tiles)
+        return OP_OK;
+    plans_same<<<dim3(tiles, levels), SPCONV_TILE, 0, s>>>(plans, count);
     return launched();
 }
 

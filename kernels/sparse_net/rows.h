@@ -29,9 +29,10 @@ enum op_status net_mask_rows(void *g, const void *y, size_t count, op_stream s);
 enum op_status net_transpose_table(const int32_t *table, const int32_t *count, int n, int taps,
                                    int32_t *to, int to_rows, op_stream s);
 
-/* The plan, opened with one tap and one range, of a layer that meets every row with itself.
- * count: rows, on the device. */
-enum op_status net_plan_same(const struct own_plan *plan, const int32_t *count, op_stream s);
+/* Plans, opened with one tap and one range, of layers that meet every row with itself, by level;
+ * rows of a level that has none NULL.  count [levels]: rows, on the device. */
+enum op_status net_plans_same(const struct own_plan *plan, int levels, const int32_t *count,
+                              op_stream s);
 
 /* A copy of host memory; waits. */
 enum op_status net_upload(void *to, const void *from, size_t bytes, op_stream s);

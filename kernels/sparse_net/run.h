@@ -2,6 +2,7 @@
 #ifndef KERNELS_SPARSE_NET_RUN_H
 #define KERNELS_SPARSE_NET_RUN_H
 
+#include "../spconv/own_layer.h"
 #include "rows.h"
 #include "sparse_net.h"
 
@@ -28,8 +29,11 @@ void net_memory_close(struct net_memory *m); /* accepts { 0 } */
 struct net_rows net_rows_of(const struct net_memory *m, const struct sparse_net *net, int tensor);
 /* Level on which the rows of a step's table lie. */
 int net_step_level(const struct kmap_plan *maps, int step);
-/* Ranges of taps of a map for this suite's own layers: as the widest of them wants. */
-int net_own_splits(const struct sparse_net *net, int step);
+/* How this suite's own layers on a map of at most so many rows are done, as the one with most
+ * products wants it, and how their plan is cut; choice in: what is chosen already, splits 0:
+ * nothing.  backward: layers from columns to channels. */
+enum op_status net_own_cut(const struct sparse_net *net, int step, int rows, int backward,
+                           struct own_choice *choice, struct own_cut *cut);
 /* x into the rows of the input, and the rows of the output into y. */
 enum op_status net_read_input(const struct net_memory *m, const struct sparse_net_problem *p,
                               const struct sparse_net *net, const struct sparse_net_args *a,

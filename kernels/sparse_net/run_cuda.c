@@ -1,8 +1,6 @@
 /* run_cuda.c - see run.h. */
 #include "run.h"
 
-#include "../spconv/own.h"
-
 void *net_take(const struct op_memory *memory, size_t bytes, enum op_status *status)
 {
     void *p = *status ? NULL : memory->take(memory->context, bytes + 16);
@@ -76,14 +74,27 @@ enum op_status net_write_output(const struct net_memory *m, const struct sparse_
                          t->level ? NULL : m->maps.source, 1, s);
 }
 
-int net_own_splits(const struct sparse_net *net, int step)
+enum op_status net_own_cut(const struct sparse_net *net, int step, int rows, int backward,
+                           struct own_choice *choice, struct own_cut *cut)
 {
-    int splits = 1;
+    const struct sparse_layer *most = NULL;
+    int widest = 16;
     for (int i = 0; i < net->layers; i++) {
         const struct sparse_layer *l = &net->layer[i];
-        const struct spconv_problem p = { .cin = l->channels, .cout = l->columns, .taps = l->taps };
-        if (l->step == step && spconv_own_splits(&p) > splits)
-            splits = spconv_own_splits(&p);
+        const int columns = backward ? l->channels : l->columns;
+        if (l->step != step)
+            continue;
+        if (!most || (long)l->channels * l->columns > (long)most->channels * most->columns)
+            most = l;
+        widest = columns > widest ? columns : widest;
     }
-    return splits;
+    if (!most)
+        return OP_EINVAL;
+    const int channels = backward ? most->columns : most->channels;
+    const int columns = backward ? most->channels : most->columns;
+    if (!choice->splits)
+        *choice = own_choose(rows, most->taps, channels, columns);
+    const enum op_status status = own_cut_for(choice, channels, columns, cut);
+    cut->columns = (widest + 15) / 16 * 16;
+    return status;
 }

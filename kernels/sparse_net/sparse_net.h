@@ -34,7 +34,7 @@ enum {
     SPARSE_NET_LAYERS_MAX = 64,
     SPARSE_NET_TENSORS_MAX = 72,
     SPARSE_NET_SLOTS_MAX = SPARSE_NET_TENSORS_MAX,
-    SPARSE_NET_FLOWS_MAX = 32,
+    SPARSE_NET_FLOWS_MAX = 64,
     SPARSE_NET_CLASSES = 32 /* scores of a voxel: 19 or 32 classes, filled up */
 };
 
@@ -126,7 +126,11 @@ struct sparse_net_flow {
     int pairs;         /* lists of pairs are made in a run */
     const char *dgrad, *wgrad; /* rows of spconv; NULL: for inference only */
     int back, wback;   /* ranges in orders of the transposed map, of dgrad and of wgrad */
+    int shape, most;   /* own: enum own_shape, taps of a part (own_layer.h) */
+    int setting;       /* of the row `layer` where that has several; 0: its own choice */
+    int refines;       /* an earlier flow with another setting of the same row; 0: none */
 };
+enum { SPARSE_NET_OWN_FLOWS = 8 }; /* of this suite's own layers */
 
 struct sparse_net_impl {
     struct op_impl base; /* first */

@@ -10,26 +10,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../kmap/device.h"
-#include "../kmap/forms.h"
-#include "run.h"
+#include "../spconv/own_plans.h"
+#include "forms.h"
 
-enum { PASSES = 3, ROWS_MAX = 8 }; /* ROWS_MAX: different rows of a pass that a layer has met */
+enum { PASSES = 3 };
 
 /* A table on the device and the orders of it. */
 struct side {
     const int32_t *table;
+    const uint32_t *mask; /* taps of its rows, as builders of this suite make them; NULL: made */
     int32_t *made; /* memory of a transposed table that no step of the plan is; else NULL */
     int level;     /* of its rows */
     struct kmap_order_memory order[KMAP_SPLITS_MAX];
-    struct own_plan plan;
-    struct own_plan_work work;
-    int planned;
-};
-
-struct layer_row {
-    const struct spconv_impl *row; /* NULL: not opened */
-    void *state;
+    struct own_plan plan; /* row NULL: not opened */
 };
 
 struct train {
@@ -45,9 +38,10 @@ struct train {
     int32_t *same;                                                          /* themselves */
     int flow[KMAP_STEPS_MAX];
     struct side side[KMAP_STEPS_MAX][2]; /* forward, backward */
-    int32_t *start[KMAP_STEPS_MAX], *padded[KMAP_STEPS_MAX], *pair_in[KMAP_STEPS_MAX],
-        *pair_out[KMAP_STEPS_MAX], *scratch[KMAP_STEPS_MAX];
-    struct layer_row open[SPARSE_NET_LAYERS_MAX][PASSES][ROWS_MAX];
+    struct own_plan_work work; /* of all plans of this suite's rows */
+    int room;                  /* tiles that work has room for */
+    struct net_lists lists[KMAP_STEPS_MAX];
+    struct net_layer_row open[SPARSE_NET_LAYERS_MAX][PASSES][NET_ROWS_MAX];
     int chosen[SPARSE_NET_LAYERS_MAX][PASSES];
 };
 
@@ -80,6 +74,7 @@ static enum op_status open_sides(int i, struct train *v)
     enum op_status status = OP_OK;
     side[0].level = net_step_level(maps, i);
     side[0].table = v->m.maps.table[i];
+    side[0].mask = v->m.maps.mask[i];
     side[1].level = s->from == s->to ? s->from : s->transpose ? s->to : s->from;
     if (other < 0)
         side[1].made = net_take(&v->memory,
@@ -87,6 +82,7 @@ static enum op_status open_sides(int i, struct train *v)
                                     (size_t)kmap_taps(&s->shape) * sizeof(int32_t),
                                 &status);
     side[1].table = other < 0 ? side[1].made : v->m.maps.table[other];
+    side[1].mask = other < 0 ? NULL : v->m.maps.mask[other];
     return status;
 }
 
@@ -117,9 +113,6 @@ static enum op_status send_map(int i, const struct spconv_problem *p, op_stream 
 static enum op_status open_map(int i, op_stream s, struct train *v)
 {
     const struct kmap *m = &v->p.host->map[i].map;
-    const size_t taps = (size_t)m->taps, starts = (taps + 1) * sizeof(int32_t);
-    const size_t pairs = (size_t)m->pairs_total * sizeof(int32_t);
-    const size_t rows = (size_t)kmap_step_rows(v->p.maps, i);
     const struct spconv_problem p = { .in = m->n_in, .out = m->n_out, .taps = m->taps,
                                       .pairs = m->pairs_total };
     enum op_status status = kmap_host_transpose(m, &v->transpose[i]);
@@ -127,12 +120,7 @@ static enum op_status open_map(int i, op_stream s, struct train *v)
         return status;
     v->host[i] = (struct spconv_map){ m->table.index, v->transpose[i].map.table.index,
                                       m->pairs.start, m->pairs.in, m->pairs.out };
-    v->start[i] = net_take(&v->memory, starts, &status);
-    v->padded[i] = net_take(&v->memory, starts, &status);
-    v->pair_in[i] = net_take(&v->memory, pairs, &status);
-    v->pair_out[i] = net_take(&v->memory, pairs, &status);
-    v->scratch[i] =
-        net_take(&v->memory, (taps * rows / KMAP_PAD + 1) * sizeof(int32_t), &status);
+    status = net_lists_open(m, kmap_step_rows(v->p.maps, i), &v->memory, &v->lists[i]);
     if (!status)
         status = open_sides(i, v);
     return status ? status : send_map(i, &p, s, v);
@@ -141,48 +129,23 @@ static enum op_status open_map(int i, op_stream s, struct train *v)
 /* Rows with themselves, of the longest level; start is a layer's own matter on the host. */
 static enum op_status open_same(op_stream s, struct train *v)
 {
-    int most = 0;
-    for (int l = 0; l < v->p.maps->levels; l++)
-        most = v->p.maps->cap[l] > most ? v->p.maps->cap[l] : most;
-    v->same = malloc((size_t)most * sizeof *v->same);
-    if (!v->same)
-        return OP_ENOMEM;
-    for (int i = 0; i < most; i++)
-        v->same[i] = i;
     struct spconv_map *d = &v->device[KMAP_STEPS_MAX];
+    int32_t *same;
+    const enum op_status status = net_same_open(v->p.maps, &v->memory, s, &v->same, &same);
     v->host[KMAP_STEPS_MAX] = (struct spconv_map){ v->same, v->same, NULL, v->same, v->same };
-    const enum op_status status = upload(v->same, (size_t)most, &v->memory, s, &d->by_out);
+    d->by_out = same;
     d->by_in = d->pair_in = d->pair_out = d->by_out;
     return status;
 }
 
 /* ---- forms of maps ---- */
 
-static enum op_status open_order(const struct train *v, const struct side *side, int taps,
-                                 int splits, struct kmap_order_memory *o)
-{
-    const size_t rows = (size_t)rows_of_side(v, side), all = (size_t)splits * rows;
-    const size_t range = (size_t)((taps + splits - 1) / splits);
-    enum op_status status = OP_OK;
-    if (o->row)
-        return OP_OK;
-    o->row = net_take(&v->memory, all * sizeof *o->row, &status);
-    o->mask = net_take(&v->memory, all * sizeof *o->mask, &status);
-    o->tile_mask = net_take(&v->memory, all / KMAP_PAD * sizeof *o->tile_mask, &status);
-    o->table = net_take(&v->memory, all * range * sizeof *o->table, &status);
-    o->unsorted = net_take(&v->memory, rows * sizeof *o->unsorted, &status);
-    o->place = net_take(&v->memory, rows * sizeof *o->place, &status);
-    o->temp_bytes = kmap_sort_bytes((int)rows);
-    o->temp = net_take(&v->memory, o->temp_bytes, &status);
-    return status;
-}
-
 static int is_own(const struct sparse_net_flow *flow)
 {
     return !strcmp(flow->layer, "own");
 }
 
-static enum op_status open_forms(int i, struct train *v)
+static enum op_status open_forms(int i, op_stream s, struct train *v)
 {
     const struct sparse_net_flow *flow = &v->impl->flow[v->flow[i]];
     const int taps = kmap_taps(&v->p.maps->step[i].shape);
@@ -190,16 +153,48 @@ static enum op_status open_forms(int i, struct train *v)
     enum op_status status = OP_OK;
     for (int k = 0; !status && k < 3; k++)
         if (splits[k])
-            status = open_order(v, &v->side[i][k > 0], taps, splits[k],
-                                &v->side[i][k > 0].order[splits[k] - 1]);
+            status = net_order_open(rows_of_side(v, &v->side[i][k > 0]), taps, splits[k],
+                                    &v->memory, &v->side[i][k > 0].order[splits[k] - 1]);
     for (int k = 0; !status && is_own(flow) && k < 2; k++) {
         struct side *side = &v->side[i][k];
-        if (!side->planned)
-            status = own_plan_open(v->p.maps->cap[side->level], taps, net_own_splits(&v->net, i),
-                                   &v->memory, &side->plan, &side->work);
-        side->planned = !status;
+        const int rows = v->p.maps->cap[side->level];
+        struct own_choice choice = { .splits = 0 };
+        struct own_plan_work unused; /* of one plan alone */
+        struct own_cut cut;
+        if (side->plan.row)
+            continue;
+        status = net_own_cut(&v->net, i, rows, k, &choice, &cut);
+        if (!status)
+            status = own_plan_open(rows, taps, choice.splits, &cut, &v->memory, s, &side->plan,
+                                   &unused);
     }
     return status;
+}
+
+/* Plans of both sides of all maps that this suite's rows read. */
+static struct own_plans plans_of(const struct train *v)
+{
+    struct own_plans p = { 0 };
+    for (int i = 0; i < v->p.maps->steps; i++)
+        for (int k = 0; is_own(&v->impl->flow[v->flow[i]]) && k < 2; k++) {
+            const struct side *side = &v->side[i][k];
+            p.source[p.count] = (struct own_source){
+                side->table, side->mask, v->m.maps.count + side->level, v->p.maps->cap[side->level],
+                kmap_taps(&v->p.maps->step[i].shape)
+            };
+            p.plan[p.count++] = side->plan;
+        }
+    return p;
+}
+
+static enum op_status open_plans(struct train *v)
+{
+    const struct own_plans plans = plans_of(v);
+    const int tiles = own_plans_tiles(&plans);
+    if (tiles <= v->room)
+        return OP_OK;
+    v->room = tiles;
+    return own_plans_open(tiles, &v->memory, &v->work);
 }
 
 static enum op_status make_side(const struct train *v, int i, int back, op_stream s)
@@ -211,7 +206,6 @@ static enum op_status make_side(const struct train *v, int i, int back, op_strea
                             back && flow->wback != flow->back ? flow->wback : 0 };
     const int32_t *count = v->m.maps.count + side->level;
     const struct kmap_source source = { side->table, NULL, count, n, rows_of_side(v, side), taps };
-    const struct own_source own = { side->table, NULL, count, n, taps };
     enum op_status status = OP_OK;
     if (side->made)
         status = net_transpose_table(v->m.maps.table[i], v->m.maps.count + v->side[i][0].level,
@@ -220,13 +214,12 @@ static enum op_status make_side(const struct train *v, int i, int back, op_strea
     for (int k = 0; !status && k < 2; k++)
         if (splits[k])
             status = kmap_order_cuda(&source, splits[k], KMAP_PAD, &side->order[splits[k] - 1], s);
-    if (!status && is_own(flow))
-        status = own_plan_make(&own, &side->plan, &side->work, s);
     return status;
 }
 
 static enum op_status make_forms(const struct train *v, op_stream s)
 {
+    const struct own_plans plans = plans_of(v);
     enum op_status status = OP_OK;
     for (int i = 0; !status && i < v->p.maps->steps; i++) {
         const struct side *side = &v->side[i][0];
@@ -237,10 +230,9 @@ static enum op_status make_forms(const struct train *v, op_stream s)
         if (!status)
             status = make_side(v, i, 1, s);
         if (!status && v->impl->flow[v->flow[i]].pairs)
-            status = kmap_pairs_cuda(&source, v->start[i], v->padded[i], v->pair_in[i],
-                                     v->pair_out[i], v->scratch[i], s);
+            status = net_lists_make(&source, &v->lists[i], s);
     }
-    return status;
+    return status || !plans.count ? status : own_plans_make(&plans, &v->work, s);
 }
 
 /* ---- layers ---- */
@@ -292,24 +284,10 @@ static enum op_status open_pass(int i, int flow, enum spconv_pass pass, op_strea
     const struct spconv_args args = args_of(v, i, pass, v->term);
     const int32_t start[2] = { 0, p.out };
     struct spconv_map host = v->host[map_of(v, i)];
-    struct layer_row *open = v->open[i][pass];
-    enum op_status status = OP_OK;
-    int at = 0;
-    if (!row)
-        return OP_EUNSUPPORTED;
-    while (at < ROWS_MAX && open[at].row && open[at].row != row)
-        at++;
-    if (at == ROWS_MAX)
-        return OP_ENOMEM;
     if (v->net.layer[i].step < 0)
         host.start = start;
-    if (!open[at].row && row->setup)
-        status = row->setup(&p, &host, &args, &v->memory, s, &open[at].state);
-    if (!status) {
-        open[at].row = row;
-        v->chosen[i][pass] = at;
-    }
-    return status;
+    return net_row_open(row, 0, &p, &host, &args, &v->memory, s, v->open[i][pass],
+                        &v->chosen[i][pass]);
 }
 
 enum op_status sparse_net_train_choose(void *state, const int *flow, op_stream s)
@@ -318,8 +296,10 @@ enum op_status sparse_net_train_choose(void *state, const int *flow, op_stream s
     enum op_status status = OP_OK;
     for (int i = 0; !status && i < v->p.maps->steps; i++) {
         v->flow[i] = flow[sparse_net_group(v->p.maps, i)];
-        status = open_forms(i, v);
+        status = open_forms(i, s, v);
     }
+    if (!status)
+        status = open_plans(v);
     for (int i = 0; !status && i < v->net.layers; i++)
         for (int pass = 0; !status && pass < PASSES; pass++)
             if (pass != SPCONV_DGRAD || v->net.layer[i].from != v->net.input)
@@ -380,9 +360,7 @@ void sparse_net_train_teardown(void *state)
         return;
     for (int i = 0; i < SPARSE_NET_LAYERS_MAX; i++)
         for (int pass = 0; pass < PASSES; pass++)
-            for (int k = 0; k < ROWS_MAX; k++)
-                if (v->open[i][pass][k].row && v->open[i][pass][k].row->teardown)
-                    v->open[i][pass][k].row->teardown(v->open[i][pass][k].state);
+            net_rows_close(v->open[i][pass]);
     for (int i = 0; i < KMAP_STEPS_MAX; i++)
         kmap_host_free(&v->transpose[i]);
     net_memory_close(&v->m);
@@ -402,13 +380,20 @@ static struct net_rows gradient_of(const struct train *v, int tensor)
     return (struct net_rows){ v->grad[tensor], v->net.tensor[tensor].channels };
 }
 
+/* rest: NULL where there is none, and where the row cannot do it. */
 static enum op_status run_pass(const struct train *v, int i, enum spconv_pass pass, void *y,
-                               op_stream s)
+                               const struct spconv_rest *rest, op_stream s)
 {
-    const struct layer_row *open = &v->open[i][pass][v->chosen[i][pass]];
+    const struct net_layer_row *open = &v->open[i][pass][v->chosen[i][pass]];
     const struct spconv_problem p = problem_of(v, i, pass);
     const struct spconv_args args = args_of(v, i, pass, y);
-    return open->row->run(&p, &args, open->state, s);
+    return rest ? open->row->run_with(&p, &args, rest, open->state, s)
+                : open->row->run(&p, &args, open->state, s);
+}
+
+static int does_rest(const struct train *v, int i, enum spconv_pass pass)
+{
+    return v->open[i][pass][v->chosen[i][pass]].row->run_with != NULL;
 }
 
 /* Members of a tensor side by side into it; back: its gradient to theirs. */
@@ -440,8 +425,10 @@ static enum op_status forward(const struct train *v, int i, op_stream s)
     const struct sparse_layer *l = &v->net.layer[i];
     void *y = net_rows_of(&v->m, &v->net, l->to).at;
     const void *residual = l->residual < 0 ? NULL : net_rows_of(&v->m, &v->net, l->residual).at;
-    enum op_status status = run_pass(v, i, SPCONV_FORWARD, y, s);
-    if (!status)
+    const struct spconv_rest rest = { v->a.b + l->b, residual, l->relu };
+    const int at_once = does_rest(v, i, SPCONV_FORWARD);
+    enum op_status status = run_pass(v, i, SPCONV_FORWARD, y, at_once ? &rest : NULL, s);
+    if (!status && !at_once)
         status = net_finish_rows(y, v->a.b + l->b, residual, level_rows(v, l->to), l->columns,
                                  l->relu, s);
     return !status && l->join >= 0 ? join(v, l->join, 0, NULL, s) : status;
@@ -466,12 +453,15 @@ static enum op_status backward(const struct train *v, int i, int *seen, op_strea
         seen[l->residual] = 1;
     }
     if (!status)
-        status = run_pass(v, i, SPCONV_WGRAD, NULL, s);
+        status = run_pass(v, i, SPCONV_WGRAD, NULL, NULL, s);
     if (status || l->from == v->net.input)
         return status;
     const struct net_rows x = gradient_of(v, l->from), term = { v->term, l->channels };
-    status = run_pass(v, i, SPCONV_DGRAD, seen[l->from] ? term.at : x.at, s);
-    if (!status && seen[l->from])
+    const struct spconv_rest before = { .residual = x.at };
+    const int add = seen[l->from], at_once = add && does_rest(v, i, SPCONV_DGRAD);
+    status = run_pass(v, i, SPCONV_DGRAD, add && !at_once ? term.at : x.at,
+                      at_once ? &before : NULL, s);
+    if (!status && add && !at_once)
         status = net_add_rows(term, x, l->channels, from_n, s);
     seen[l->from] = 1;
     return status;

@@ -98,7 +98,7 @@ static enum op_status own_3(const struct spconv_problem *p, const char **why)
                 .sm_min = 90, .sm_max = 90, .symbol = "own_spconv" },                           \
       .supports = supports_, .setup = OP_CUDA(setup_),                                          \
       .teardown = OP_CUDA(spconv_own_teardown), .run = OP_CUDA(spconv_own),                     \
-      .counts = OP_CUDA(spconv_own_counts) }
+      .counts = OP_CUDA(spconv_own_counts), .run_with = OP_CUDA(spconv_own_with) }
 
 const struct spconv_impl spconv_kernels[] = {
     IMPLICIT("implicit_s0", "implicit GEMM", "implicit GEMM, unsorted", to_points,

@@ -11,7 +11,7 @@ struct Own {
     struct own_plan plan;
     struct own_layer *layer;
     const void *w;
-    half *transposed; /* dgrad: W of the launch as [taps][cout][cin] */
+    half *transposed; /* dgrad of narrow layers: W of the launch as [taps][cout][cin] */
     int channels, columns;
     double slots;
 };
@@ -41,12 +41,16 @@ static __global__ __launch_bounds__(256) void transpose_taps(const half *w, half
 
 /* The plan is made on the device, as a network makes it. */
 static enum op_status make_plan(const struct spconv_problem *p, const struct spconv_args *a,
-                                int splits, const struct op_memory *memory, op_stream s, Own *own)
+                                const struct own_choice *choice, const struct op_memory *memory,
+                                op_stream s, Own *own)
 {
     const struct spconv_table t = spconv_table_of(p, &a->map);
     const struct own_source source = { t.partner, NULL, NULL, t.rows, t.taps };
     struct own_plan_work work;
-    enum op_status status = own_plan_open(t.rows, t.taps, splits, memory, &own->plan, &work);
+    struct own_cut cut;
+    enum op_status status = own_cut_for(choice, own->channels, own->columns, &cut);
+    if (status == OP_OK)
+        status = own_plan_open(t.rows, t.taps, choice->splits, &cut, memory, s, &own->plan, &work);
     if (status == OP_OK)
         status = own_plan_make(&source, &own->plan, &work, s);
     if (status == OP_OK)
@@ -54,13 +58,27 @@ static enum op_status make_plan(const struct spconv_problem *p, const struct spc
     return status;
 }
 
+/* splits: 0 for as many as own_choose says. */
 static enum op_status setup(const struct spconv_problem *p, const struct spconv_args *a,
                             int splits, const struct op_memory *memory, op_stream s, void **state)
+{
+    const bool forward = p->pass == SPCONV_FORWARD;
+    struct own_choice choice = forward ? own_choose(p->out, p->taps, p->cin, p->cout)
+                                       : own_choose(p->in, p->taps, p->cout, p->cin);
+    if (splits)
+        choice.splits = splits;
+    return spconv_own_setup_as(&choice, p, a, memory, s, state);
+}
+
+OP_BEGIN
+enum op_status spconv_own_setup_as(const struct own_choice *choice, const struct spconv_problem *p,
+                                   const struct spconv_args *a, const struct op_memory *memory,
+                                   op_stream s, void **state)
 {
     const char *why;
     const bool forward = p->pass == SPCONV_FORWARD;
     *state = NULL;
-    if (spconv_own_supports(p, &why) != OP_OK || splits > p->taps)
+    if (spconv_own_supports(p, &why) != OP_OK || choice->splits > p->taps)
         return OP_EUNSUPPORTED;
     Own *own = (Own *)calloc(1, sizeof *own);
     if (!own)
@@ -68,12 +86,14 @@ static enum op_status setup(const struct spconv_problem *p, const struct spconv_
     own->w = a->w;
     own->channels = forward ? p->cin : p->cout;
     own->columns = forward ? p->cout : p->cin;
-    enum op_status status = make_plan(p, a, splits, memory, s, own);
-    if (!forward)
+    enum op_status status = make_plan(p, a, choice, memory, s, own);
+    const bool narrow = own->channels % SPCONV_SLICE;
+    if (!forward && narrow)
         own->transposed = scratch<half>(memory, (size_t)p->taps * p->cin * p->cout, &status);
     if (status == OP_OK)
-        status = own_layer_open(&own->plan, p->taps, own->channels, own->columns,
-                                forward ? a->w : own->transposed, memory, s, &own->layer);
+        status = own_layer_open(choice->shape, &own->plan, p->taps, own->channels, own->columns,
+                                own->transposed ? own->transposed : a->w, !forward && !narrow,
+                                memory, s, &own->layer);
     if (status != OP_OK) {
         free(own);
         return status;
@@ -82,7 +102,6 @@ static enum op_status setup(const struct spconv_problem *p, const struct spconv_
     return OP_OK;
 }
 
-OP_BEGIN
 #define SETUP(name, splits)                                                                    \
     enum op_status name(const struct spconv_problem *p, const struct spconv_map *host,         \
                         const struct spconv_args *a, const struct op_memory *m, op_stream s,   \
@@ -91,15 +110,15 @@ OP_BEGIN
         (void)host;                                                                            \
         return setup(p, a, splits, m, s, state);                                               \
     }
-SETUP(spconv_own_setup, spconv_own_splits(p))
+SETUP(spconv_own_setup, 0)
 SETUP(spconv_own_1_setup, 1)
 SETUP(spconv_own_2_setup, 2)
 SETUP(spconv_own_3_setup, 3)
 #undef SETUP
 
 /* W is that of the set-up: the layer copies from there. */
-enum op_status spconv_own(const struct spconv_problem *p, const struct spconv_args *a, void *state,
-                          op_stream s)
+enum op_status spconv_own_with(const struct spconv_problem *p, const struct spconv_args *a,
+                               const struct spconv_rest *rest, void *state, op_stream s)
 {
     const Own *own = (const Own *)state;
     if (a->w != own->w)
@@ -114,9 +133,19 @@ enum op_status spconv_own(const struct spconv_problem *p, const struct spconv_ar
     struct own_layer_io io = {};
     io.x = p->pass == SPCONV_FORWARD ? a->x : a->g;
     io.y = a->y;
+    io.residual = rest->residual;
+    io.bias = rest->bias;
+    io.relu = rest->relu;
     io.x_step = own->channels;
-    io.y_step = own->columns;
+    io.y_step = io.residual_step = own->columns;
     return own_layer_run(own->layer, &io, s);
+}
+
+enum op_status spconv_own(const struct spconv_problem *p, const struct spconv_args *a, void *state,
+                          op_stream s)
+{
+    const struct spconv_rest none = {};
+    return spconv_own_with(p, a, &none, state, s);
 }
 
 void spconv_own_teardown(void *state)

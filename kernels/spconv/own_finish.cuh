@@ -8,20 +8,17 @@
 #include <cuda_fp16.h>
 
 #include "own_layer.h"
-#include "own_parts.h"
 #include "own_ring.cuh"
 
 struct OwnWork {
     struct own_plan plan;
     struct own_layer_io io;
-    float *partial;  /* [rows][columns], splits > 1 */
-    int *counters;   /* next unit, stored units of all ranges, blocks that have ended; all 0 */
-    int channels;    /* of x */
-    int columns;     /* of y */
-    int blocks;      /* of columns */
-    struct own_parts parts; /* of Tune::PARTS only */
-    float *slots;    /* sums of parts, in the registers' order */
-    int *arrived;    /* [slots][blocks][2] parts whose sums are there; all 0 */
+    float *partial;   /* [rows][columns], splits > 1 */
+    int *counters;    /* next unit, stored tiles of all ranges, blocks that have ended; all 0 */
+    int channels;     /* of x */
+    int columns;      /* of y */
+    int blocks;       /* of columns */
+    uint32_t inverse; /* of channels: k / channels is the upper half of k times it */
 };
 
 /* ---- results ---- */
@@ -80,7 +77,8 @@ static __device__ __forceinline__ void store_row(const OwnWork &p, const float (
 {
     constexpr int TOGETHER = Columns % 32 ? 2 : 4; /* blocks of eight columns */
     const int lane = threadIdx.x % 32;
-    half *y = (half *)p.io.y + (size_t)row * p.io.y_step + first_column + lane % 4 * (TOGETHER == 4 ? 8 : 2);
+    half *y = (half *)p.io.y + (size_t)row * p.io.y_step + first_column +
+              lane % 4 * (TOGETHER == 4 ? 8 : 2);
 #pragma unroll
     for (int j = 0; j < Columns / 8; j += TOGETHER) {
         uint32_t v[4];
@@ -125,14 +123,15 @@ static __device__ __forceinline__ void pass_row(const OwnWork &p, float (&sum)[C
 }
 
 template <int Columns>
-static __device__ __forceinline__ void finish_unit(const OwnWork &p, float (&sum)[Columns / 2],
-                                                   int unit, int row0, int row1, int warpgroup)
+static __device__ __forceinline__ void finish_tile(const OwnWork &p, float (&sum)[Columns / 2],
+                                                   int tile, int block, int row0, int row1,
+                                                   int warpgroup)
 {
-    const int split = unit / p.blocks / p.plan.tiles, first_column = unit % p.blocks * Columns;
+    const int split = p.plan.splits == 1 ? 0 : tile / p.plan.tiles, first_column = block * Columns;
     int *stored = p.counters + 1;
     if (split) {
         if (threadIdx.x % 128 == 0)
-            while (flag_get(stored) < split * p.plan.tiles * p.blocks * 2)
+            while (flag_get(stored) < split * __ldg(p.plan.count + 1) * p.blocks * 2)
                 ;
         own_sync<128>(1 + warpgroup);
         pass_row<Columns, 0, false>(p, sum, row0, first_column);
@@ -155,48 +154,136 @@ static __device__ __forceinline__ void finish_unit(const OwnWork &p, float (&sum
     }
 }
 
-/* Sums of a tile's parts: all but the last store theirs, the last waits for them and adds them in
- * order.  Parts are taken in order, so it waits only for blocks that are running.  true: sum is
- * that of the tile. */
+/* ---- parts of a tile ---- */
+
+/* Where a thread's sums of a tile's parts are: those of columns 8 j ... at [j * 128], of the next
+ * part `step` further; and how many have come. */
+struct OwnSums {
+    float4 *first;
+    size_t step;
+    int *arrived;
+    int mine, parts;
+};
+
+template <int Columns>
+static __device__ __forceinline__ OwnSums own_sums(const OwnWork &p, int number, int block,
+                                                   int warpgroup)
+{
+    OwnSums s;
+    const int slot = number >> OWN_SLOT, part = block * 2 + warpgroup;
+    s.mine = number & ((1 << OWN_PARTS) - 1);
+    s.parts = number >> OWN_PARTS & ((1 << (OWN_SLOT - OWN_PARTS)) - 1);
+    s.step = (size_t)p.blocks * 2 * (Columns / 8) * 128;
+    s.first = (float4 *)p.plan.sums + slot * s.step + (size_t)part * (Columns / 8) * 128 +
+              threadIdx.x % 128;
+    s.arrived = p.plan.arrived + slot * p.blocks * 2 + part;
+    return s;
+}
+
+template <int Columns>
+static __device__ __forceinline__ void store_sums(const OwnSums &s,
+                                                  const float (&sum)[Columns / 2], int warpgroup)
+{
+    float4 *slot = s.first + s.mine * s.step;
+#pragma unroll
+    for (int j = 0; j < Columns / 8; j++)
+        __stcg(slot + j * 128, make_float4(sum[4 * j], sum[4 * j + 1], sum[4 * j + 2],
+                                           sum[4 * j + 3]));
+    __threadfence();
+    own_sync<128>(1 + warpgroup);
+    if (threadIdx.x % 128 == 0)
+        atomicAdd(s.arrived, 1);
+}
+
+static __device__ __forceinline__ void await_sums(const OwnSums &s, int count, int warpgroup)
+{
+    if (threadIdx.x % 128 == 0)
+        while (flag_get(s.arrived) < count)
+            ;
+    own_sync<128>(1 + warpgroup);
+}
+
+/* Parts in turns: all but the last store their sums, the last waits for them and adds them.  They
+ * are taken in order, so it waits only for what blocks that are running have.  true: sum is that
+ * of the tile. */
 template <int Columns>
 static __device__ __forceinline__ bool own_join(const OwnWork &p, float (&sum)[Columns / 2],
-                                                int4 part, int block, int warpgroup)
+                                                int number, int block, int warpgroup)
 {
-    const int mine = part.z & 0xff, parts = part.z >> 8;
-    if (parts == 1)
+    const OwnSums s = own_sums<Columns>(p, number, block, warpgroup);
+    if (s.parts == 1)
         return true;
-    const size_t step = (size_t)p.blocks * 2 * (Columns / 8) * 128;
-    float4 *slot = (float4 *)p.slots + part.w * step +
-                   (size_t)(block * 2 + warpgroup) * (Columns / 8) * 128 + threadIdx.x % 128;
-    int *arrived = p.arrived + (part.w * p.blocks + block) * 2 + warpgroup;
-    if (mine + 1 < parts) {
-        slot += mine * step;
-#pragma unroll
-        for (int j = 0; j < Columns / 8; j++)
-            __stcg(slot + j * 128, make_float4(sum[4 * j], sum[4 * j + 1], sum[4 * j + 2],
-                                               sum[4 * j + 3]));
-        __threadfence();
-        own_sync<128>(1 + warpgroup);
-        if (threadIdx.x % 128 == 0)
-            atomicAdd(arrived, 1);
+    if (s.mine + 1 < s.parts) {
+        store_sums<Columns>(s, sum, warpgroup);
         return false;
     }
-    if (threadIdx.x % 128 == 0) {
-        while (flag_get(arrived) < parts - 1)
-            ;
-        *arrived = 0; /* for the next launch */
-    }
-    own_sync<128>(1 + warpgroup);
-    for (int k = parts - 2; k >= 0; k--)
+    await_sums(s, s.parts - 1, warpgroup);
+    if (threadIdx.x % 128 == 0)
+        *s.arrived = 0; /* for the next launch */
+    for (int k = s.parts - 2; k >= 0; k--)
 #pragma unroll
         for (int j = 0; j < Columns / 8; j++) {
-            const float4 v = __ldcg(slot + k * step + j * 128);
+            const float4 v = __ldcg(s.first + k * s.step + j * 128);
             sum[4 * j] += v.x;
             sum[4 * j + 1] += v.y;
             sum[4 * j + 2] += v.z;
             sum[4 * j + 3] += v.w;
         }
     return true;
+}
+
+/* Two columns of a row to their place. */
+static __device__ __forceinline__ void finish_pair(const OwnWork &p, float x, float y, int row,
+                                                   int column)
+{
+    if (row < 0)
+        return;
+    if (p.io.bias) {
+        x += __ldg(p.io.bias + column);
+        y += __ldg(p.io.bias + column + 1);
+    }
+    if (p.io.residual) {
+        const float2 r = __half22float2(*(const half2 *)(
+            (const half *)p.io.residual + (size_t)row * p.io.residual_step + column));
+        x += r.x;
+        y += r.y;
+    }
+    if (p.io.relu) {
+        x = fmaxf(x, 0);
+        y = fmaxf(y, 0);
+    }
+    *(uint32_t *)((half *)p.io.y + (size_t)row * p.io.y_step + column) = half_pair(x, y);
+}
+
+/* All parts at once: each stores its sums, waits for all others and joins a share of the columns,
+ * in the order of own_join. */
+template <int Columns>
+static __device__ __forceinline__ void own_share(const OwnWork &p, float (&sum)[Columns / 2],
+                                                 int number, int block, int row0, int row1,
+                                                 int warpgroup)
+{
+    const OwnSums s = own_sums<Columns>(p, number, block, warpgroup);
+    store_sums<Columns>(s, sum, warpgroup);
+    await_sums(s, s.parts, warpgroup);
+    const int from = s.mine * (Columns / 8) / s.parts, to = (s.mine + 1) * (Columns / 8) / s.parts;
+    for (int j = from; j < to; j++) {
+        const float4 *at = s.first + (s.parts - 1) * s.step + j * 128;
+        float4 v = __ldcg(at);
+#pragma unroll 4
+        for (int k = s.parts - 2; k >= 0; k--) {
+            const float4 more = __ldcg(at -= s.step);
+            v.x += more.x;
+            v.y += more.y;
+            v.z += more.z;
+            v.w += more.w;
+        }
+        const int column = block * Columns + j * 8 + threadIdx.x % 4 * 2;
+        finish_pair(p, v.x, v.y, row0, column);
+        finish_pair(p, v.z, v.w, row1, column);
+    }
+    /* the last to leave clears the count for the next launch */
+    if (threadIdx.x % 128 == 0 && atomicAdd(s.arrived, 1) == 2 * s.parts - 1)
+        *s.arrived = 0;
 }
 
 #endif

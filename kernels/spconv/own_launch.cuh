@@ -13,20 +13,19 @@ struct own_layer {
     OwnWork work;
     OwnKernel kernel;
     CUtensorMap w_map;
-    int grid, threads, bytes;
+    int grid, bytes;
 };
 
-struct OwnChoice {
+struct OwnForm {
     OwnKernel kernel;
-    int columns, blocks, threads, bytes;
+    int columns, blocks, bytes;
 };
 
-template <int Columns, bool Whole, int Bytes, class Tune = OwnTune<Columns>>
-static OwnChoice choice()
+template <int Columns, bool Whole, int Bytes, bool Back = false, class Tune = OwnTune<Columns>>
+static OwnForm form()
 {
     typedef OwnShape<Columns, Tune> Shape;
-    return { own_spconv<Columns, Whole, Bytes, Tune>, Columns, Shape::BLOCKS, Shape::THREADS,
-             Shape::BYTES };
+    return { own_spconv<Columns, Whole, Bytes, Back, Tune>, Columns, Shape::BLOCKS, Shape::BYTES };
 }
 
 /* Zeroed. */
@@ -40,7 +39,7 @@ static T *cleared(const struct op_memory *memory, op_stream s, size_t count,
     return p;
 }
 
-/* Counters; sums to pass on, where there are several ranges; slots, where tiles are in parts. */
+/* Counters; sums to pass on, where there are several ranges. */
 static enum op_status take_workspace(const struct op_memory *memory, op_stream s, OwnWork *work)
 {
     const size_t rows = (size_t)work->plan.tiles * SPCONV_TILE;
@@ -48,40 +47,44 @@ static enum op_status take_workspace(const struct op_memory *memory, op_stream s
     work->counters = cleared<int>(memory, s, 4, &status);
     if (work->plan.splits > 1)
         work->partial = scratch<float>(memory, rows * work->columns, &status);
-    if (work->parts.part) {
-        const size_t slots = (size_t)work->parts.slots;
-        work->slots = scratch<float>(memory, slots * SPCONV_TILE * work->columns, &status);
-        work->arrived = cleared<int>(memory, s, slots * work->blocks * 2, &status);
-    }
     return status;
 }
 
-/* layer->work has a plan, parts where it is in parts, and sizes. */
-static enum op_status prepare(const OwnChoice &choice, const void *w, int taps,
+/* Thread blocks that run at once. */
+static enum op_status blocks_at_once(const OwnForm &form, int *count)
+{
+    int device, sms, blocks;
+    if (cudaGetDevice(&device) ||
+        cudaDeviceGetAttribute(&sms, cudaDevAttrMultiProcessorCount, device) ||
+        cudaFuncSetAttribute((const void *)form.kernel,
+                             cudaFuncAttributeMaxDynamicSharedMemorySize, form.bytes) ||
+        cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, (const void *)form.kernel,
+                                                      OWN_THREADS, form.bytes))
+        return OP_EDEVICE;
+    *count = sms * (form.blocks < blocks ? form.blocks : blocks);
+    return blocks < 1 ? OP_EUNSUPPORTED : OP_OK;
+}
+
+/* layer->work has a plan and sizes.  No more blocks than run at once: they wait for others. */
+static enum op_status prepare(const OwnForm &form, const void *w, int taps, bool back,
                               const struct op_memory *memory, op_stream s,
                               struct own_layer *layer)
 {
     OwnWork *work = &layer->work;
-    int device, sms, blocks;
-    layer->kernel = choice.kernel;
-    layer->threads = choice.threads;
-    layer->bytes = choice.bytes;
-    work->blocks = work->columns / choice.columns;
-    const long tiles = work->parts.part ? work->parts.room : work->plan.splits * work->plan.tiles;
-    const long units = tiles * work->blocks;
-    if (cudaGetDevice(&device) ||
-        cudaDeviceGetAttribute(&sms, cudaDevAttrMultiProcessorCount, device) ||
-        cudaFuncSetAttribute((const void *)layer->kernel,
-                             cudaFuncAttributeMaxDynamicSharedMemorySize, layer->bytes) ||
-        cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, (const void *)layer->kernel,
-                                                      layer->threads, layer->bytes) ||
-        !tma_map_half(&layer->w_map, w, taps * work->channels, work->columns, SPCONV_SLICE))
-        return OP_EDEVICE;
-    if (blocks < 1)
-        return OP_EUNSUPPORTED;
-    /* no more than run at once: units wait for earlier ones */
-    const long most = (long)sms * (choice.blocks < blocks ? choice.blocks : blocks);
+    const struct own_plan *plan = &work->plan;
+    int most;
+    const enum op_status status = blocks_at_once(form, &most);
+    if (status != OP_OK)
+        return status;
+    layer->kernel = form.kernel;
+    layer->bytes = form.bytes;
+    work->blocks = work->columns / form.columns;
+    work->inverse = (uint32_t)(((uint64_t)1 << 32) / work->channels + 1);
+    const long units = (long)plan->parts * work->blocks;
     layer->grid = (int)(units < most ? units : most);
+    if (!tma_map_half(&layer->w_map, w, taps * (back ? work->columns : work->channels),
+                      back ? work->channels : work->columns, SPCONV_SLICE))
+        return OP_EDEVICE;
     return take_workspace(memory, s, work);
 }
 

@@ -15,18 +15,40 @@ OP_BEGIN
 struct own_layer_io {
     const void *x;
     void *y;
-    const void *residual; /* [rows][columns] */
+    const void *residual; /* [rows][columns]; may be y */
     const float *bias;    /* [columns] */
     int x_step, y_step, residual_step;
     int relu;
 };
 
+/* Forms of the kernel. */
+enum own_shape {
+    OWN_BY_WIDTH, /* two thread blocks on a multiprocessor up to 64 columns, one for more */
+    OWN_ONE,      /* one for 64 columns too, a ring twice as deep */
+    OWN_SHARES    /* 64 columns a block: more blocks where there are few rows */
+};
+
+/* What a layer runs as: a form, ranges of taps, taps of a part (0: by what there is to do). */
+struct own_choice {
+    enum own_shape shape;
+    int splits, most;
+};
+/* For so many rows, at most, of a map: by what was measured on an H200 (own_rules.c). */
+struct own_choice own_choose(int rows, int taps, int channels, int columns);
+
+/* How a plan is cut for such a layer. */
+enum op_status own_cut_for(const struct own_choice *choice, int channels, int columns,
+                           struct own_cut *cut);
+
 struct own_layer;
 
-/* w [taps][channels][columns] half, at this address in every run.  Workspace is taken from
- * memory.  OP_EUNSUPPORTED: channels not even, columns no multiple of 16. */
-enum op_status own_layer_open(const struct own_plan *plan, int taps, int channels, int columns,
-                              const void *w, const struct op_memory *memory, op_stream s,
+/* w [taps][channels][columns] half, back: [taps][columns][channels], at this address in every
+ * run.  Workspace is taken from memory.  OP_EUNSUPPORTED: channels not even, back: no multiple of
+ * 64, columns no multiple of 16.  OP_EINVAL: the plan is cut for fewer columns.  Layers of one plan
+ * run one after another. */
+enum op_status own_layer_open(enum own_shape shape, const struct own_plan *plan, int taps,
+                              int channels, int columns, const void *w, int back,
+                              const struct op_memory *memory, op_stream s,
                               struct own_layer **out);
 /* Enqueues. */
 enum op_status own_layer_run(const struct own_layer *layer, const struct own_layer_io *io,

@@ -5,16 +5,16 @@
  *   keys       range, then place of the mask in the Gray sequence, padding last
  *   sort       descending, equal ones by row (kmap's radix sort)
  *   tiles      a block a tile: rows, partners tap by tap, masks of the halves
- *   schedule   one block: tiles by number of taps
+ *   parts      one block: how long they are, then by length
  */
 #include <stdlib.h>
 
 #include "../kmap/device.h"
-#include "own_plan.h"
+#include "own_parts.cuh"
 #include "plan.h"
 #include "upload.cuh"
 
-constexpr int THREADS = 256, SCHEDULE_THREADS = 1024;
+constexpr int THREADS = 256;
 
 static __device__ __forceinline__ int rows_of(const own_source &t)
 {
@@ -117,29 +117,9 @@ static __global__ __launch_bounds__(SPCONV_TILE) void make_tiles(own_source t, o
     }
 }
 
-/* Counting sort of a range's tiles, one block a range. */
-static __global__ __launch_bounds__(SCHEDULE_THREADS) void make_schedule(own_plan plan)
+static __global__ __launch_bounds__(OWN_PARTS_THREADS) void make_parts(own_plan plan)
 {
-    __shared__ int place[SPCONV_TAPS_MAX + 1]; /* of tiles with 32 - i taps */
-    const int first = blockIdx.x * plan.tiles;
-    auto bin = [&](int tile) {
-        return SPCONV_TAPS_MAX - __popc(plan.mask[2 * tile] | plan.mask[2 * tile + 1]);
-    };
-    if (threadIdx.x <= SPCONV_TAPS_MAX)
-        place[threadIdx.x] = 0;
-    __syncthreads();
-    for (int i = threadIdx.x; i < plan.tiles; i += SCHEDULE_THREADS)
-        atomicAdd(place + bin(first + i), 1);
-    __syncthreads();
-    if (threadIdx.x == 0)
-        for (int i = 0, sum = first; i <= SPCONV_TAPS_MAX; i++) {
-            const int count = place[i];
-            place[i] = sum;
-            sum += count;
-        }
-    __syncthreads();
-    for (int i = threadIdx.x; i < plan.tiles; i += SCHEDULE_THREADS)
-        plan.schedule[atomicAdd(place + bin(first + i), 1)] = first + i;
+    own_parts(plan);
 }
 
 /* ---- C functions ---- */
@@ -150,23 +130,37 @@ static int key_bits(const struct own_plan *plan)
 }
 
 OP_BEGIN
-enum op_status own_plan_open(int rows, int taps, int splits, const struct op_memory *memory,
-                             struct own_plan *plan, struct own_plan_work *work)
+enum op_status own_plan_open(int rows, int taps, int splits, const struct own_cut *cut,
+                             const struct op_memory *memory, op_stream s, struct own_plan *plan,
+                             struct own_plan_work *work)
 {
     if (rows < 1 || taps < 1 || taps > SPCONV_TAPS_MAX || splits < 1 || splits > taps ||
-        splits > SPCONV_SPLITS_MAX)
+        splits > SPCONV_SPLITS_MAX || cut->lanes < 1 || cut->columns < 16 || cut->least < 1 ||
+        cut->most < 0)
         return OP_EINVAL;
     plan->splits = splits;
     plan->taps = (taps + splits - 1) / splits;
     plan->tiles = (rows + SPCONV_TILE - 1) / SPCONV_TILE;
+    plan->cut = *cut;
     if (key_bits(plan) > 32)
         return OP_EUNSUPPORTED;
     const size_t tiles = (size_t)splits * plan->tiles, all = tiles * SPCONV_TILE;
+    const int shortest = cut->most ? cut->most : cut->least;
+    const size_t each = (plan->taps + shortest - 1) / shortest, most = 2 * (size_t)cut->lanes;
+    plan->parts = (int)(tiles * each);
+    plan->slots = (int)(each == 1 ? 0 : tiles * each < most ? tiles * each : most);
+    const size_t sums = (size_t)plan->slots * SPCONV_TILE * cut->columns;
+    const size_t arrived = (size_t)plan->slots * (cut->columns / 16) * 2;
     enum op_status status = OP_OK;
     plan->row = scratch<int32_t>(memory, all, &status);
     plan->index = scratch<int32_t>(memory, all * plan->taps, &status);
     plan->mask = scratch<uint32_t>(memory, 2 * tiles, &status);
-    plan->schedule = scratch<int32_t>(memory, tiles, &status);
+    plan->part = scratch<struct own_part>(memory, tiles * each, &status);
+    plan->count = scratch<int32_t>(memory, 2, &status);
+    plan->sums = scratch<float>(memory, sums + 4, &status);
+    plan->arrived = scratch<int32_t>(memory, arrived + 1, &status);
+    if (status == OP_OK && cudaMemsetAsync(plan->arrived, 0, arrived * sizeof *plan->arrived, s))
+        status = OP_EDEVICE;
     work->key = scratch<uint32_t>(memory, 2 * all, &status);
     work->row = scratch<int32_t>(memory, 2 * all, &status);
     work->count = scratch<int32_t>(memory, SPCONV_TAPS_MAX, &status);
@@ -192,7 +186,7 @@ enum op_status own_plan_make(const struct own_source *t, const struct own_plan *
     if (status != OP_OK)
         return status;
     make_tiles<<<tiles, SPCONV_TILE, 0, s>>>(*t, *plan, work->row + all);
-    make_schedule<<<plan->splits, SCHEDULE_THREADS, 0, s>>>(*plan);
+    make_parts<<<1, OWN_PARTS_THREADS, 0, s>>>(*plan);
     return cudaGetLastError() == cudaSuccess ? OP_OK : OP_EDEVICE;
 }
 

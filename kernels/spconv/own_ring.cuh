@@ -38,6 +38,14 @@ static __device__ __forceinline__ void gather(uint32_t shared, const void *globa
                      : "memory");
 }
 
+/* base + row * bytes, in one instruction. */
+static __device__ __forceinline__ const char *row_at(const char *base, int row, int bytes)
+{
+    const char *at;
+    asm("mad.wide.s32 %0, %1, %2, %3;" : "=l"(at) : "r"(row), "r"(bytes), "l"(base));
+    return at;
+}
+
 /* Arrives when the copies that the thread has started so far have come. */
 static __device__ __forceinline__ void arrive_with_copies(uint32_t barrier)
 {

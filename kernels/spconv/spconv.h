@@ -72,11 +72,27 @@ struct spconv_args {
 typedef enum op_status spconv_run_fn(const struct spconv_problem *, const struct spconv_args *,
                                      void *state, op_stream);
 
+/* What a layer does with sums of forward or dgrad, in float, before they are rounded:
+ * relu(sums + bias + residual), what is NULL or 0 left out. */
+struct spconv_rest {
+    const float *bias;    /* [columns of y] */
+    const void *residual; /* as y, which it may be */
+    int relu;
+};
+typedef enum op_status spconv_run_with_fn(const struct spconv_problem *, const struct spconv_args *,
+                                          const struct spconv_rest *, void *state, op_stream);
+
 /* What is done once for a map: sorting, lists, workspace.  host: the map in host
  * memory.  May synchronise; timed as set-up.  On failure *state is NULL. */
 typedef enum op_status spconv_setup_fn(const struct spconv_problem *, const struct spconv_map *host,
                                        const struct spconv_args *, const struct op_memory *,
                                        op_stream, void **state);
+
+/* Another way of those that a tuner may choose among, 1 .. settings; 0: what set-up chose.  Changes
+ * a state that set-up made of the same problem and arguments; waits. */
+typedef enum op_status spconv_adjust_fn(const struct spconv_problem *,
+                                        const struct spconv_map *host, const struct spconv_args *,
+                                        int setting, op_stream, void *state);
 
 /* What an implementation executes, beside what the problem asks for. */
 struct spconv_counts {
@@ -93,7 +109,10 @@ struct spconv_impl {
     spconv_run_fn *run;            /* NULL where the build has no CUDA */
     /* NULL: pairs, and no extra bytes. */
     void (*counts)(const struct spconv_problem *, const void *state, struct spconv_counts *);
+    spconv_run_with_fn *run_with; /* run with a rest; NULL: none */
     int half_sums; /* sums or parts of them pass through half: judged with its unit roundoff */
+    int settings;             /* that adjust knows; 0: none */
+    spconv_adjust_fn *adjust;
 };
 
 /* Tables, ended by an entry whose base.name is NULL. */

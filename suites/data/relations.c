@@ -11,6 +11,7 @@
 #include "../../harness/error.h"
 #include "alloc.h"
 #include "build.h"
+#include "shared.h"
 
 void relations_free(struct relations *r)
 {
@@ -149,24 +150,11 @@ static const struct {
 } known[] = { { "aifb_triples", "aifb_stripped.nt.gz" } };
 
 /* The path of a known name; other specs are their own path, of a file or of nothing. */
-static const char *path_of(const char *spec, char path[600])
+static const char *path_of(const char *spec, char path[DATA_PATH])
 {
-    const char *data = getenv("CLAIMBENCH_DATA"), *shared = getenv("CLAIMBENCH_SHARED");
-    const char *const folder[][2] = { { data, "" }, { data, "relational/" },
-                                      { shared, "data/relational/" },
-                                      { "../shared", "data/relational/" } };
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
-        if (strcmp(spec, known[i].name))
-            continue;
-        for (size_t k = 0; k < sizeof folder / sizeof *folder; k++) {
-            const int n = folder[k][0] ? snprintf(path, 600, "%s/%s%s", folder[k][0], folder[k][1],
-                                                  known[i].file)
-                                       : -1;
-            if (n >= 0 && n < 600 && !access(path, R_OK))
-                return path;
-        }
-        return known[i].file;
-    }
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (!strcmp(spec, known[i].name))
+            return data_find("relational", known[i].file, path) ? path : known[i].file;
     return spec;
 }
 
@@ -180,7 +168,7 @@ static bool is_made(const char *spec)
 
 bool relations_available(const char *spec, char *why, size_t size)
 {
-    char path[600];
+    char path[DATA_PATH];
     const bool good = is_made(spec) || !access(path_of(spec, path), R_OK);
     if (size)
         snprintf(why, size, "%s%s", good ? "" : "no file ", good ? "" : path_of(spec, path));
@@ -189,7 +177,7 @@ bool relations_available(const char *spec, char *why, size_t size)
 
 int relations_load(const char *spec, struct relations *out)
 {
-    char path[600];
+    char path[DATA_PATH];
     const char *file = path_of(spec, path);
     *out = (struct relations){ 0 };
     if (is_made(spec))

@@ -7,9 +7,8 @@
  *
  * A graph is named by a spec:
  *     mutag bgs am biokg aifb wordnet          a preset: generated with the sizes of that graph
- *     aifb_triples                             the file aifb_stripped.nt.gz in $CLAIMBENCH_DATA, its
- *                                              relational, $CLAIMBENCH_SHARED/data/relational, or
- *                                              ../shared/data/relational
+ *     aifb_triples                             the file aifb_stripped.nt.gz where shared.h looks, in
+ *                                              relational
  *     gen:relations,nodes=N,edges=E,relations=R[,zipf=Z][,skew=S][,hubs=P][,seed=K]
  *     a path ending in .nt (N-Triples) or .edges (edge list), both also .gz
  *

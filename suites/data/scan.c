@@ -11,6 +11,7 @@
 #include "alloc.h"
 #include "build.h"
 #include "lidar.h"
+#include "shared.h"
 
 /* What the sensor of a cloud decides. */
 static const struct sensor {
@@ -43,14 +44,12 @@ static const struct known {
     { "nuscenes_keyframe", "nuscenes_keyframe.pcd.bin", LIDAR_NUSCENES },
 };
 
-enum { PATH_MAX_HERE = 600 };
-
 /* What a name stands for. */
 struct found {
     const struct generated *made; /* NULL: a file */
     enum lidar_sensor sensor;
     enum points_format format;
-    char path[PATH_MAX_HERE];
+    char path[DATA_PATH];
 };
 
 const char *scan_name(int i)
@@ -59,24 +58,13 @@ const char *scan_name(int i)
     return i >= 0 && i < n ? generated[i].name : NULL;
 }
 
-static bool try_path(char *path, const char *folder, const char *below, const char *file)
-{
-    if (!folder)
-        return false;
-    const int n = snprintf(path, PATH_MAX_HERE, "%s/%s%s", folder, below, file);
-    return n < PATH_MAX_HERE && !access(path, R_OK);
-}
-
 static int find_known(const struct known *k, struct found *f)
 {
-    const char *data = getenv("CLAIMBENCH_DATA"), *shared = getenv("CLAIMBENCH_SHARED");
     f->sensor = k->sensor;
     f->format = sensors[k->sensor].format;
-    if (try_path(f->path, data, "", k->file) || try_path(f->path, data, "pointcloud/", k->file) ||
-        try_path(f->path, shared, "data/pointcloud/", k->file) ||
-        try_path(f->path, "../shared/data", "pointcloud/", k->file))
+    if (data_find("pointcloud", k->file, f->path))
         return 0;
-    return cb_error("%s: no file %s in $CLAIMBENCH_DATA", k->name, k->file);
+    return cb_error("%s: no file %s in $CLAIMBENCH_DATA or $CLAIMBENCH_SHARED", k->name, k->file);
 }
 
 /* format:PATH; other: 0 if name is not of that form. */

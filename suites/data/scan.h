@@ -3,8 +3,7 @@
  *
  *     semantickitti_1f nuscenes_1f nuscenes_3f nuscenes_10f waymo_1f waymo_3f     generated frames
  *     semantickitti_000000 kitti_object_000001 nuscenes_keyframe     files NAME.bin, NAME.pcd.bin
- *                  in $CLAIMBENCH_DATA, its pointcloud, $CLAIMBENCH_SHARED/data/pointcloud, or
- *                  ../shared/data/pointcloud
+ *                                                      where shared.h looks, in pointcloud
  *     kitti:PATH nuscenes:PATH waymo:PATH pcd:PATH                   files of the user
  *     nuscenes:FOLDER/                  key frame and sweeps with their poses (sweeps.c)
  *

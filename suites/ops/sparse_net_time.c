@@ -8,6 +8,9 @@
  *     rest          of a whole run: copies of input and output, gaps
  *     warm          a run on maps and orders that are there already: convolutions and rest
  *     wall          from the call until the result is there, seen from the host
+ *     launches      kernels and fills of a part, of rows that can be a graph
+ *
+ * Where operands rotate every run is on the next scan.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +22,8 @@
 #include "tuner.h"
 
 enum { WINDOWS = 15 }; /* whose median is the time of a part */
+_Static_assert((int)SPARSE_NET_FLOWS_MAX <= (int)TUNER_SETTINGS_MAX,
+               "flows that a tuner tells apart");
 
 static double now_us(void)
 {
@@ -27,40 +32,52 @@ static double now_us(void)
     return 1e6 * (double)t.tv_sec + 1e-3 * (double)t.tv_nsec;
 }
 
-/* ---- something that is timed: as a graph where the row can be one ---- */
+/* ---- something that is timed: as a graph a set where the row can be one ---- */
+
+enum { GRAPHS_MAX = 64 };
 
 struct timed {
     const struct net_bound *b;
     int parts;
-    struct cb_graph *graph; /* of a run on each set */
-    int next;               /* set of the next run without a graph */
+    struct cb_graph *graph[GRAPHS_MAX];
+    int graphs; /* 0: launches */
+    int next;   /* set of the next run */
 };
-
-static int sets_of(const struct net_bound *b)
-{
-    return b->states.count;
-}
 
 static int enqueue(void *arg, int step)
 {
     const struct timed *t = arg;
     const struct net_case *in = t->b->in;
-    return net_run_parts(t->b, step % in->weight_sets, step % in->scenes, t->parts);
+    (void)step;
+    return net_run_parts(t->b, t->next % in->weight_sets, t->next % in->scenes, t->parts);
 }
 
+static void timed_close(struct timed *t)
+{
+    for (int i = 0; i < t->graphs; i++)
+        cb_graph_free(t->b->in->device, t->graph[i]);
+    t->graphs = t->next = 0;
+}
+
+/* A run of each set, then its graph; launches where one cannot be captured. */
 static int timed_open(struct timed *t)
 {
     struct cb_device *d = t->b->in->device;
-    cb_graph_free(d, t->graph);
-    t->graph = NULL;
-    for (int i = 0; i < sets_of(t->b); i++)
-        if (enqueue(t, i))
+    const int sets = t->b->states.count;
+    int capture = !(t->b->impl->base.flags & OP_NO_CAPTURE) && sets <= GRAPHS_MAX;
+    timed_close(t);
+    for (; t->next < sets; t->next++) {
+        if (enqueue(t, 0) || cb_sync(d))
             return -1;
-    if (cb_sync(d))
-        return -1;
-    return t->b->impl->base.flags & OP_NO_CAPTURE
-               ? 0
-               : cb_graph_make(d, enqueue, t, sets_of(t->b), &t->graph);
+        if (capture && cb_graph_make(d, enqueue, t, 1, &t->graph[t->graphs]))
+            return -1;
+        capture = capture && t->graph[t->graphs];
+        t->graphs += capture;
+    }
+    if (!capture)
+        timed_close(t);
+    t->next = 0;
+    return 0;
 }
 
 /* Time of one run on the device. */
@@ -68,9 +85,10 @@ static int timed_run(struct timed *t, double *us)
 {
     struct cb_device *d = t->b->in->device;
     struct cb_window w;
-    const int status = t->graph ? cb_graph_window(d, t->graph, false, &w)
-                                : cb_window(d, enqueue, t, t->next++, 1, false, &w);
-    *us = status ? 0 : w.us / (t->graph ? sets_of(t->b) : 1);
+    const int status = t->graphs ? cb_graph_window(d, t->graph[t->next % t->graphs], false, &w)
+                                 : cb_window(d, enqueue, t, 0, 1, false, &w);
+    *us = status ? 0 : w.us;
+    t->next++;
     return status;
 }
 
@@ -79,16 +97,13 @@ static int timed_wall(struct timed *t, double *us)
 {
     struct cb_device *d = t->b->in->device;
     const double start = now_us();
-    if ((t->graph ? cb_graph_launch(d, t->graph) : enqueue(t, t->next++)) || cb_sync(d))
+    const int status =
+        t->graphs ? cb_graph_launch(d, t->graph[t->next % t->graphs]) : enqueue(t, 0);
+    if (status || cb_sync(d))
         return -1;
-    *us = (now_us() - start) / (t->graph ? sets_of(t->b) : 1);
+    *us = now_us() - start;
+    t->next++;
     return 0;
-}
-
-static void timed_close(struct timed *t)
-{
-    cb_graph_free(t->b->in->device, t->graph);
-    t->graph = NULL;
 }
 
 static int by_value(const void *a, const void *b)
@@ -115,8 +130,11 @@ int net_time_figures(const struct net_bound *b, struct cb_figure *out)
     static const int list[] = { SPARSE_NET_MAPS, SPARSE_NET_ORDERS, SPARSE_NET_LAYERS,
                                 SPARSE_NET_BACK, SPARSE_NET_ALL };
     static const char *const name[] = { "maps", "orders", "convolutions", "gradients" };
+    static const char *const launches[] = { "launches_maps", "launches_orders",
+                                            "launches_convolutions", "launches_gradients",
+                                            "launches" };
     double us[5] = { 0 }, wall = 0;
-    int n = 0;
+    int n = 0, nodes[5] = { 0 };
     memcpy(out, b->tuning, sizeof b->tuning);
     n = b->tunings;
     if (!b->impl->run)
@@ -128,6 +146,7 @@ int net_time_figures(const struct net_bound *b, struct cb_figure *out)
         int status = timed_open(&t) || median_of(&t, timed_run, &us[i]);
         if (!status && list[i] == SPARSE_NET_ALL)
             status = median_of(&t, timed_wall, &wall);
+        nodes[i] = !status && t.graphs ? cb_graph_nodes(b->in->device, t.graph[0]) : 0;
         timed_close(&t);
         if (status)
             return n;
@@ -137,6 +156,9 @@ int net_time_figures(const struct net_bound *b, struct cb_figure *out)
     op_figure(&out[n++], "rest", "us", us[4] - us[0] - us[1] - us[2] - us[3]);
     op_figure(&out[n++], "warm", "us", us[4] - us[0] - us[1]);
     op_figure(&out[n++], "wall", "us", wall);
+    for (int i = 0; i < 5; i++)
+        if (nodes[i] > 0)
+            op_figure(&out[n++], launches[i], "", nodes[i]);
     return n;
 }
 
@@ -164,10 +186,12 @@ static struct tuner_space space_of(const struct net_bound *b)
     const struct sparse_net_problem p = net_problem_of(&b->in->scene[0]);
     struct tuner_space space = { .groups = sparse_net_groups(p.maps), .settings = b->impl->flows,
                                  .samples = b->in->q.samples };
+    for (int f = 0; f < b->impl->flows; f++)
+        space.refines[f] = b->impl->flow[f].refines;
     for (int g = 0; g < space.groups; g++)
         for (int f = 0; f < b->impl->flows; f++)
             if (sparse_net_flow_fits(&b->impl->flow[f], &p, g))
-                space.allowed[g] |= 1u << f;
+                space.allowed[g] |= (uint64_t)1 << f;
     return space;
 }
 

@@ -12,7 +12,7 @@
 #include "../../harness/error.h"
 #include "../../harness/params.h"
 
-static const double OUTLIER = 5, HOPELESS = 1.2;
+static const double OUTLIER = 5, HOPELESS = 1.2, NEAR = 1.1;
 enum { HOPELESS_AFTER = 3 };
 
 static double now_s(void)
@@ -24,9 +24,11 @@ static double now_s(void)
 
 /* ---- search ---- */
 
-/* Mean of a trial; INFINITY: discarded.  best: mean to beat, INFINITY: none yet. */
+/* Mean of a trial; INFINITY: discarded.  best: mean to beat, INFINITY: none yet.  *fastest: of its
+ * samples. */
 static int try_setting(const struct tuner_space *space, const struct tuner_subject *subject,
-                       const int *setting, double best, struct tuner_result *out, double *mean)
+                       const int *setting, double best, struct tuner_result *out, double *mean,
+                       double *fastest)
 {
     double sum = 0, least = INFINITY, us;
     int kept = 0;
@@ -40,6 +42,7 @@ static int try_setting(const struct tuner_space *space, const struct tuner_subje
             return -1;
         out->samples++;
         least = us < least ? us : least;
+        *fastest = least;
         if (kept && us > OUTLIER * sum / kept)
             continue;
         sum += us;
@@ -58,13 +61,16 @@ static int tune_group(const struct tuner_space *space, const struct tuner_subjec
                       struct tuner_result *out)
 {
     int setting[TUNER_GROUPS_MAX];
+    double fastest[TUNER_SETTINGS_MAX];
     memcpy(setting, out->setting, sizeof setting);
     for (int s = 1; s < space->settings; s++) {
+        const int refined = space->refines[s];
         double us;
-        if (!(space->allowed[g] >> s & 1))
+        fastest[s] = INFINITY;
+        if (!(space->allowed[g] >> s & 1) || (refined && fastest[refined] > NEAR * out->us))
             continue;
         setting[g] = s;
-        if (try_setting(space, subject, setting, out->us, out, &us))
+        if (try_setting(space, subject, setting, out->us, out, &us, &fastest[s]))
             return -1;
         if (us < out->us) {
             out->us = us;
@@ -78,12 +84,17 @@ int tuner_search(const struct tuner_space *space, const struct tuner_subject *su
                  struct tuner_result *out)
 {
     const double start = now_s();
+    double fastest;
     *out = (struct tuner_result){ 0 };
     if (space->groups < 1 || space->groups > TUNER_GROUPS_MAX || space->settings < 1 ||
         space->settings > TUNER_SETTINGS_MAX || space->samples < 1)
         return cb_error("tuner: %d groups of %d settings, %d samples", space->groups,
                         space->settings, space->samples);
-    if (try_setting(space, subject, out->setting, INFINITY, out, &out->us))
+    for (int s = 0; s < space->settings; s++)
+        if (space->refines[s] < 0 || (s && space->refines[s] >= s))
+            return cb_error("tuner: setting %d refines %d, which is not earlier", s,
+                            space->refines[s]);
+    if (try_setting(space, subject, out->setting, INFINITY, out, &out->us, &fastest))
         return -1;
     out->first_us = out->us;
     for (int g = 0; g < space->groups; g++)

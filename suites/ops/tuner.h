@@ -10,6 +10,8 @@
  * early, discarded,
  *     once what it kept took longer than all samples of the best so far;
  *     after three samples of which the fastest is a fifth above the mean of the best.
+ * A setting may refine another, as a size that a dataflow is run with refines the dataflow: where
+ * that one had no sample within a tenth of the best so far, it is not tried.
  *
  * Source: Sparse Autotuner of TorchSparse++ (arXiv 2311.12862).
  */
@@ -18,12 +20,14 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
-enum { TUNER_GROUPS_MAX = 16, TUNER_SETTINGS_MAX = 32 };
+enum { TUNER_GROUPS_MAX = 16, TUNER_SETTINGS_MAX = 64 };
 
 struct tuner_space {
     int groups, settings;
-    unsigned allowed[TUNER_GROUPS_MAX]; /* bit s: setting s; setting 0 always */
+    uint64_t allowed[TUNER_GROUPS_MAX]; /* bit s: setting s; setting 0 always */
+    int refines[TUNER_SETTINGS_MAX];    /* an earlier setting; 0: none */
     int samples;                        /* of a trial, >= 1 */
 };
 
