@@ -5,6 +5,7 @@
  * the same one.  B and C of the column-major rows are made only if such a row
  * takes part.  All implementations of a case write the same C.
  */
+#include "../../baselines/spmm_blocks.h"
 #include "../../kernels/spmm/select.h"
 #include "../../kernels/spmm/vectors.h"
 
@@ -45,6 +46,7 @@ static char kept_spec[CB_PATH_MAX];
 static int *kept_row;       /* [nnz] the row of each entry */
 static long kept_used_cols; /* columns with an entry: rows of B that must be read */
 static struct spmm_problem kept_vectors; /* vectors and steps; m 0: not counted yet */
+static struct spmm_problem kept_blocks;  /* the same of blocks and widest */
 
 static long count_used_cols(const struct matrix *m)
 {
@@ -68,7 +70,7 @@ static int matrix_keep(const char *spec)
     matrix_free(&kept);
     free(kept_row);
     kept_row = NULL;
-    kept_vectors = (struct spmm_problem){ 0 };
+    kept_vectors = kept_blocks = (struct spmm_problem){ 0 };
     if (!matrix_available(spec, why, sizeof why))
         return cb_error("not available: %s", why);
     if (matrix_load(spec, &kept))
@@ -95,6 +97,20 @@ static void fill_vectors(struct spmm_problem *p)
     }
     memcpy(p->vectors, kept_vectors.vectors, sizeof p->vectors);
     memcpy(p->steps, kept_vectors.steps, sizeof p->steps);
+}
+
+/* The same for any dtype. */
+static int fill_blocks(struct spmm_problem *p)
+{
+    if (!kept_blocks.m) {
+        struct spmm_problem counted = *p;
+        if (spmm_blocks_count(kept.row_ptr, kept.col, &counted))
+            return cb_error("no memory to count blocks");
+        kept_blocks = counted;
+    }
+    memcpy(p->blocks, kept_blocks.blocks, sizeof p->blocks);
+    memcpy(p->widest, kept_blocks.widest, sizeof p->widest);
+    return 0;
 }
 
 struct instance {
@@ -167,6 +183,10 @@ static int open_problem(struct cb_context *c, const void *given, void **out)
     spmm_describe(kept.rows, kept.cols, kept.row_ptr, &in->p);
     if (in->p.dtype != SPMM_F32)
         fill_vectors(&in->p);
+    if (fill_blocks(&in->p)) {
+        free(in);
+        return -1;
+    }
     *out = in;
     return 0;
 }
@@ -237,10 +257,8 @@ static struct cb_work work(void *instance, const struct op_impl *i)
                          .accumulate = CB_F32 };
     w.bytes_min = w.weight_bytes + dense * ((double)kept_used_cols + in->p.m);
     w.bytes_model = w.bytes_min + (impl->extra_bytes ? impl->extra_bytes(&in->p) : 0);
-    if (impl->format) {
-        const int groups = vectors_rule(&in->p);
-        w.tensor_ops = 2.0 * VECTORS_STEP * VECTORS_GROUP * groups * in->p.n *
-                       (groups ? (double)in->p.steps[groups - 1] : 0);
+    if (impl->tensor_ops) {
+        w.tensor_ops = impl->tensor_ops(&in->p);
         w.peak = in->p.dtype == SPMM_F16 ? "tensor_fp16" : "tensor_tf32";
     } else {
         w.core_ops = w.flops;
