@@ -49,6 +49,7 @@ static enum op_status status_of(cusparseStatus_t s)
 {
     switch (s) {
     case CUSPARSE_STATUS_SUCCESS: return OP_OK;
+    case CUSPARSE_STATUS_INVALID_VALUE: /* how it refuses a size of blocks */
     case CUSPARSE_STATUS_NOT_SUPPORTED: return OP_EUNSUPPORTED;
     case CUSPARSE_STATUS_ALLOC_FAILED:
     case CUSPARSE_STATUS_INSUFFICIENT_RESOURCES: return OP_ENOMEM;

@@ -7,9 +7,9 @@ TIMES is what tools/spmm_sweep writes: a line per matrix and N with the traits o
 kernels/spmm/choose.h and the time of every candidate.  Needs Python 3, numpy and
 lightgbm; nothing of the suite needs this script, it reads choice.json only.
 
-Every candidate gets its own sum of small trees, fitted to the logarithm of its time
-over that of the fastest: the sum of all predictions is not asked how fast a matrix is,
-only who is faster.  Losses are cut off at a factor of eight, where they are lost anyway.
+Every candidate gets two sums of small trees, one for N = 1 and one for wider B, fitted to
+the logarithm of its time over that of the fastest: the sum of all predictions is not asked
+how fast a matrix is, only who is faster.  Losses are cut off at a factor of eight, where they are lost anyway.
 What a choice costs is told by matrices the model has not seen: once with whole
 families left out, once with matrices left out at random, and on the matrices of --judge,
 none of which may be among those of the training.
@@ -38,7 +38,8 @@ import lightgbm
 import numpy
 
 SEED = 20260701
-TREES, LEAVES, DEPTH, RATE = 24, 10, 4, 0.28  # a choice among 15 rows in less than 5 us
+TREES, LEAVES, DEPTH, RATE = 20, 10, 4, 0.28  # a choice among 15 rows in less than 5 us
+N_AT = 3  # place of N among the traits, and among the four numbers
 FOUR = ["nnz", "mat_size", "std_row", "n"]
 MODELS = ("daspmm_select", "four_numbers", "one_row")
 CUT = 3.0  # log2 of the loss that is as bad as any
@@ -92,22 +93,51 @@ def family_of(spec):
 
 # ---- the model ----
 
+class Boosters:
+    """One for products with a vector, which other rows win, one for all others.
+
+    Both have the same number of trees, so that they are written as one: a split by N above the
+    two trees of each pair."""
+
+    def __init__(self, parts):
+        self.parts = parts  # None: no cases
+
+    def predict(self, x):
+        y = numpy.zeros(len(x))
+        for vector, part in zip((True, False), self.parts):
+            at = (x[:, N_AT] <= 1) == vector
+            if at.any():
+                y[at] = part.predict(x[at]) if part is not None else 2 * CUT
+        return y
+
+    def gain(self, traits):
+        gain = numpy.zeros(traits)
+        for part in self.parts:
+            if part is not None:
+                of = part.booster_.feature_importance("gain")
+                gain += of / max(1e-9, of.sum())
+        return gain
+
+
+def booster(x, y):
+    model = lightgbm.LGBMRegressor(
+        n_estimators=TREES, num_leaves=LEAVES, max_depth=DEPTH, learning_rate=RATE,
+        min_child_samples=10, colsample_bytree=0.8, random_state=SEED, n_jobs=2,
+        verbose=-1, deterministic=True, force_row_wise=True)
+    # near the best an error decides, far from it none does
+    return model.fit(x, y, sample_weight=1 / (0.15 + y))
+
+
 def fit(x, t, best):
-    """A booster per row; None where a row was never timed."""
+    """Boosters of each row; None where a row was never timed."""
     models = []
     for r in range(t.shape[1]):
-        have = ~numpy.isnan(t[:, r])
-        if not have.any():
-            models.append(None)
-            continue
-        y = numpy.minimum(numpy.log2(t[have, r] / best[have]), CUT)
-        # near the best an error decides, far from it none does
-        weight = 1 / (0.15 + y)
-        model = lightgbm.LGBMRegressor(
-            n_estimators=TREES, num_leaves=LEAVES, max_depth=DEPTH, learning_rate=RATE,
-            min_child_samples=10, colsample_bytree=0.8, random_state=SEED, n_jobs=2,
-            verbose=-1, deterministic=True, force_row_wise=True)
-        models.append(model.fit(x[have], y, sample_weight=weight))
+        parts = []
+        for vector in (True, False):
+            have = ~numpy.isnan(t[:, r]) & ((x[:, N_AT] <= 1) == vector)
+            y = numpy.minimum(numpy.log2(t[have, r] / best[have]), CUT)
+            parts.append(booster(x[have], y) if have.any() else None)
+        models.append(Boosters(parts) if any(p is not None for p in parts) else None)
     return models
 
 
@@ -226,8 +256,7 @@ def pairs_of(d, chosen):
 
 
 def importance(models, traits):
-    gain = sum(m.booster_.feature_importance("gain") / max(1e-9, m.booster_.feature_importance(
-        "gain").sum()) for m in models if m is not None)
+    gain = sum(m.gain(len(traits)) for m in models if m is not None)
     order = numpy.argsort(-gain)
     print("\ngain: " + ", ".join("%s %.2f" % (traits[i], gain[i] / gain.sum()) for i in order))
 
@@ -254,8 +283,15 @@ def export(model):
         walk(node["left_child"])
         walk(node["right_child"])
 
-    for tree in model.booster_.dump_model()["tree_info"]:
-        walk(tree["tree_structure"])
+    def trees_of(part):
+        if part is None:
+            return [{"leaf_value": 2 * CUT / TREES}] * TREES
+        trees = [t["tree_structure"] for t in part.booster_.dump_model()["tree_info"]]
+        return trees + [{"leaf_value": 0}] * (TREES - len(trees))
+
+    for vector, other in zip(*map(trees_of, model.parts)):
+        walk({"split_feature": N_AT, "decision_type": "<=", "threshold": 1.5,
+              "left_child": vector, "right_child": other})
     return {"trait": trait, "number": value}
 
 

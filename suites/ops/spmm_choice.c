@@ -170,8 +170,8 @@ static int collect(struct instance *in, const char *source)
     for (int i = 0; i < run->case_count; i++)
         in->count += read_case(in, four, &run->cases[i], &in->at[in->count]);
     if (!in->count)
-        return cb_error("not available: no case of %s, %s in the recorded result", in->split,
-                        in->part);
+        return cb_error("not available: no case of %s, %s with daspmm_select in the recorded "
+                        "result", in->split, in->part);
     const int one = one_row(in);
     for (int i = 0; i < in->count; i++)
         in->at[i].chosen[2] = one;
