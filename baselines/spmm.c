@@ -1,5 +1,6 @@
 /* spmm.c - the table of baselines of spmm: cusparse_NAME for every NAME of spmm_cusparse.h,
  * and products edge by edge. */
+#include "spmm_blocks.h"
 #include "spmm_cusparse.h"
 #include "spmm_edges.h"
 
@@ -16,6 +17,57 @@ static enum op_status one_column(const struct spmm_problem *p, const char **why)
     *why = "a product with a vector: n is not 1";
     return OP_EUNSUPPORTED;
 }
+
+/* ---- A in blocks ---- */
+
+static enum op_status in_blocks(const struct spmm_problem *p, enum spmm_blocked format,
+                                const char **why)
+{
+    int index[SPMM_SQUARES], counted = 0;
+    if (spmm_blocks_order(p, format, index))
+        return OP_OK;
+    for (int i = 0; i < SPMM_SQUARES; i++)
+        counted |= p->blocks[i] > 0;
+    *why = counted ? "more than 16 values stored an entry in blocks of any size"
+                   : "rows or columns are no multiple of a block, or there are no entries";
+    return OP_EUNSUPPORTED;
+}
+
+static enum op_status in_bsr(const struct spmm_problem *p, const char **why)
+{
+    return in_blocks(p, SPMM_BSR, why);
+}
+
+/* The library's float kernels of this format are tensor-core ones, 16 bytes of a row a load. */
+static enum op_status in_bell(const struct spmm_problem *p, const char **why)
+{
+    if (p->dtype == SPMM_F32) {
+        *why = "float factors are rounded to TF32: dtype tf32 only";
+        return OP_EUNSUPPORTED;
+    }
+    if (p->n * (p->dtype == SPMM_F16 ? 2L : 4L) % 16) {
+        *why = "a row of B is no multiple of 16 bytes";
+        return OP_EUNSUPPORTED;
+    }
+    return in_blocks(p, SPMM_BELL, why);
+}
+
+static double bsr_extra_bytes(const struct spmm_problem *p)
+{
+    return spmm_blocks_extra_bytes(p, SPMM_BSR);
+}
+
+static double bell_extra_bytes(const struct spmm_problem *p)
+{
+    return spmm_blocks_extra_bytes(p, SPMM_BELL);
+}
+
+static double bell_ops(const struct spmm_problem *p)
+{
+    return spmm_blocks_ops(p, SPMM_BELL);
+}
+
+/* ---- edges ---- */
 
 static enum op_status edges(const struct spmm_problem *p, const char **why)
 {
@@ -56,12 +108,23 @@ static double clearing_and_messages(const struct spmm_problem *p)
 #define MATRIX(name, title, layout, format, algorithm, preprocess)                      \
     ROW(name, title, layout, "cusparseSpMM, " #algorithm, any_problem, spmm_cusparse_run_matrix, \
         preprocess)
+#define BLOCKED(name_, title_, layout_, format_, algorithm_, preprocess_)                         \
+    { .base = { .name = "cusparse_" #name_, .title = title_,                                     \
+                .origin = "cusparseSpMM, " #algorithm_, .role = OP_BASELINE, .sm_min = 80,       \
+                .sm_max = 999, .layout = layout_ },                                              \
+      .supports = format_(in_bsr, in_bell), .setup = OP_CUDA(spmm_cusparse_##name_),             \
+      .teardown = OP_CUDA(spmm_cusparse_teardown), .run = OP_CUDA(spmm_cusparse_run_matrix),     \
+      .extra_bytes = format_(bsr_extra_bytes, bell_extra_bytes),                                 \
+      .format = OP_CUDA(spmm_cusparse_format), .tensor_ops = format_(NULL, bell_ops) },
+#define BSR(bsr, bell) bsr
+#define BELL(bsr, bell) bell
 #define VECTOR(name, title, layout, format, algorithm, preprocess)                      \
     ROW(name, title, layout, "cusparseSpMV, " #algorithm, one_column, spmm_cusparse_run_vector, \
         preprocess)
 
 const struct spmm_impl spmm_baselines[] = {
     SPMM_CUSPARSE_MATRIX(MATRIX)
+    SPMM_CUSPARSE_BLOCKED(BLOCKED)
     SPMM_CUSPARSE_VECTOR(VECTOR)
     { .base = { .name = "edges_scatter", .title = "edges, atomic",
                 .origin = "an entry at a time, added into its row by atomics",

@@ -36,6 +36,13 @@
     SPMM_CUSPARSE_LAYOUT(X, rm, "", "row")       \
     SPMM_CUSPARSE_LAYOUT(X, cm, " CM", "column")
 
+/* The same with A in blocks (spmm_blocks.h).  Which dtypes have which rows: spmm.c. */
+#define SPMM_CUSPARSE_BLOCKED(X)                                                          \
+    X(bsr_rm, "cuSPARSE BSR", "row", BSR, CUSPARSE_SPMM_BSR_ALG1, 0)                      \
+    X(bsr_cm, "cuSPARSE BSR CM", "column", BSR, CUSPARSE_SPMM_BSR_ALG1, 0)                \
+    X(bell_rm, "cuSPARSE Blocked-ELL", "row", BELL, CUSPARSE_SPMM_BLOCKED_ELL_ALG1, 0)    \
+    X(bell_cm, "cuSPARSE Blocked-ELL CM", "column", BELL, CUSPARSE_SPMM_BLOCKED_ELL_ALG1, 0)
+
 /* Products with a vector: n = 1. */
 #define SPMM_CUSPARSE_VECTOR(X)                                                               \
     X(spmv_csr_alg1, "cuSPARSE SpMV CSR ALG1", NULL, CSR, CUSPARSE_SPMV_CSR_ALG1, 0)          \
@@ -48,10 +55,12 @@
 #define SPMM_CUSPARSE_DECLARE(name, title, layout, format, algorithm, preprocess) \
     extern spmm_setup_fn spmm_cusparse_##name;
 SPMM_CUSPARSE_MATRIX(SPMM_CUSPARSE_DECLARE)
+SPMM_CUSPARSE_BLOCKED(SPMM_CUSPARSE_DECLARE)
 SPMM_CUSPARSE_VECTOR(SPMM_CUSPARSE_DECLARE)
 #undef SPMM_CUSPARSE_DECLARE
 
 extern spmm_run_fn spmm_cusparse_run_matrix, spmm_cusparse_run_vector;
 void spmm_cusparse_teardown(void *state);
+void spmm_cusparse_format(const void *state, struct spmm_format *out); /* of a row in blocks */
 
 #endif

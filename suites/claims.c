@@ -210,7 +210,7 @@ static int measure_figure(const struct judge *j, const json_t *claim, const char
                         result_text(claim, "id"), spec);
     const char *statistic = result_text(claim, "statistic");
     char metric[80];
-    snprintf(metric, sizeof metric, "figure:%s", name);
+    snprintf(metric, sizeof metric, "%s%s", metric_find(name) ? "" : "figure:", name);
     const struct result_experiment *e = result_experiment(j->r, experiment);
     if (!(m->each = calloc(j->r->case_count + 1, sizeof *m->each)))
         return cb_error("no memory for a claim");

@@ -16,6 +16,8 @@ const struct metric metrics[] = {
     { "tflops", "TFLOP/s", "rate", "operations of the definition / time", 1 },
     { "gbps", "GB/s", "bandwidth", "bytes of every operand once / time", 1 },
     { "sol", "fraction", "fraction of the speed of light", "shortest possible time / time", 1 },
+    { "fetched", "fraction", "fraction of the bandwidth, bytes as caches fetch them",
+      "time of the bytes that caches must fetch, by a model of the operator / time", 1 },
     { "over_sol", "us", "time above the speed of light", "time - shortest possible time", -1 },
     { "oracle_fraction", "fraction", "fraction of the oracle",
       "time of the fastest of the group / time, paired per round", 1 },
@@ -198,6 +200,32 @@ static struct result_value figure_of(const json_t *list, const char *name)
     return (struct result_value){ 0 };
 }
 
+static double ceiling_of(const struct result *r, const char *id)
+{
+    size_t i;
+    json_t *c;
+    json_array_foreach(json_object_get(r->doc, "ceilings"), i, c)
+        if (!strcmp(result_text(c, "id"), id))
+            return result_number(c, "value", 0);
+    return 0;
+}
+
+/* us of the bytes that the case says caches must fetch; 0: it does not say. */
+static double fetching(const struct result *r, const struct result_case *c)
+{
+    static const char *const figure[] = { "fetch_l2", "fetch_dram" };
+    static const char *const ceiling[] = { "l2_read", "dram_read" };
+    double us = 0;
+    for (int i = 0; i < 2; i++) {
+        const struct result_value v = figure_of(json_object_get(c->json, "figures"), figure[i]);
+        const double bandwidth = ceiling_of(r, ceiling[i]);
+        if (!v.ok || !(bandwidth > 0))
+            return 0;
+        us = fmax(us, v.value / bandwidth * 1e6);
+    }
+    return us;
+}
+
 struct result_value metric_value(const struct result *r, const struct result_experiment *e,
                                  const struct result_case *c, const struct result_row *row,
                                  const char *name)
@@ -221,6 +249,8 @@ struct result_value metric_value(const struct result *r, const struct result_exp
     if (!strcmp(name, "sol"))
         return from_time(row, result_number(json_object_get(row->json, "sol"), "t_sol_us", 0),
                          true);
+    if (!strcmp(name, "fetched"))
+        return from_time(row, fetching(r, c), true);
     if (!strcmp(name, "over_sol")) {
         struct result_value v = from_time(row, 1, false);
         shift(&v, -result_number(json_object_get(row->json, "sol"), "t_sol_us", NAN));

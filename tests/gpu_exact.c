@@ -109,6 +109,10 @@ int main(int argc, char **argv)
         { 1, 4544, 1024, 128 }, { 16, 4672, 896, 64 },  { 1, 72, 384, 128 },    { 8, 520, 1152, 128 },
         { 100, 72, 1152, 128 }, { 300, 520, 384, 128 }, { 1024, 1280, 1024, 128 } };
     static const char *const large[] = { "rmat17x_e32", "longrow_10kx1M_d500" };
+    /* for the rows that take A in blocks */
+    static const char *const blocks[] = { "gen:blockdiag,m=512,block=64", "gen:blockrand,m=1024,mean=64,block=16",
+                                          "gen:blockrand,m=1008,mean=20,block=4",
+                                          "gen:fem,m=1200,mean=48,dof=3,window=40" };
     const struct cb_policy policy = { .name = "exact", .invocations = 1, .rotate_l2 = 2, .flush_l2 = 3, .executions_max = 64 };
     struct cb_context c = { .policy = &policy, .cache = CB_HOT, .seed = 11, .order_seed = 5, .exact = true, .once = true, .aa = -1 };
     char path[128];
@@ -127,6 +131,10 @@ int main(int argc, char **argv)
                 try_case(&c, spmm, json_pack("{s:s,s:i,s:s}", "matrix", path, "n", widths[w], "dtype", dtypes[t]));
         unlink(path);
     }
+    for (size_t b = 0; b < sizeof blocks / sizeof *blocks && strcmp(only, "gemm"); b += step > 3 ? 4 : 1)
+        for (size_t w = 0; w < sizeof widths / sizeof *widths; w += step)
+            for (size_t t = 0; t < sizeof dtypes / sizeof *dtypes; t++)
+                try_case(&c, spmm, json_pack("{s:s,s:i,s:s}", "matrix", blocks[b], "n", widths[w], "dtype", dtypes[t]));
     /* large enough for the forms that only large matrices get */
     for (int n = 1; n <= 4 && step == 1 && strcmp(only, "gemm"); n++)
         for (size_t g = 0; g < sizeof large / sizeof *large; g++)

@@ -4,13 +4,17 @@
  * integers to the bit, on random values within the bound, C poisoned, twice, with the guard zones
  * looked at; and whether a wrong value of A is found.
  *
+ * cuSPARSE's block formats are checked in the same way, and that they take every size of block
+ * that is offered.
+ *
  * `gpu_spmm_mma quick` takes every third width; `gpu_spmm_mma times` measures instead, matrices
  * with blocks and bands among them: set-up, time, the fastest of cuSPARSE's row-major rows with the
- * same dtype, and after how many uses set-up has paid.
+ * same dtype, its block formats by themselves, and after how many uses set-up has paid.
  */
 #include <stdlib.h>
 #include <time.h>
 
+#include "../baselines/spmm_blocks.h"
 #include "../harness/device.h"
 #include "../harness/error.h"
 #include "../kernels/spmm/vectors.h"
@@ -81,7 +85,7 @@ static int open_matrix(struct cb_device *d, const char *spec, struct operands *o
     o->args.a.row = uploaded(d, o->row, nnz * sizeof(int));
     spmm_describe(o->m.rows, o->m.cols, o->m.row_ptr, &o->p);
     vectors_count(o->m.row_ptr, o->m.col, &o->p);
-    return 0;
+    return spmm_blocks_count(o->m.row_ptr, o->m.col, &o->p) ? -1 : 0;
 }
 
 /* Values, B and C for a width; want and bound where asked. */
@@ -146,11 +150,22 @@ static struct spmm_problem forced(const struct spmm_problem *p, int groups)
     return q;
 }
 
-/* Elements of C that are not as they should be; -1: a call failed. */
-static long elements_off(struct operands *o, const struct spmm_impl *i, int groups, bool exact,
-                         int *rows)
+/* The same for square blocks of one size. */
+static struct spmm_problem forced_blocks(const struct spmm_problem *p, int index)
 {
-    const struct spmm_problem shape = forced(&o->p, groups);
+    struct spmm_problem q = *p;
+    for (int i = 0; i < SPMM_SQUARES; i++)
+        if (i != index)
+            q.blocks[i] = 0;
+    return q;
+}
+
+enum { REFUSED = -2 };
+
+/* Elements of C that are not as they should be; -1: a call failed, REFUSED: set-up was. */
+static long elements_off(struct operands *o, const struct spmm_impl *i,
+                         const struct spmm_problem *shape, bool exact, int *rows)
+{
     const size_t bytes = (size_t)o->p.m * (size_t)o->p.n * (o->p.dtype == SPMM_F16 ? 2 : 4);
     struct op_pool pool = { .device = o->d };
     struct op_memory memory = op_pool_memory(&pool);
@@ -158,8 +173,10 @@ static long elements_off(struct operands *o, const struct spmm_impl *i, int grou
     struct spmm_format format = { 0 };
     void *state = NULL;
     long off = 0;
-    if (i->setup(&shape, &o->host, &o->args, &memory, cb_device_stream(o->d), &state))
-        off = -1;
+    const enum op_status set_up =
+        i->setup(shape, &o->host, &o->args, &memory, cb_device_stream(o->d), &state);
+    if (set_up)
+        off = set_up == OP_EUNSUPPORTED ? REFUSED : -1;
     for (int twice = 0; off >= 0 && twice < 2; twice++) {
         struct cb_accuracy accuracy = { 0 };
         if (cb_fill(o->d, o->args.c, 0xff, bytes) ||
@@ -186,7 +203,8 @@ static long elements_off(struct operands *o, const struct spmm_impl *i, int grou
 static void try_row(struct operands *o, const char *name, const char *spec, int groups, bool exact)
 {
     int rows = 0;
-    const long off = elements_off(o, spmm_find(name), groups, exact, &rows);
+    const struct spmm_problem shape = forced(&o->p, groups);
+    const long off = elements_off(o, spmm_find(name), &shape, exact, &rows);
     tried++;
     wrong += off != 0;
     CHECK(off == 0);
@@ -197,6 +215,29 @@ static void try_row(struct operands *o, const char *name, const char *spec, int 
                exact ? ", exact" : "", off, off < 0 ? cb_error_text() : "");
 }
 
+/* A block format with each size of block that is offered; the library may refuse one. */
+static void try_blocks(struct operands *o, const char *name, const char *spec, bool exact)
+{
+    const struct spmm_impl *i = spmm_find(name);
+    for (int index = 0; index < SPMM_SQUARES; index++) {
+        const struct spmm_problem shape = forced_blocks(&o->p, index);
+        const char *why;
+        int rows = 0;
+        if (i->supports(&shape, &why))
+            continue;
+        const long off = elements_off(o, i, &shape, exact, &rows);
+        tried++;
+        wrong += off != 0 && off != REFUSED;
+        CHECK(off == 0 || off == REFUSED);
+        if (off)
+            printf("%s n %d: %s, dtype %d, blocks of %d%s: %ld elements off%s\n", spec, o->p.n, name,
+                   (int)o->p.dtype, spmm_block_size(index), exact ? ", exact" : "", off,
+                   off == REFUSED ? ": refused" : "");
+        else
+            CHECK(rows == spmm_block_size(index));
+    }
+}
+
 /* One value of A, changed after the reference was made, must be seen. */
 static void try_fault(struct operands *o, const char *name)
 {
@@ -205,8 +246,10 @@ static void try_fault(struct operands *o, const char *name)
     char *at = (char *)o->val + (size_t)(o->p.nnz / 2) * bytes;
     int rows;
     CHECK(!cb_upload(o->d, at, other, bytes));
-    for (int groups = 1; groups <= 2; groups++)
-        CHECK(elements_off(o, spmm_find(name), groups, true, &rows) > 0);
+    for (int groups = 1; groups <= 2; groups++) {
+        const struct spmm_problem shape = forced(&o->p, groups);
+        CHECK(elements_off(o, spmm_find(name), &shape, true, &rows) > 0);
+    }
 }
 
 static void try_matrix(struct cb_device *d, const char *spec, size_t step)
@@ -233,6 +276,8 @@ static void try_matrix(struct cb_device *d, const char *spec, size_t step)
                     exit(1);
                 for (int g = dtype != SPMM_F32; g <= (dtype == SPMM_F32 ? 0 : 2); g++)
                     try_row(&o, names[dtype], spec, g, exact);
+                try_blocks(&o, "cusparse_bsr_rm", spec, exact);
+                try_blocks(&o, "cusparse_bell_rm", spec, exact);
                 if (exact && dtype != SPMM_F32 && o.p.nnz && widths[w] == 8)
                     try_fault(&o, names[dtype]);
                 close_dense(&o);
@@ -316,6 +361,19 @@ static double time_cusparse(struct operands *o, const char **name)
     return best;
 }
 
+/* Appends time and block size of cuSPARSE's block formats to a line. */
+static void time_blocks(struct operands *o)
+{
+    static const char *const names[] = { "cusparse_bsr_rm", "cusparse_bell_rm" };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        struct spmm_format f = { 0 };
+        double setup = 0;
+        const double t = time_row(o, spmm_find(names[i]), &setup, &f);
+        printf(" %9.2f %2d", t, t > 0 ? f.rows : 0);
+    }
+    printf("\n");
+}
+
 static void measure(struct cb_device *d)
 {
     static const char *const presets[] = {
@@ -325,7 +383,7 @@ static void measure(struct cb_device *d)
     static const int widths[] = { 8, 16, 32, 64, 128, 256 };
     static const char *const names[] = { NULL, "own_mma_f16", "own_mma_tf32" };
     printf("matrix                 n  dtype   us       panel fill   setup_us  cusparse_us over     "
-           "uses cusparse\n");
+           "uses cusparse, BSR us and size, Blocked-ELL us and size\n");
     for (size_t s = 0; s < sizeof presets / sizeof *presets; s++) {
         struct operands o;
         if (open_matrix(d, presets[s], &o)) {
@@ -341,10 +399,11 @@ static void measure(struct cb_device *d)
                     exit(1);
                 const double t = time_row(&o, spmm_find(names[dtype]), &setup, &f);
                 const double c = time_cusparse(&o, &base);
-                printf("%-20s %4d  %-5s %9.2f %3d  %6.2f %10.0f  %9.2f  %5.2f %8.0f %s\n", presets[s],
+                printf("%-20s %4d  %-5s %9.2f %3d  %6.2f %10.0f  %9.2f  %5.2f %8.0f %s", presets[s],
                        widths[w], dtype == SPMM_F16 ? "f16" : "tf32", t, f.rows,
                        (double)f.values / (double)o.p.nnz, setup, c, t > 0 ? c / t : 0,
                        t > 0 && c > t ? setup / (c - t) : 0, base);
+                time_blocks(&o);
                 close_dense(&o);
             }
         close_matrix(&o);

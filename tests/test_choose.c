@@ -35,14 +35,14 @@ static double of_row(const struct spmm_chooser *m, int r, const double *x)
     return predicted;
 }
 
-static void test_answers(const struct spmm_chooser *m)
+static void test_answers(const struct spmm_chooser *m, const char *path, size_t traits)
 {
-    json_t *document = cb_json_read("tests/data/select/choice.json"), *j;
+    json_t *document = cb_json_read(path), *j;
     const json_t *points = json_object_get(document, "points");
     size_t i;
     CHECK(json_array_size(points) == POINTS);
     json_array_foreach(points, i, j)
-        for (size_t t = 0; t < SPMM_TRAITS; t++)
+        for (size_t t = 0; t < traits; t++)
             point[i][t] = json_number_value(json_array_get(j, t));
     CHECK((int)json_object_size(json_object_get(document, "predicted")) == m->rows);
     for (int r = 0; r < m->rows; r++) {
@@ -55,6 +55,20 @@ static void test_answers(const struct spmm_chooser *m)
         CHECK(different == 0);
     }
     json_decref(document);
+}
+
+/* The model by four numbers, which is no row. */
+static void test_paper(void)
+{
+    const struct chooser *paper;
+    struct chooser c;
+    json_t *document = cb_json_read("suites/daspmm/choice_paper.json");
+    CHECK(!chooser_paper(&paper) && paper && paper->by_four);
+    if (paper)
+        test_answers(&paper->model, "tests/data/select/choice_paper.json", CHOOSER_FOUR);
+    json_array_set_new(json_object_get(document, "traits"), 3, json_string("m"));
+    CHECK(chooser_parse(document, "p.json", &c) == -1);
+    CHECK_STR(cb_error_text(), "p.json: traits[3]: must be 'n'");
 }
 
 static void show_speed(const struct spmm_chooser *m)
@@ -296,8 +310,9 @@ int main(void)
         CHECK(!"choice.json is read");
         return TEST_END();
     }
-    test_answers(&shipped.model);
+    test_answers(&shipped.model, "tests/data/select/choice.json", SPMM_TRAITS);
     show_speed(&shipped.model);
+    test_paper();
     test_traits();
     test_long_rows();
     test_malformed();

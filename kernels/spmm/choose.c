@@ -56,8 +56,8 @@ int spmm_choosable(const struct spmm_impl *i, const struct spmm_problem *p)
     return !i->supports || i->supports(p, &why) == OP_OK;
 }
 
-/* Sum over the trees of row r. */
-static double predict(const struct spmm_chooser *c, int r, const float *x)
+/* Sum over the trees of the row. */
+double spmm_choose_predict(const struct spmm_chooser *c, int r, const float *x)
 {
     double sum = 0;
     for (int t = c->first[r]; t < c->first[r + 1]; t++) {
@@ -80,7 +80,7 @@ int spmm_choose(const struct spmm_chooser *c, const struct spmm_problem *p, cons
     for (int r = 0; r < c->rows; r++) {
         double t = 1e30;
         if (spmm_choosable(c->row[r], p))
-            t = predict(c, r, f);
+            t = spmm_choose_predict(c, r, f);
         if (t < least) {
             least = t;
             best = r;

@@ -65,6 +65,9 @@ int spmm_choosable(const struct spmm_impl *i, const struct spmm_problem *p);
 int spmm_choose(const struct spmm_chooser *c, const struct spmm_problem *p, const double *x,
                 double *predicted);
 
+/* What row r of the model is predicted to lose, log2, whether it can run here or not. */
+double spmm_choose_predict(const struct spmm_chooser *c, int r, const float *x);
+
 /* Makes c the model of the row daspmm_select, which borrows it until the next call;
  * what was set up before keeps its choice.  NULL: no model. */
 void spmm_choose_use(const struct spmm_chooser *c);

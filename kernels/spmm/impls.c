@@ -270,7 +270,8 @@ const struct spmm_impl spmm_kernels[] = {
                 .symbol = "own_mmaI4HalfLi8ELi1ELi1E" },
       .supports = half_vectors, .setup = OP_CUDA(spmm_own_mma_f16_setup),
       .teardown = OP_CUDA(spmm_own_mma_teardown), .run = OP_CUDA(spmm_own_mma_f16),
-      .extra_bytes = vectors_extra_bytes, .format = OP_CUDA(spmm_own_mma_f16_format) },
+      .extra_bytes = vectors_extra_bytes, .format = OP_CUDA(spmm_own_mma_f16_format),
+      .tensor_ops = vectors_tensor_ops },
     { .base = { .name = "own_mma_tf32", .title = "own tensor cores TF32", .role = OP_OWN,
                 .origin = "column vectors of 8x1 or 16x1, m16n8k8 with its factors swapped, A and B "
                           "rounded to TF32; the format is made by set-up",
@@ -278,7 +279,8 @@ const struct spmm_impl spmm_kernels[] = {
                 .symbol = "own_mmaI4Tf32Li4ELi1ELi1E" },
       .supports = tf32_vectors, .setup = OP_CUDA(spmm_own_mma_tf32_setup),
       .teardown = OP_CUDA(spmm_own_mma_teardown), .run = OP_CUDA(spmm_own_mma_tf32),
-      .extra_bytes = vectors_extra_bytes, .format = OP_CUDA(spmm_own_mma_tf32_format) },
+      .extra_bytes = vectors_extra_bytes, .format = OP_CUDA(spmm_own_mma_tf32_format),
+      .tensor_ops = vectors_tensor_ops },
 
     { .base = { .name = "daspmm_select", .title = "chosen by predicted time", .role = OP_OWN,
                 .origin = "boosted regression trees over sizes, row lengths and a sample of the "

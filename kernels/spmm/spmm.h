@@ -28,6 +28,8 @@ enum spmm_dtype {
                 * the bound of a result allows for it, and rows of full precision stay within it */
 };
 
+enum { SPMM_SQUARES = 6 }; /* sizes of square blocks that are counted: baselines/spmm_blocks.h */
+
 /* Sizes, and what a selector may look at. */
 struct spmm_problem {
     int m, k, n;     /* each >= 1 */
@@ -39,6 +41,10 @@ struct spmm_problem {
     double row_sd;   /* population standard deviation of entries per row */
     /* of panels of 8 rows and of 16 (vectors.h); 0: not counted */
     long vectors[2], steps[2];
+    /* square blocks with an entry, and the most of them in a row of blocks; 0: not counted, or
+     * m or k is no multiple of the size */
+    long blocks[SPMM_SQUARES];
+    int widest[SPMM_SQUARES];
 };
 
 /* One sparse matrix; all host or all device pointers, never mixed. */
@@ -73,8 +79,8 @@ typedef enum op_status spmm_setup_fn(const struct spmm_problem *, const struct s
 
 /* What set-up made of A. */
 struct spmm_format {
-    int rows;     /* of a panel */
-    long vectors; /* columns of panels with an entry */
+    int rows;     /* of a panel or block */
+    long vectors; /* columns of panels, or of blocks, with an entry */
     long values;  /* stored, zeros included */
     double bytes; /* of the format, read once a product */
 };
@@ -93,6 +99,8 @@ struct spmm_impl {
     double (*extra_bytes)(const struct spmm_problem *);
     /* Where set-up makes another format of A: fills *out.  NULL: it does not. */
     void (*format)(const void *state, struct spmm_format *out);
+    /* Operations on tensor cores, zeros of the format included; NULL: it uses none. */
+    double (*tensor_ops)(const struct spmm_problem *);
 };
 
 /* Tables, ended by an entry whose base.name is NULL.  Order is the order of
@@ -104,7 +112,8 @@ extern const struct spmm_impl spmm_baselines[];  /* baselines/spmm.c */
 /* The row of that name in any of the three tables; NULL: none. */
 const struct spmm_impl *spmm_find(const char *name);
 
-/* Fills everything of p but n, dtype, vectors and steps from a host matrix. */
+/* Fills everything of p but n, dtype and what is counted apart (vectors .. widest) from a host
+ * matrix. */
 void spmm_describe(int m, int k, const int *row_ptr, struct spmm_problem *p);
 
 /* Element (i, j) of C in double precision, and in *magnitude the sum of

@@ -81,6 +81,13 @@ double vectors_extra_bytes(const struct spmm_problem *p)
     return format_bytes(p, groups) - (double)p->nnz * (element_bytes(p) + 4) - 4.0 * (p->m + 1.0);
 }
 
+double vectors_tensor_ops(const struct spmm_problem *p)
+{
+    const int groups = vectors_rule(p);
+    return groups ? 2.0 * VECTORS_STEP * VECTORS_GROUP * groups * p->n * (double)p->steps[groups - 1]
+                  : 0;
+}
+
 /* ---- division ---- */
 
 int vectors_whole(long steps, long tiles)

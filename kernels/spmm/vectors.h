@@ -54,6 +54,9 @@ int vectors_rule(const struct spmm_problem *p);
  * 0 where it chooses none. */
 double vectors_extra_bytes(const struct spmm_problem *p);
 
+/* Operations of the products, those with zeros included; 0 where it chooses none. */
+double vectors_tensor_ops(const struct spmm_problem *p);
+
 /* ---- the division of the steps among warps ---- */
 
 /* Steps begin .. end - 1 are of one panel; where it is cut, its sums go to a slot of the carry. */

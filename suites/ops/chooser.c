@@ -13,6 +13,8 @@
 
 enum { NODES_MAX = 1 << 20 };
 
+const char *const chooser_four[CHOOSER_FOUR + 1] = { "nnz", "mat_size", "std_row", "n", NULL };
+
 /* A row-major one, or one of vectors, that itself chooses nothing. */
 static const struct spmm_impl *row_named(const char *name)
 {
@@ -30,12 +32,12 @@ static const struct spmm_impl *row_named(const char *name)
 
 /* ---- the trees of a row ---- */
 
-static int read_node(const json_t *trait, const json_t *number, size_t i,
+static int read_node(const json_t *trait, const json_t *number, size_t i, int traits,
                      struct spmm_choice_node *out)
 {
     const json_t *t = json_array_get(trait, i), *v = json_array_get(number, i);
-    if (!json_is_integer(t) || json_integer_value(t) < -1 || json_integer_value(t) >= SPMM_TRAITS)
-        return cb_error("trait[%zu]: must be a whole number from -1 to %d", i, SPMM_TRAITS - 1);
+    if (!json_is_integer(t) || json_integer_value(t) < -1 || json_integer_value(t) >= traits)
+        return cb_error("trait[%zu]: must be a whole number from -1 to %d", i, traits - 1);
     if (!json_is_number(v) || !isfinite(json_number_value(v)))
         return cb_error("number[%zu]: must be a number", i);
     const int split = json_integer_value(t) >= 0;
@@ -50,7 +52,7 @@ static int read_node(const json_t *trait, const json_t *number, size_t i,
 /* Nodes in pre-order: a node that follows a leaf is the right child of the innermost split
  * without one, or the root of the next tree.  *trees: roots written; *depth: at least
  * that of these. */
-static int read_trees(const json_t *trait, const json_t *number, int base,
+static int read_trees(const json_t *trait, const json_t *number, int traits, int base,
                       struct spmm_choice_node *node, int *tree, int *trees, int *depth)
 {
     int count = (int)json_array_size(trait), open = 0, status = 0;
@@ -74,7 +76,7 @@ static int read_trees(const json_t *trait, const json_t *number, int base,
         if (level[i] > *depth)
             *depth = level[i];
         if (!status)
-            status = read_node(trait, number, (size_t)i, &node[i]);
+            status = read_node(trait, number, (size_t)i, traits, &node[i]);
         if (!status && node[i].left)
             waiting[open++] = i;
     }
@@ -102,7 +104,18 @@ static int check_lists(const json_t *row)
 
 /* ---- the document ---- */
 
-static int read_head(const json_t *j)
+/* Whether the names are those of a list of `count`. */
+static int check_traits(const json_t *traits, const char *const *names, size_t count)
+{
+    for (size_t t = 0; t < count || t < json_array_size(traits); t++) {
+        const char *text = json_string_value(json_array_get(traits, t));
+        if (t >= count || !text || strcmp(text, names[t]))
+            return cb_error("traits[%zu]: must be '%s'", t, t < count ? names[t] : "(nothing)");
+    }
+    return 0;
+}
+
+static int read_head(const json_t *j, struct chooser *out)
 {
     static const char *const known[] = { "schema", "schema_version", "about", "trained_on", "gpu",
                                          "cases", "matrices", "seed", "lightgbm", "numpy",
@@ -118,12 +131,11 @@ static int read_head(const json_t *j)
         return cb_error("schema_version: '%s' cannot be read, only 1.x.y", version ? version : "");
     if (cb_json_known_keys(j, known))
         return -1;
-    for (size_t t = 0; t < SPMM_TRAITS || t < json_array_size(traits); t++) {
-        const char *text = json_string_value(json_array_get(traits, t));
-        if (t >= SPMM_TRAITS || !text || strcmp(text, spmm_trait_names[t]))
-            return cb_error("traits[%zu]: must be '%s'", t,
-                            t < SPMM_TRAITS ? spmm_trait_names[t] : "(nothing)");
-    }
+    const char *first = json_string_value(json_array_get(traits, 0));
+    out->by_four = first && !strcmp(first, chooser_four[0]);
+    if (out->by_four ? check_traits(traits, chooser_four, CHOOSER_FOUR)
+                     : check_traits(traits, spmm_trait_names, SPMM_TRAITS))
+        return -1;
     if (!json_is_object(rows))
         return cb_error("rows: must be an object");
     if (!json_object_size(rows) || json_object_size(rows) > SPMM_CHOOSE_ROWS)
@@ -159,7 +171,8 @@ static int read_rows(json_t *rows, struct chooser *out)
         m->first[m->rows] = trees;
         if (!m->row[m->rows])
             return cb_error_in("rows");
-        if (read_trees(trait, json_object_get(j, "number"), nodes, node + nodes, tree, &trees,
+        if (read_trees(trait, json_object_get(j, "number"),
+                       out->by_four ? CHOOSER_FOUR : SPMM_TRAITS, nodes, node + nodes, tree, &trees,
                        &m->depth))
             return cb_error_in("rows: %s", key);
         nodes += (int)json_array_size(trait);
@@ -171,7 +184,7 @@ static int read_rows(json_t *rows, struct chooser *out)
 int chooser_parse(json_t *document, const char *name, struct chooser *out)
 {
     *out = (struct chooser){ .document = document };
-    if (!read_head(document) && !read_rows(json_object_get(document, "rows"), out))
+    if (!read_head(document, out) && !read_rows(json_object_get(document, "rows"), out))
         return 0;
     cb_error_in("%s", name);
     chooser_free(out);
@@ -192,18 +205,33 @@ void chooser_free(struct chooser *c)
     *c = (struct chooser){ 0 };
 }
 
+static int shipped(const char *file, int by_four, struct chooser *kept, const struct chooser **out)
+{
+    char path[4200];
+    *out = NULL;
+    if (!kept->document) {
+        home_path(file, path, sizeof path);
+        if (access(path, F_OK))
+            return 0;
+        if (chooser_load(path, kept))
+            return -1;
+        if (kept->by_four != by_four) {
+            chooser_free(kept);
+            return cb_error("%s: traits: must be %s", path, by_four ? "nnz, ..." : "m, ...");
+        }
+    }
+    *out = kept;
+    return 0;
+}
+
 int chooser_shipped(const struct chooser **out)
 {
     static struct chooser kept;
-    char path[4200];
-    *out = NULL;
-    if (!kept.document) {
-        home_path("suites/daspmm/choice.json", path, sizeof path);
-        if (access(path, F_OK))
-            return 0;
-        if (chooser_load(path, &kept))
-            return -1;
-    }
-    *out = &kept;
-    return 0;
+    return shipped("suites/daspmm/choice.json", 0, &kept, out);
+}
+
+int chooser_paper(const struct chooser **out)
+{
+    static struct chooser kept;
+    return shipped("suites/daspmm/choice_paper.json", 1, &kept, out);
 }

@@ -11,6 +11,7 @@ extern const struct cb_op op_executed;     /* executed.c */
 extern const struct cb_op op_gemm_ladder;  /* gemm_ladder.c */
 extern const struct cb_op op_matrix_stats; /* matrix_stats.c */
 extern const struct cb_op op_spmm_select;  /* spmm_select.c */
+extern const struct cb_op op_spmm_choice, op_spmm_confusion; /* spmm_choice.c */
 extern const struct cb_op op_reported_table; /* reported_table.c */
 extern const struct cb_op op_perplexity;   /* perplexity.c */
 extern const struct cb_op op_training;     /* training.c */

@@ -5,6 +5,8 @@
  * the same one.  B and C of the column-major rows are made only if such a row
  * takes part.  All implementations of a case write the same C.
  */
+#include "../../baselines/spmm_blocks.h"
+#include "../../kernels/spmm/fetch.h"
 #include "../../kernels/spmm/select.h"
 #include "../../kernels/spmm/vectors.h"
 
@@ -45,6 +47,7 @@ static char kept_spec[CB_PATH_MAX];
 static int *kept_row;       /* [nnz] the row of each entry */
 static long kept_used_cols; /* columns with an entry: rows of B that must be read */
 static struct spmm_problem kept_vectors; /* vectors and steps; m 0: not counted yet */
+static struct spmm_problem kept_blocks;  /* the same of blocks and widest */
 
 static long count_used_cols(const struct matrix *m)
 {
@@ -68,7 +71,7 @@ static int matrix_keep(const char *spec)
     matrix_free(&kept);
     free(kept_row);
     kept_row = NULL;
-    kept_vectors = (struct spmm_problem){ 0 };
+    kept_vectors = kept_blocks = (struct spmm_problem){ 0 };
     if (!matrix_available(spec, why, sizeof why))
         return cb_error("not available: %s", why);
     if (matrix_load(spec, &kept))
@@ -97,12 +100,26 @@ static void fill_vectors(struct spmm_problem *p)
     memcpy(p->steps, kept_vectors.steps, sizeof p->steps);
 }
 
+/* The same for any dtype. */
+static int fill_blocks(struct spmm_problem *p)
+{
+    if (!kept_blocks.m) {
+        struct spmm_problem counted = *p;
+        if (spmm_blocks_count(kept.row_ptr, kept.col, &counted))
+            return cb_error("no memory to count blocks");
+        kept_blocks = counted;
+    }
+    memcpy(p->blocks, kept_blocks.blocks, sizeof p->blocks);
+    memcpy(p->widest, kept_blocks.widest, sizeof p->widest);
+    return 0;
+}
+
 struct instance {
     struct spmm_problem p;
     const struct matrix *m;
     struct cb_device *device;
     enum cb_dtype dtype;
-    bool exact;
+    bool exact, hot;
     uint64_t seed;
     struct op_sets row_ptr, col, row_of, val; /* per weight set */
     struct op_sets b_rm, b_cm, c;             /* per input set; b_cm when first needed */
@@ -161,12 +178,17 @@ static int open_problem(struct cb_context *c, const void *given, void **out)
     in->device = c->device;
     in->dtype = q->dtype == SPMM_F16 ? CB_F16 : CB_F32;
     in->exact = c->exact;
+    in->hot = c->cache == CB_HOT;
     in->seed = c->seed;
     in->p.n = q->n;
     in->p.dtype = (enum spmm_dtype)q->dtype;
     spmm_describe(kept.rows, kept.cols, kept.row_ptr, &in->p);
     if (in->p.dtype != SPMM_F32)
         fill_vectors(&in->p);
+    if (fill_blocks(&in->p)) {
+        free(in);
+        return -1;
+    }
     *out = in;
     return 0;
 }
@@ -204,9 +226,39 @@ int matrix_figures(const struct matrix *m, struct cb_figure *out)
     return n;
 }
 
+static double matrix_bytes(const struct instance *in)
+{
+    return 4.0 * (in->p.m + 1.0) + (double)in->p.nnz * (4.0 + (double)element(in));
+}
+
+/* A, the rows of B that are read, and C, once. */
+static double bytes_once(const struct instance *in)
+{
+    return matrix_bytes(in) +
+           (double)element(in) * in->p.n * ((double)kept_used_cols + in->p.m);
+}
+
+/* What caches of this GPU must fetch; nothing from memory where all of it stays in the L2. */
+static int fetch_figures(const struct instance *in, struct cb_figure *out)
+{
+    enum { L1 = 200000 }; /* what 256 KB of an SM leave to a kernel with little shared memory */
+    const struct cb_device_info *d = cb_device_info(in->device);
+    const struct spmm_matrix host = { in->m->row_ptr, in->m->col, NULL, NULL };
+    const struct spmm_caches caches = { (double)d->l2, L1, d->multiprocessors };
+    struct spmm_fetch f;
+    if (!d->sm || in->exact || spmm_fetch_of(&in->p, &host, &caches, &f))
+        return 0;
+    op_figure(&out[0], "fetch_l2", "B", f.l2);
+    op_figure(&out[1], "fetch_dram", "B",
+              in->hot && bytes_once(in) < (double)d->l2 / 2 ? 0 : f.dram);
+    return 2;
+}
+
 static int statistics(void *instance, struct cb_figure *out)
 {
-    return matrix_figures(((struct instance *)instance)->m, out);
+    const struct instance *in = instance;
+    const int n = matrix_figures(in->m, out);
+    return n + fetch_figures(in, out + n);
 }
 
 static enum op_status ready(void *instance, const struct op_impl *i, const char **why)
@@ -221,26 +273,18 @@ static enum op_status ready(void *instance, const struct op_impl *i, const char 
     return in->p.dtype != SPMM_F16 ? OP_OK : OP_EUNSUPPORTED;
 }
 
-static double matrix_bytes(const struct instance *in)
-{
-    return 4.0 * (in->p.m + 1.0) + (double)in->p.nnz * (4.0 + (double)element(in));
-}
-
 static struct cb_work work(void *instance, const struct op_impl *i)
 {
     const struct instance *in = instance;
     const struct spmm_impl *impl = (const struct spmm_impl *)i;
-    double dense = (double)element(in) * in->p.n;
     struct cb_work w = { .flops = 2.0 * (double)in->p.nnz * in->p.n,
                          .weight_bytes = matrix_bytes(in),
                          .peak = "fp32_fma",
                          .accumulate = CB_F32 };
-    w.bytes_min = w.weight_bytes + dense * ((double)kept_used_cols + in->p.m);
+    w.bytes_min = bytes_once(in);
     w.bytes_model = w.bytes_min + (impl->extra_bytes ? impl->extra_bytes(&in->p) : 0);
-    if (impl->format) {
-        const int groups = vectors_rule(&in->p);
-        w.tensor_ops = 2.0 * VECTORS_STEP * VECTORS_GROUP * groups * in->p.n *
-                       (groups ? (double)in->p.steps[groups - 1] : 0);
+    if (impl->tensor_ops) {
+        w.tensor_ops = impl->tensor_ops(&in->p);
         w.peak = in->p.dtype == SPMM_F16 ? "tensor_fp16" : "tensor_tf32";
     } else {
         w.core_ops = w.flops;

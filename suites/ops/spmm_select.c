@@ -17,18 +17,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "../../harness/error.h"
-#include "../../harness/sha.h"
-#include "../../harness/stats.h"
-#include "../home.h"
-#include "../results.h"
 #include "ops.h"
 #include "selector.h"
-
-/* A choice this much slower than the fastest counts as right in accuracy_tie3. */
-static const double tie = 1.03;
+#include "spmm_recorded.h"
 
 struct select_params {
     char result[CB_PATH_MAX], holdout[CB_TEXT_MAX];
@@ -41,35 +34,6 @@ static const struct cb_param params[] = {
       "family that the model has not seen; all: each in turn; none: the model of all" },
     { 0 },
 };
-
-/* ---- the recorded run, kept for the cases that follow ---- */
-
-static struct result kept;
-static char kept_path[CB_PATH_MAX], kept_sha[65];
-
-static int result_keep(const char *given)
-{
-    char path[CB_PATH_MAX + 4200], file[CB_PATH_MAX + 4300];
-    struct stat s;
-    if (kept.doc && !strcmp(kept_path, given))
-        return 0;
-    result_free(&kept);
-    if (given[0] == '/')
-        snprintf(path, sizeof path, "%s", given);
-    else
-        home_path(given, path, sizeof path);
-    if (stat(path, &s))
-        return cb_error("not available: the recorded result %s", given);
-    if (result_load(path, &kept))
-        return -1;
-    snprintf(file, sizeof file, "%s/result.json", kept.directory);
-    if (cb_sha256_file(file, kept_sha)) {
-        result_free(&kept);
-        return -1;
-    }
-    snprintf(kept_path, sizeof kept_path, "%s", given);
-    return 0;
-}
 
 /* ---- the cases ---- */
 
@@ -89,12 +53,6 @@ struct instance {
     char run[64], sha256[65], model_sha256[65];
 };
 
-static double time_of(const struct result_case *c, const char *kernel)
-{
-    const struct result_row *r = result_row(c, kernel);
-    return r && r->timed ? r->us.value : 0;
-}
-
 /* Of the published eight; at n = 1 the column-major four are the other four once more. */
 static double fastest_of_eight(const struct result_case *c, int n)
 {
@@ -102,32 +60,11 @@ static double fastest_of_eight(const struct result_case *c, int n)
                                          "rb_sr_cm", "rb_pr_cm", "eb_sr_cm", "eb_pr_cm" };
     double best = 0;
     for (int i = 0; i < (n == 1 ? 4 : 8); i++) {
-        double t = time_of(c, eight[i]);
+        double t = recorded_time(c, eight[i]);
         if (t > 0 && (best == 0 || t < best))
             best = t;
     }
     return best;
-}
-
-static double fastest_cusparse(const struct result_case *c)
-{
-    double best = 0;
-    for (int i = 0; i < c->row_count; i++)
-        if (c->row[i].timed && !strncmp(c->row[i].kernel, "cusparse_", 9) &&
-            (best == 0 || c->row[i].us.value < best))
-            best = c->row[i].us.value;
-    return best;
-}
-
-/* A figure of the matrix that the run recorded; 0: none. */
-static double recorded_figure(const struct result_case *c, const char *name)
-{
-    size_t i;
-    json_t *f;
-    json_array_foreach(json_object_get(c->json, "figures"), i, f)
-        if (!strcmp(result_text(f, "name"), name))
-            return result_number(f, "value", 0);
-    return 0;
 }
 
 /* Whether the case is one of a generated matrix in the experiment; then *out and the
@@ -136,37 +73,35 @@ static bool read_recorded(const struct result_case *c, struct recorded *out, cha
                           size_t size)
 {
     const json_t *input = json_array_get(json_object_get(c->json, "inputs"), 0);
-    int n = (int)result_number(c->params, "n", 0);
-    if (strcmp(c->experiment, "spmm") || strcmp(c->cache, "hot") || n < 1 || n & (n - 1) ||
-        strcmp(result_text(c->params, "dtype"), "f32") ||
+    struct spmm_problem p;
+    if (!recorded_problem(c, "spmm", &p) || p.n & (p.n - 1) ||
         strcmp(result_text(input, "source"), "generated"))
         return false;
     *out = (struct recorded){
         .c = c,
-        .p = { .m = (int)recorded_figure(c, "rows"), .k = (int)recorded_figure(c, "cols"), .n = n,
-               .nnz = (long)recorded_figure(c, "nnz"), .dtype = SPMM_F32,
-               .row_sd = recorded_figure(c, "row_sd") },
-        .fastest = fastest_of_eight(c, n),
-        .cusparse = fastest_cusparse(c),
-        .alg2 = time_of(c, "cusparse_csr_alg2_rm"),
+        .p = p,
+        .fastest = fastest_of_eight(c, p.n),
+        .cusparse = recorded_cusparse(c),
+        .alg2 = recorded_time(c, "cusparse_csr_alg2_rm"),
     };
     selector_family(result_text(input, "gen"), family, size);
-    return out->p.m > 0 && out->p.k > 0 && out->fastest > 0;
+    return out->fastest > 0;
 }
 
-static int collect(struct instance *in, const struct selector *s, const char *holdout)
+static int collect(struct instance *in, const struct result *run, const struct selector *s,
+                   const char *holdout)
 {
     bool all = !strcmp(holdout, "all"), none = !strcmp(holdout, "none");
     const char *name = none ? "all" : holdout;
     if (!all && !selector_find(s, name))
         return cb_error("suites/daspmm/model.json: models: has no '%s'", name);
-    in->at = calloc((size_t)kept.case_count + 1, sizeof *in->at);
+    in->at = calloc((size_t)run->case_count + 1, sizeof *in->at);
     if (!in->at)
         return cb_error("no memory for the recorded cases");
-    for (int i = 0; i < kept.case_count; i++) {
+    for (int i = 0; i < run->case_count; i++) {
         struct recorded *r = &in->at[in->count];
         char family[64];
-        if (!read_recorded(&kept.cases[i], r, family, sizeof family) ||
+        if (!read_recorded(&run->cases[i], r, family, sizeof family) ||
             (!all && !none && strcmp(family, holdout)))
             continue;
         r->model = selector_find(s, none ? "all" : family);
@@ -196,18 +131,19 @@ static int open_result(struct cb_context *c, const void *given, void **out)
         return -1;
     if (!s)
         return cb_error("not available: suites/daspmm/model.json");
-    if (result_keep(q->result))
+    const struct result *recorded = recorded_run(q->result);
+    if (!recorded)
         return -1;
     struct instance *in = calloc(1, sizeof *in);
     if (!in)
         return cb_error("no memory for a recorded result");
-    if (collect(in, s, q->holdout)) {
+    if (collect(in, recorded, s, q->holdout)) {
         close_result(in);
         return -1;
     }
-    const char *slash = strrchr(kept.directory, '/');
-    snprintf(in->run, sizeof in->run, "%.63s", slash ? slash + 1 : kept.directory);
-    memcpy(in->sha256, kept_sha, sizeof in->sha256);
+    const char *slash = strrchr(recorded->directory, '/');
+    snprintf(in->run, sizeof in->run, "%.63s", slash ? slash + 1 : recorded->directory);
+    memcpy(in->sha256, recorded_sha256(), sizeof in->sha256);
     memcpy(in->model_sha256, s->sha256, sizeof in->model_sha256);
     *out = in;
     return 0;
@@ -265,19 +201,13 @@ static int bind(struct cb_context *c, void *instance, const struct op_impl *i, v
     return 0;
 }
 
-static int ascending(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 static int run(void *bound, int weights, int ins)
 {
     struct bound *b = bound;
     const struct instance *in = b->in;
     double *fraction = malloc((size_t)in->count * sizeof *fraction);
-    double logs = 0, cusparse = 0, alg2 = 0, fixed = 0;
-    int right = 0, near = 0, with_cusparse = 0, with_alg2 = 0, with_fixed = 0;
+    double cusparse = 0, alg2 = 0, fixed = 0;
+    int right = 0, with_cusparse = 0, with_alg2 = 0, with_fixed = 0;
     (void)weights, (void)ins;
     if (!fraction)
         return cb_error("no memory for the fractions");
@@ -286,15 +216,13 @@ static int run(void *bound, int weights, int ins)
         const struct recorded *r = &in->at[i];
         const struct spmm_impl *chosen =
             b->fixed ? r->model->fixed : r->model->tree.row[spmm_select(&r->model->tree, &r->p)];
-        double t = time_of(r->c, chosen->base.name);
-        double t_fixed = time_of(r->c, r->model->fixed->base.name);
+        double t = recorded_time(r->c, chosen->base.name);
+        double t_fixed = recorded_time(r->c, r->model->fixed->base.name);
         if (t <= 0) /* refused or wrong there: counted in `cases` - `chosen` */
             continue;
         double f = r->fastest / t;
         fraction[b->count++] = f;
-        logs += log(f);
         right += f >= 1;
-        near += f * tie >= 1;
         if (r->cusparse > 0) {
             cusparse += log(r->cusparse / t);
             with_cusparse++;
@@ -310,17 +238,17 @@ static int run(void *bound, int weights, int ins)
     }
     int n = b->count;
     if (n) {
-        qsort(fraction, (size_t)n, sizeof *fraction, ascending);
-        b->geomean = exp(logs / n);
-        b->p05 = cb_quantile(fraction, n, 0.05);
-        b->worst = fraction[0];
+        const struct fractions f = fractions_of(fraction, n);
+        b->geomean = f.geomean;
+        b->p05 = f.p05;
+        b->worst = f.worst;
+        b->tie3 = f.tie3 * n / in->count;
         b->over_cusparse = with_cusparse == n ? exp(cusparse / n) : 0;
         b->over_alg2 = with_alg2 == n ? exp(alg2 / n) : 0;
         b->over_fixed = with_fixed == n ? exp(fixed / n) : 0;
     }
     /* a choice that cannot run is no right one */
     b->accuracy = (double)right / in->count;
-    b->tie3 = (double)near / in->count;
     free(fraction);
     return n ? 0 : cb_error("no chosen row was timed");
 }

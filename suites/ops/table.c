@@ -9,6 +9,8 @@ const struct cb_op *const suite_ops[] = {
     &op_gemm_ladder,
     &op_matrix_stats,
     &op_spmm_select,
+    &op_spmm_choice,
+    &op_spmm_confusion,
     &op_reported_table,
     &op_perplexity,
     &op_training,
