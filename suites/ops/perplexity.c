@@ -118,8 +118,8 @@ static int statistics(void *instance, struct cb_figure *out)
 {
     const struct perplexity_case *in = instance;
     out[0] = figure("parameters", "", (double)checkpoint_parameters(&in->checkpoint));
-    out[1] = figure("channel_ratio", "", in->channel_ratio);
-    out[2] = figure("channel_ratio_max", "", in->channel_ratio_max);
+    out[1] = figure("channel_ratio", "", in->channel_ratio[0]);
+    out[2] = figure("channel_ratio_max", "", in->channel_ratio[1]);
     out[3] = figure("kl_windows", "", in->reference.sequences);
     return 4;
 }
@@ -154,8 +154,17 @@ static int bind(struct cb_context *c, void *instance, const struct op_impl *i, v
 }
 
 /* A row's losses and divergences, both with room for them. */
-static int measure_row(struct perplexity_case *in, const struct quant_recipe *r, struct kept_row *out)
+static int measure_row(struct perplexity_case *in, const struct quant_recipe *r,
+                       struct kept_row *out)
 {
+    if (perplexity_is_original(in, r)) {
+        for (int i = 0; i < in->data.count; i++) {
+            out->loss[i] = in->original[i];
+            out->kl[i] = i < in->reference.sequences ? 0 : NAN;
+        }
+        out->ratio = NAN;
+        return 0;
+    }
     struct quantised *q;
     struct quant_options o = in->options;
     o.ratios = in->ratios[(r->flags & QUANT_LINEAR_LOSS) != 0];

@@ -56,8 +56,6 @@ void perplexity_close(void *instance)
     quant_reference_free(&in->reference);
     llama_machine_close(in->machine);
     free(in->original);
-    free(in->ratios[0]);
-    free(in->ratios[1]);
     for (int i = 0; i < PERPLEXITY_ROWS; i++) {
         free(in->row[i].loss);
         free(in->row[i].kl);
@@ -137,9 +135,27 @@ static double median(double *x, int n)
     return n % 2 ? x[n / 2] : (x[n / 2 - 1] + x[n / 2]) / 2;
 }
 
+bool perplexity_is_original(const struct perplexity_case *in, const struct quant_recipe *r)
+{
+    return !r->flags && !r->integer && !r->kv_bits && !(in->given.outliers > 1);
+}
+
+/* What everything learnt from the calibration depends on. */
+static int calibration_key(const struct perplexity_case *in, char key[KEPT_KEY])
+{
+    const struct perplexity_params *g = &in->given;
+    int n = snprintf(key, KEPT_KEY, "%s %s %d x %d, machine %d", in->sha256, in->calibration.sha256,
+                     in->calibration.count, in->calibration.length,
+                     in->machine ? 1 + g->machine : 0);
+    if (g->outliers > 1)
+        n += snprintf(key + n, (size_t)(KEPT_KEY - n), "; %a %a %d %d", g->outliers,
+                      g->outlier_share, g->outlier_kv, g->seed);
+    return n;
+}
+
 /* Largest mean |x| of an input's channels over their median: how far outliers stand out.
  * Median and greatest over the inputs of all linear layers. */
-static int channel_ratios(struct perplexity_case *in, struct llama *m)
+static int channel_ratios(struct perplexity_case *in, struct llama *m, double out[2])
 {
     static const enum checkpoint_slot slots[] = { SLOT_Q, SLOT_O, SLOT_GATE, SLOT_DOWN };
     struct calibration c;
@@ -168,12 +184,31 @@ static int channel_ratios(struct perplexity_case *in, struct llama *m)
         layer_inputs_free(&x);
     }
     if (!status) {
-        in->channel_ratio = median(ratio, count);
-        in->channel_ratio_max = ratio[count - 1];
+        out[0] = median(ratio, count);
+        out[1] = ratio[count - 1];
     }
     free(ratio);
     calibration_end(&c);
     return status;
+}
+
+/* What cases calibrated alike have in common: their channel ratios, and AWQ's. */
+static int learn(struct perplexity_case *in, struct llama *m)
+{
+    const struct perplexity_params *g = &in->given;
+    const size_t searches = (size_t)in->checkpoint.config.layers * FOLD_SETS;
+    char key[KEPT_KEY];
+    const int n = calibration_key(in, key);
+    for (int i = 0; i < 2; i++) {
+        snprintf(key + n, (size_t)(KEPT_KEY - n), "; AWQ %d %d %d %d", g->bits, g->group, g->range,
+                 i);
+        if (!(in->ratios[i] = kept_numbers(key, searches)))
+            return -1;
+    }
+    snprintf(key + n, (size_t)(KEPT_KEY - n), "; channels");
+    double *ratio = kept_numbers(key, 2);
+    in->channel_ratio = ratio;
+    return ratio && isnan(ratio[1]) ? channel_ratios(in, m, ratio) : ratio ? 0 : -1;
 }
 
 /* The machine that is asked for. */
@@ -181,7 +216,8 @@ static int open_machine(struct cb_context *c, struct perplexity_case *in)
 {
     const bool gpu = c->device && cb_device_info(c->device)->sm > 0;
     if (in->given.machine >= MACHINE_GPU && !gpu)
-        return cb_error("machine %s, but this run is on the host", perplexity_machines[in->given.machine]);
+        return cb_error("machine %s, but this run is on the host",
+                        perplexity_machines[in->given.machine]);
     if (in->given.machine == MACHINE_HOST || !gpu)
         return 0;
     return llama_gpu_open(c->device, &in->checkpoint.config, in->given.machine == MACHINE_GPU_F16,
@@ -211,7 +247,7 @@ static int measure_original(struct perplexity_case *in, const char *folder, int 
     if (g->outliers > 1 &&
         fold_outliers(&m, g->outlier_share, g->outliers, g->outlier_kv, (unsigned long)g->seed))
         goto done;
-    status = channel_ratios(in, &m);
+    status = learn(in, &m);
 done:
     llama_close(&m);
     return status;
@@ -239,13 +275,6 @@ static int prepare(struct cb_context *c, struct perplexity_case *in)
     in->original = malloc((size_t)in->data.count * sizeof *in->original);
     if (!in->original)
         return cb_error("no memory for %d losses", in->data.count);
-    for (int i = 0; i < 2; i++) {
-        const size_t searches = (size_t)in->checkpoint.config.layers * FOLD_SETS;
-        if (!(in->ratios[i] = malloc(searches * sizeof *in->ratios[i])))
-            return cb_error("no memory for %zu scales", searches);
-        for (size_t s = 0; s < searches; s++)
-            in->ratios[i][s] = NAN;
-    }
     return measure_original(in, path, length);
 }
 

@@ -28,9 +28,9 @@ struct perplexity_case {
     struct llama_machine *machine; /* NULL: the host */
     struct quant_reference reference;
     double *original;     /* [windows] losses of the FP32 model */
-    double *ratios[2];    /* of AWQ's searches: by the module's output, by the set's own */
+    double *ratios[2];    /* of AWQ's searches: by the module's output, by the set's own; kept */
     struct kept_row row[PERPLEXITY_ROWS]; /* loss NULL: not run */
-    double channel_ratio, channel_ratio_max;
+    const double *channel_ratio; /* median and greatest; kept */
     char sha256[65];
     bool measured; /* original and reference are there */
 };
@@ -43,5 +43,8 @@ void perplexity_close(void *instance); /* a struct perplexity_case, or NULL */
 /* All that a row's result depends on; recipe NULL: that of the original model. */
 void perplexity_key(const struct perplexity_case *in, const struct quant_recipe *recipe,
                     char key[KEPT_KEY]);
+
+/* Does the recipe leave the original model, whose losses are there? */
+bool perplexity_is_original(const struct perplexity_case *in, const struct quant_recipe *recipe);
 
 #endif
