@@ -19,7 +19,6 @@
 #include "claims.h"
 #include "home.h"
 #include "kernel_sass.h"
-#include "models/blas.h"
 #include "probe.h"
 #include "shard.h"
 #include "suite.h"
@@ -750,7 +749,6 @@ int run_suite(const struct run_options *o, bool strict, char *folder)
     int lock[CB_DEVICES_MAX], locks = 0, code = EXIT_OK;
     struct cb_tally tally = { 0 };
     json_t *probe = NULL, *child = NULL;
-    blas_prefer_wide();
     if (plan_load(o, &p))
         return say(EXIT_USAGE);
     int devices = devices_of(o, names);
