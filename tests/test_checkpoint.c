@@ -319,6 +319,8 @@ static void write_safetensors(const char *path, enum tensor_dtype dtype, bool ti
     CHECK(!fclose(f));
 }
 
+static const char *rope = "null"; /* of the next config.json */
+
 static void write_folder(const char *path, enum tensor_dtype dtype, bool tied, bool bias,
                          int shards)
 {
@@ -331,8 +333,8 @@ static void write_folder(const char *path, enum tensor_dtype dtype, bool tied, b
                "\"hidden_size\":%d,\"intermediate_size\":%d,\"num_hidden_layers\":%d,"
                "\"num_attention_heads\":%d,\"num_key_value_heads\":%d,"
                "\"max_position_embeddings\":%d,\"rms_norm_eps\":1e-05,\"rope_theta\":10000.0,"
-               "\"rope_scaling\":null,\"tie_word_embeddings\":%s,\"torch_dtype\":\"float16\"}",
-            bias ? "qwen2" : "llama", VOCAB, DIM, HIDDEN, LAYERS, HEADS, KV, CONTEXT,
+               "\"rope_scaling\":%s,\"tie_word_embeddings\":%s,\"torch_dtype\":\"float16\"}",
+            bias ? "qwen2" : "llama", VOCAB, DIM, HIDDEN, LAYERS, HEADS, KV, CONTEXT, rope,
             tied ? "true" : "false");
     CHECK(!fclose(f));
     if (shards == 1) {
@@ -365,20 +367,15 @@ static int see(void *context, int position, const float *logits)
     return 0;
 }
 
-/* Logits of a fixed sequence, from a file: whole, or a token at a time. */
-static bool run(const char *path, bool resident, bool steps, float *logits)
+/* Logits of a fixed sequence: whole, or a token at a time. */
+static bool run_loaded(const struct checkpoint *c, bool resident, bool steps, float *logits)
 {
-    struct checkpoint c;
     struct llama m;
     int token[LENGTH];
     struct seen s = { logits };
     for (int i = 0; i < LENGTH; i++)
         token[i] = (i * 37 + 5) % VOCAB;
-    if (checkpoint_load(path, &c)) {
-        printf("%s\n", cb_error_text());
-        return false;
-    }
-    bool fine = c.config.norm_eps > 0.99e-5 && !llama_open(&c, resident, &m);
+    bool fine = c->config.norm_eps > 0.99e-5 && !llama_open(c, resident, &m);
     struct llama_state *state_of = fine ? llama_begin(&m, LENGTH) : NULL;
     fine = fine && state_of;
     for (int i = 0; fine && steps && i < LENGTH; i++)
@@ -387,6 +384,18 @@ static bool run(const char *path, bool resident, bool steps, float *logits)
         fine = !llama_each(state_of, token, LENGTH, see, &s);
     llama_end(state_of);
     llama_close(&m);
+    return fine;
+}
+
+/* The same from a file. */
+static bool run(const char *path, bool resident, bool steps, float *logits)
+{
+    struct checkpoint c;
+    if (checkpoint_load(path, &c)) {
+        printf("%s\n", cb_error_text());
+        return false;
+    }
+    const bool fine = run_loaded(&c, resident, steps, logits);
     checkpoint_free(&c);
     return fine;
 }
@@ -441,6 +450,52 @@ static void test_biases(void)
     CHECK_NEAR(apart(a, b), 0, 1e-3);
     CHECK(run(in_folder("tied1.bin", path), false, false, plain));
     CHECK(apart(a, plain) > 0.1);
+}
+
+/* A folder as Qwen's with the scaling of Llama 3's, as old and new writers name it, runs as the
+ * same weights with that config put in by hand; factors in the wrong order are refused. */
+static void test_scaled(void)
+{
+    static const char *const asks[] = {
+        "{\"type\":\"llama3\",\"factor\":8.0,\"low_freq_factor\":1.0,"
+        "\"high_freq_factor\":4.0,\"original_max_position_embeddings\":16}",
+        "{\"rope_type\":\"llama3\",\"factor\":8.0,\"low_freq_factor\":1.0,"
+        "\"high_freq_factor\":4.0,\"original_max_position_embeddings\":16}",
+        "{\"rope_type\":\"linear\",\"factor\":8.0}",
+        "{\"rope_type\":\"llama3\",\"factor\":8.0,\"low_freq_factor\":4.0,"
+        "\"high_freq_factor\":1.0,\"original_max_position_embeddings\":16}",
+    };
+    static float plain[LENGTH * VOCAB], want[2][LENGTH * VOCAB], have[LENGTH * VOCAB];
+    char path[256], name[32];
+    struct checkpoint c;
+    write_folder(in_folder("unscaled", path), TENSOR_F16, true, true, 1);
+    CHECK(!checkpoint_load(path, &c));
+    CHECK(c.config.qkv_bias && c.config.tied && c.config.rope_scaling == ROPE_PLAIN);
+    CHECK(run_loaded(&c, true, false, plain));
+    for (int i = 0; i < 2; i++) {
+        c.config.rope_scaling = i ? ROPE_LINEAR : ROPE_LLAMA3;
+        c.config.rope_factor = 8;
+        c.config.rope_low = 1;
+        c.config.rope_high = 4;
+        c.config.rope_original = 16;
+        CHECK(run_loaded(&c, true, false, want[i]));
+        CHECK(apart(want[i], plain) > 1e-2); /* so the comparison can fail */
+    }
+    CHECK(apart(want[0], want[1]) > 1e-2);
+    checkpoint_free(&c);
+    for (int i = 0; i < 4; i++) {
+        snprintf(name, sizeof name, "scaled%d", i);
+        rope = asks[i];
+        write_folder(in_folder(name, path), TENSOR_F16, true, true, 1);
+        if (i < 3) {
+            CHECK(run(path, false, false, have));
+            CHECK_NEAR(apart(have, want[i == 2]), 0, 1e-3);
+        } else {
+            CHECK(checkpoint_load(path, &c) == -1);
+            CHECK(strstr(cb_error_text(), "frequency factors 4 and 1") != NULL);
+        }
+    }
+    rope = "null";
 }
 
 /* A file cut anywhere is refused, and running out of memory anywhere is survived. */
@@ -559,6 +614,7 @@ int main(void)
     }
     test_formats();
     test_biases();
+    test_scaled();
     test_totals();
     test_cut("tied0.bin");
     test_cut("tied1_Q4_1.gguf");
