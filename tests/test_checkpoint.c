@@ -98,6 +98,9 @@ static const struct part top[] = {
     { 2, 1, DIM, SLOTS, "model.norm.weight", "output_norm.weight" },
     { 3, VOCAB, DIM, SLOTS, "lm_head.weight", "output.weight" },
 };
+/* What Llama 3's scaling is in a GGUF: divisors of the frequencies. */
+static const struct part factors = { 4, 1, HEAD / 2, SLOTS, NULL, "rope_freqs.weight" };
+static bool with_factors; /* of the next GGUF */
 enum { PARTS = sizeof parts / sizeof *parts, WITHOUT_BIAS = PARTS - 3 };
 
 /* ---- writing ---- */
@@ -199,7 +202,7 @@ static void write_gguf(const char *path, enum tensor_dtype dtype, bool tied, boo
     CHECK(f);
     put(f, "GGUF", 4);
     put_u32(f, 3);
-    put_u64(f, (bias ? PARTS : WITHOUT_BIAS) * LAYERS + (tied ? 2 : 3));
+    put_u64(f, (uint64_t)((bias ? PARTS : WITHOUT_BIAS) * LAYERS + (tied ? 2 : 3) + with_factors));
     put_u64(f, 8 + 1);
     put_text(f, "general.architecture");
     put_u32(f, 8);
@@ -228,11 +231,13 @@ static void write_gguf(const char *path, enum tensor_dtype dtype, bool tied, boo
                 put(f, "", 1);
             start = ftell(f);
         }
-        for (int i = 0; i < 3 + PARTS * LAYERS; i++) {
-            const struct part *p = i < 3 ? &top[i] : &parts[(i - 3) / LAYERS];
-            const int layer = i < 3 ? 0 : (i - 3) % LAYERS;
+        const int of_layers = 3 + PARTS * LAYERS;
+        for (int i = 0; i < of_layers + with_factors; i++) {
+            const bool last = i == of_layers;
+            const struct part *p = last ? &factors : i < 3 ? &top[i] : &parts[(i - 3) / LAYERS];
+            const int layer = i < 3 || last ? 0 : (i - 3) % LAYERS;
             const enum tensor_dtype as = p->rows == 1 ? TENSOR_F32 : dtype;
-            if ((i == 2 && tied) || (i >= 3 && (i - 3) / LAYERS >= WITHOUT_BIAS && !bias))
+            if ((i == 2 && tied) || (!last && i >= 3 && (i - 3) / LAYERS >= WITHOUT_BIAS && !bias))
                 continue;
             fill(p->seed + layer, p->rows, p->cols, w);
             if (bias && (p->slot == SLOT_Q || p->slot == SLOT_K))
@@ -453,7 +458,8 @@ static void test_biases(void)
 }
 
 /* A folder as Qwen's with the scaling of Llama 3's, as old and new writers name it, runs as the
- * same weights with that config put in by hand; factors in the wrong order are refused. */
+ * same weights with that config put in by hand, and so does a GGUF with divisors; factors in the
+ * wrong order are refused. */
 static void test_scaled(void)
 {
     static const char *const asks[] = {
@@ -466,6 +472,7 @@ static void test_scaled(void)
         "\"high_freq_factor\":1.0,\"original_max_position_embeddings\":16}",
     };
     static float plain[LENGTH * VOCAB], want[2][LENGTH * VOCAB], have[LENGTH * VOCAB];
+    static float divided[LENGTH * VOCAB];
     char path[256], name[32];
     struct checkpoint c;
     write_folder(in_folder("unscaled", path), TENSOR_F16, true, true, 1);
@@ -482,7 +489,18 @@ static void test_scaled(void)
         CHECK(apart(want[i], plain) > 1e-2); /* so the comparison can fail */
     }
     CHECK(apart(want[0], want[1]) > 1e-2);
+    float divisor[HEAD / 2];
+    fill(factors.seed, 1, HEAD / 2, divisor);
+    c.config.rope_scaling = ROPE_PLAIN;
+    c.rope_factors = (struct tensor){ .dtype = TENSOR_F32, .rows = 1, .cols = HEAD / 2,
+                                      .data = divisor };
+    CHECK(run_loaded(&c, true, false, divided) && apart(divided, plain) > 1e-2);
     checkpoint_free(&c);
+    with_factors = true;
+    write_gguf(in_folder("factors.gguf", path), TENSOR_Q8_0, true, true);
+    with_factors = false;
+    CHECK(run(path, false, false, have));
+    CHECK_NEAR(apart(have, divided), 0, 1e-3);
     for (int i = 0; i < 4; i++) {
         snprintf(name, sizeof name, "scaled%d", i);
         rope = asks[i];
