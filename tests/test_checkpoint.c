@@ -98,6 +98,9 @@ static const struct part top[] = {
     { 2, 1, DIM, SLOTS, "model.norm.weight", "output_norm.weight" },
     { 3, VOCAB, DIM, SLOTS, "lm_head.weight", "output.weight" },
 };
+/* What Llama 3's scaling is in a GGUF: divisors of the frequencies. */
+static const struct part factors = { 4, 1, HEAD / 2, SLOTS, NULL, "rope_freqs.weight" };
+static bool with_factors; /* of the next GGUF */
 enum { PARTS = sizeof parts / sizeof *parts, WITHOUT_BIAS = PARTS - 3 };
 
 /* ---- writing ---- */
@@ -199,7 +202,7 @@ static void write_gguf(const char *path, enum tensor_dtype dtype, bool tied, boo
     CHECK(f);
     put(f, "GGUF", 4);
     put_u32(f, 3);
-    put_u64(f, (bias ? PARTS : WITHOUT_BIAS) * LAYERS + (tied ? 2 : 3));
+    put_u64(f, (uint64_t)((bias ? PARTS : WITHOUT_BIAS) * LAYERS + (tied ? 2 : 3) + with_factors));
     put_u64(f, 8 + 1);
     put_text(f, "general.architecture");
     put_u32(f, 8);
@@ -228,11 +231,13 @@ static void write_gguf(const char *path, enum tensor_dtype dtype, bool tied, boo
                 put(f, "", 1);
             start = ftell(f);
         }
-        for (int i = 0; i < 3 + PARTS * LAYERS; i++) {
-            const struct part *p = i < 3 ? &top[i] : &parts[(i - 3) / LAYERS];
-            const int layer = i < 3 ? 0 : (i - 3) % LAYERS;
+        const int of_layers = 3 + PARTS * LAYERS;
+        for (int i = 0; i < of_layers + with_factors; i++) {
+            const bool last = i == of_layers;
+            const struct part *p = last ? &factors : i < 3 ? &top[i] : &parts[(i - 3) / LAYERS];
+            const int layer = i < 3 || last ? 0 : (i - 3) % LAYERS;
             const enum tensor_dtype as = p->rows == 1 ? TENSOR_F32 : dtype;
-            if ((i == 2 && tied) || (i >= 3 && (i - 3) / LAYERS >= WITHOUT_BIAS && !bias))
+            if ((i == 2 && tied) || (!last && i >= 3 && (i - 3) / LAYERS >= WITHOUT_BIAS && !bias))
                 continue;
             fill(p->seed + layer, p->rows, p->cols, w);
             if (bias && (p->slot == SLOT_Q || p->slot == SLOT_K))
@@ -319,6 +324,8 @@ static void write_safetensors(const char *path, enum tensor_dtype dtype, bool ti
     CHECK(!fclose(f));
 }
 
+static const char *rope = "null"; /* of the next config.json */
+
 static void write_folder(const char *path, enum tensor_dtype dtype, bool tied, bool bias,
                          int shards)
 {
@@ -331,8 +338,8 @@ static void write_folder(const char *path, enum tensor_dtype dtype, bool tied, b
                "\"hidden_size\":%d,\"intermediate_size\":%d,\"num_hidden_layers\":%d,"
                "\"num_attention_heads\":%d,\"num_key_value_heads\":%d,"
                "\"max_position_embeddings\":%d,\"rms_norm_eps\":1e-05,\"rope_theta\":10000.0,"
-               "\"rope_scaling\":null,\"tie_word_embeddings\":%s,\"torch_dtype\":\"float16\"}",
-            bias ? "qwen2" : "llama", VOCAB, DIM, HIDDEN, LAYERS, HEADS, KV, CONTEXT,
+               "\"rope_scaling\":%s,\"tie_word_embeddings\":%s,\"torch_dtype\":\"float16\"}",
+            bias ? "qwen2" : "llama", VOCAB, DIM, HIDDEN, LAYERS, HEADS, KV, CONTEXT, rope,
             tied ? "true" : "false");
     CHECK(!fclose(f));
     if (shards == 1) {
@@ -365,20 +372,15 @@ static int see(void *context, int position, const float *logits)
     return 0;
 }
 
-/* Logits of a fixed sequence, from a file: whole, or a token at a time. */
-static bool run(const char *path, bool resident, bool steps, float *logits)
+/* Logits of a fixed sequence: whole, or a token at a time. */
+static bool run_loaded(const struct checkpoint *c, bool resident, bool steps, float *logits)
 {
-    struct checkpoint c;
     struct llama m;
     int token[LENGTH];
     struct seen s = { logits };
     for (int i = 0; i < LENGTH; i++)
         token[i] = (i * 37 + 5) % VOCAB;
-    if (checkpoint_load(path, &c)) {
-        printf("%s\n", cb_error_text());
-        return false;
-    }
-    bool fine = c.config.norm_eps > 0.99e-5 && !llama_open(&c, resident, &m);
+    bool fine = c->config.norm_eps > 0.99e-5 && !llama_open(c, resident, &m);
     struct llama_state *state_of = fine ? llama_begin(&m, LENGTH) : NULL;
     fine = fine && state_of;
     for (int i = 0; fine && steps && i < LENGTH; i++)
@@ -387,6 +389,18 @@ static bool run(const char *path, bool resident, bool steps, float *logits)
         fine = !llama_each(state_of, token, LENGTH, see, &s);
     llama_end(state_of);
     llama_close(&m);
+    return fine;
+}
+
+/* The same from a file. */
+static bool run(const char *path, bool resident, bool steps, float *logits)
+{
+    struct checkpoint c;
+    if (checkpoint_load(path, &c)) {
+        printf("%s\n", cb_error_text());
+        return false;
+    }
+    const bool fine = run_loaded(&c, resident, steps, logits);
     checkpoint_free(&c);
     return fine;
 }
@@ -441,6 +455,65 @@ static void test_biases(void)
     CHECK_NEAR(apart(a, b), 0, 1e-3);
     CHECK(run(in_folder("tied1.bin", path), false, false, plain));
     CHECK(apart(a, plain) > 0.1);
+}
+
+/* A folder as Qwen's with the scaling of Llama 3's, as old and new writers name it, runs as the
+ * same weights with that config put in by hand, and so does a GGUF with divisors; factors in the
+ * wrong order are refused. */
+static void test_scaled(void)
+{
+    static const char *const asks[] = {
+        "{\"type\":\"llama3\",\"factor\":8.0,\"low_freq_factor\":1.0,"
+        "\"high_freq_factor\":4.0,\"original_max_position_embeddings\":16}",
+        "{\"rope_type\":\"llama3\",\"factor\":8.0,\"low_freq_factor\":1.0,"
+        "\"high_freq_factor\":4.0,\"original_max_position_embeddings\":16}",
+        "{\"rope_type\":\"linear\",\"factor\":8.0}",
+        "{\"rope_type\":\"llama3\",\"factor\":8.0,\"low_freq_factor\":4.0,"
+        "\"high_freq_factor\":1.0,\"original_max_position_embeddings\":16}",
+    };
+    static float plain[LENGTH * VOCAB], want[2][LENGTH * VOCAB], have[LENGTH * VOCAB];
+    static float divided[LENGTH * VOCAB];
+    char path[256], name[32];
+    struct checkpoint c;
+    write_folder(in_folder("unscaled", path), TENSOR_F16, true, true, 1);
+    CHECK(!checkpoint_load(path, &c));
+    CHECK(c.config.qkv_bias && c.config.tied && c.config.rope_scaling == ROPE_PLAIN);
+    CHECK(run_loaded(&c, true, false, plain));
+    for (int i = 0; i < 2; i++) {
+        c.config.rope_scaling = i ? ROPE_LINEAR : ROPE_LLAMA3;
+        c.config.rope_factor = 8;
+        c.config.rope_low = 1;
+        c.config.rope_high = 4;
+        c.config.rope_original = 16;
+        CHECK(run_loaded(&c, true, false, want[i]));
+        CHECK(apart(want[i], plain) > 1e-2); /* so the comparison can fail */
+    }
+    CHECK(apart(want[0], want[1]) > 1e-2);
+    float divisor[HEAD / 2];
+    fill(factors.seed, 1, HEAD / 2, divisor);
+    c.config.rope_scaling = ROPE_PLAIN;
+    c.rope_factors = (struct tensor){ .dtype = TENSOR_F32, .rows = 1, .cols = HEAD / 2,
+                                      .data = divisor };
+    CHECK(run_loaded(&c, true, false, divided) && apart(divided, plain) > 1e-2);
+    checkpoint_free(&c);
+    with_factors = true;
+    write_gguf(in_folder("factors.gguf", path), TENSOR_Q8_0, true, true);
+    with_factors = false;
+    CHECK(run(path, false, false, have));
+    CHECK_NEAR(apart(have, divided), 0, 1e-3);
+    for (int i = 0; i < 4; i++) {
+        snprintf(name, sizeof name, "scaled%d", i);
+        rope = asks[i];
+        write_folder(in_folder(name, path), TENSOR_F16, true, true, 1);
+        if (i < 3) {
+            CHECK(run(path, false, false, have));
+            CHECK_NEAR(apart(have, want[i == 2]), 0, 1e-3);
+        } else {
+            CHECK(checkpoint_load(path, &c) == -1);
+            CHECK(strstr(cb_error_text(), "frequency factors 4 and 1") != NULL);
+        }
+    }
+    rope = "null";
 }
 
 /* A file cut anywhere is refused, and running out of memory anywhere is survived. */
@@ -559,6 +632,7 @@ int main(void)
     }
     test_formats();
     test_biases();
+    test_scaled();
     test_totals();
     test_cut("tied0.bin");
     test_cut("tied1_Q4_1.gguf");

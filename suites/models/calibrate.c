@@ -357,6 +357,7 @@ static int width_of(const struct llama *m, enum checkpoint_slot slot)
 struct keeping {
     const struct llama *model;
     struct layer_inputs *in; /* of the slots that have room */
+    enum checkpoint_slot last; /* behind it nothing is looked at */
 };
 
 static int keep(void *context, enum checkpoint_slot slot, int first, const float *x, int rows)
@@ -365,7 +366,7 @@ static int keep(void *context, enum checkpoint_slot slot, int first, const float
     const size_t width = (size_t)width_of(k->model, slot);
     if (k->in->x[slot])
         memcpy(k->in->x[slot] + (size_t)first * width, x, (size_t)rows * width * sizeof *x);
-    return 0;
+    return slot == k->last;
 }
 
 void layer_inputs_free(struct layer_inputs *i)
@@ -379,7 +380,7 @@ int calibration_inputs(struct calibration *c, int layer, bool advance, struct la
 {
     static const enum checkpoint_slot kept[] = { SLOT_Q, SLOT_K,    SLOT_V,
                                                  SLOT_O, SLOT_GATE, SLOT_DOWN };
-    struct keeping k = { .model = c->model, .in = out };
+    struct keeping k = { .model = c->model, .in = out, .last = SLOTS };
     *out = (struct layer_inputs){ .rows = calibration_rows(c) };
     int status = 0;
     for (size_t i = 0; !status && i < sizeof kept / sizeof *kept; i++) {
@@ -398,7 +399,7 @@ int calibration_gram(struct calibration *c, int layer, enum checkpoint_slot slot
 {
     const int k = width_of(c->model, slot);
     struct layer_inputs in = { .rows = calibration_rows(c) };
-    struct keeping keeping = { c->model, &in };
+    struct keeping keeping = { c->model, &in, slot };
     in.x[slot] = malloc((size_t)in.rows * (size_t)k * sizeof(float));
     int status = in.x[slot] ? calibration_layer(c, layer, false, keep, &keeping)
                             : cb_error("no memory for the inputs of layer %d", layer);

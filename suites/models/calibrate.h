@@ -59,7 +59,8 @@ int calibration_threads(const struct llama *m, int sequences);
 /* Inputs of linear layers, of rows first, first + 1, ... of all sequences; slots that
  * share inputs (Q, K, V and GATE, UP) are seen once, as Q and GATE.  Or keys after rotation
  * and values, [rows][kv_heads][head_dim], as K and V.  Threads that have different
- * sequences may call it at the same time. */
+ * sequences may call it at the same time.  Returned are 0, -1 after cb_error, or 1 for enough
+ * seen of these rows: where outputs do not advance, the rest of the layer is left out. */
 typedef int calibration_see(void *context, enum checkpoint_slot slot, int first, const float *x,
                             int rows);
 

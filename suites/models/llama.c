@@ -280,38 +280,41 @@ static int watch(const struct llama_state *s, enum checkpoint_slot slot, const f
     return model->watch ? model->watch(model->watch_context, slot, x, m) : 0;
 }
 
-/* Normed inputs in h become what is to be added, in h. */
+/* Normed inputs in h become what is to be added, in h.  What watch says but 0 is returned. */
 static int run_attention(struct llama_state *s, int layer, int m)
 {
     const struct llama *model = s->model;
     const struct llama_config *c = &model->config;
     const struct llama_linear *w = model->layer[layer].linear;
-    if (watch(s, SLOT_Q, s->h, m) || apply(&w[SLOT_Q], s->h, m, s->q) ||
-        apply(&w[SLOT_K], s->h, m, s->k) || apply(&w[SLOT_V], s->h, m, s->v))
+    int seen = watch(s, SLOT_Q, s->h, m);
+    if (seen)
+        return seen;
+    if (apply(&w[SLOT_Q], s->h, m, s->q) || apply(&w[SLOT_K], s->h, m, s->k) ||
+        apply(&w[SLOT_V], s->h, m, s->v))
         return -1;
     rotate(s, s->q, m, c->heads);
     rotate(s, s->k, m, c->kv_heads);
     if (model->after_rope && model->after_rope(model->context, layer, m, s->q, s->k, s->v))
         return -1;
-    if (watch(s, SLOT_K, s->k, m) || watch(s, SLOT_V, s->v, m))
-        return -1;
+    if ((seen = watch(s, SLOT_K, s->k, m)) || (seen = watch(s, SLOT_V, s->v, m)))
+        return seen;
     keep(s, layer, m);
     attend(s, layer, m);
-    if (watch(s, SLOT_O, s->mixed, m))
-        return -1;
-    return apply(&w[SLOT_O], s->mixed, m, s->h);
+    seen = watch(s, SLOT_O, s->mixed, m);
+    return seen ? seen : apply(&w[SLOT_O], s->mixed, m, s->h);
 }
 
 static int run_ffn(struct llama_state *s, int layer, int m)
 {
     const struct llama_linear *w = s->model->layer[layer].linear;
-    if (watch(s, SLOT_GATE, s->h, m) || apply(&w[SLOT_GATE], s->h, m, s->gate) ||
-        apply(&w[SLOT_UP], s->h, m, s->up))
+    int seen = watch(s, SLOT_GATE, s->h, m);
+    if (seen)
+        return seen;
+    if (apply(&w[SLOT_GATE], s->h, m, s->gate) || apply(&w[SLOT_UP], s->h, m, s->up))
         return -1;
     silu_times(s->gate, s->up, (size_t)m * (size_t)s->model->config.hidden);
-    if (watch(s, SLOT_DOWN, s->gate, m))
-        return -1;
-    return apply(&w[SLOT_DOWN], s->gate, m, s->h);
+    seen = watch(s, SLOT_DOWN, s->gate, m);
+    return seen ? seen : apply(&w[SLOT_DOWN], s->gate, m, s->h);
 }
 
 static int run_layer(struct llama_state *s, int layer, int m)
@@ -319,13 +322,14 @@ static int run_layer(struct llama_state *s, int layer, int m)
     const struct llama_config *c = &s->model->config;
     const struct llama_layer *l = &s->model->layer[layer];
     const size_t n = (size_t)m * (size_t)c->dim;
+    int status;
     rmsnorm(s->x, l->attn_norm, c->norm_eps, m, c->dim, s->h);
-    if (run_attention(s, layer, m))
-        return -1;
+    if ((status = run_attention(s, layer, m)))
+        return status;
     add_to(s->x, s->h, n);
     rmsnorm(s->x, l->ffn_norm, c->norm_eps, m, c->dim, s->h);
-    if (run_ffn(s, layer, m))
-        return -1;
+    if ((status = run_ffn(s, layer, m)))
+        return status;
     add_to(s->x, s->h, n);
     return 0;
 }
@@ -444,7 +448,8 @@ int llama_losses_of(struct llama_state *s, const int *token, int n, float *refer
 
 /* ---- a layer at a time ---- */
 
-/* Pieces of x [n][dim] through a part of a layer, by way of the state's x or h. */
+/* Pieces of x [n][dim] through a part of a layer, by way of the state's x or h.  A piece of
+ * which enough was seen is left where it is. */
 static int in_pieces(struct llama_state *s, int layer, const float *x, int n, float *y,
                      enum llama_part what)
 {
@@ -458,7 +463,7 @@ static int in_pieces(struct llama_state *s, int layer, const float *x, int n, fl
         return cb_error("%s: %d tokens, but room for %d", s->model->checkpoint->name, n,
                         s->capacity);
     s->position = 0;
-    for (int m; !status && s->position < n; s->position += m) {
+    for (int m; status >= 0 && s->position < n; s->position += m) {
         m = n - s->position < s->chunk ? n - s->position : s->chunk;
         const size_t at = (size_t)s->position * dim, bytes = (size_t)m * dim * sizeof *x;
         if (s->run) {
@@ -471,7 +476,7 @@ static int in_pieces(struct llama_state *s, int layer, const float *x, int n, fl
         memcpy(y + at, through, bytes);
     }
     s->position = 0;
-    return status;
+    return status < 0 ? -1 : 0;
 }
 
 int llama_run_layer(struct llama_state *s, int layer, float *x, int n)

@@ -51,7 +51,9 @@ struct llama {
     int (*after_rope)(void *context, int layer, int m, float *q, float *k, float *v);
     void *context;
     /* NULL, or shown the inputs x [m][k] of linear layers, of Q (for K and V too), O, GATE (for
-     * UP too) and DOWN, and keys and values, [m][kv_heads][head_dim], after after_rope. */
+     * UP too) and DOWN, and keys and values, [m][kv_heads][head_dim], after after_rope.  It
+     * returns 0, -1 after cb_error, or 1 for enough seen: what is run a layer at a time then
+     * leaves out the rest of the layer for these rows, whose outputs are not written. */
     int (*watch)(void *context, enum checkpoint_slot slot, const float *x, int m);
     void *watch_context;
     /* NULL: the host computes.  Else this does, with the weights that it was last told of by

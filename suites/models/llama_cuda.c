@@ -203,17 +203,15 @@ static int apply(struct gpu *g, const struct gpu_linear *l, const float *x, int 
     return l->has_bias ? step(llama_add_bias(l->bias.p, m, l->n, y, stream(g)), "bias") : 0;
 }
 
-/* Shows the host what goes into a slot. */
+/* Shows the host what goes into a slot; returns what it says. */
 static int watch(struct llama_run *r, enum checkpoint_slot slot, const float *x, int m, int width)
 {
     const struct llama *model = r->gpu->model;
     if (!model->watch)
         return 0;
-    return cb_download(r->gpu->base.device, r->seen, x,
-                       (size_t)m * (size_t)width * sizeof(float)) ||
-                   model->watch(model->watch_context, slot, r->seen, m)
+    return cb_download(r->gpu->base.device, r->seen, x, (size_t)m * (size_t)width * sizeof(float))
                ? -1
-               : 0;
+               : model->watch(model->watch_context, slot, r->seen, m);
 }
 
 /* ---- attention ---- */
@@ -243,8 +241,10 @@ static int place(struct llama_run *r, int layer, int position, int m)
     if (g->kv.bits && (step(llama_kv_round(g->kv.bits, m * kv, size, r->k, s), "rounded keys") ||
                        step(llama_kv_round(g->kv.bits, m * kv, size, r->v, s), "rounded values")))
         return -1;
-    if (watch(r, SLOT_K, r->k, m, kv * size) || watch(r, SLOT_V, r->v, m, kv * size))
-        return -1;
+    int seen;
+    if ((seen = watch(r, SLOT_K, r->k, m, kv * size)) ||
+        (seen = watch(r, SLOT_V, r->v, m, kv * size)))
+        return seen;
     return step(llama_keep(r->k, m, kv, size, r->capacity, position, r->key + at, s), "keys") ||
                    step(llama_keep(r->v, m, kv, size, r->capacity, position, r->value + at, s),
                         "values")
@@ -289,12 +289,18 @@ static int run_attention(struct llama_run *r, int layer, int position, int m)
 {
     struct gpu *g = r->gpu;
     const struct gpu_linear *l = g->layer[layer].linear;
-    if (watch(r, SLOT_Q, r->h, m, g->config.dim) || apply(g, &l[SLOT_Q], r->h, m, r->q) ||
-        apply(g, &l[SLOT_K], r->h, m, r->k) || apply(g, &l[SLOT_V], r->h, m, r->v) ||
-        place(r, layer, position, m) || attend(r, layer, position, m) ||
-        watch(r, SLOT_O, r->mixed, m, l[SLOT_O].k))
+    int seen = watch(r, SLOT_Q, r->h, m, g->config.dim);
+    if (seen)
+        return seen;
+    if (apply(g, &l[SLOT_Q], r->h, m, r->q) || apply(g, &l[SLOT_K], r->h, m, r->k) ||
+        apply(g, &l[SLOT_V], r->h, m, r->v))
         return -1;
-    return apply(g, &l[SLOT_O], r->mixed, m, r->h);
+    if ((seen = place(r, layer, position, m)))
+        return seen;
+    if (attend(r, layer, position, m))
+        return -1;
+    seen = watch(r, SLOT_O, r->mixed, m, l[SLOT_O].k);
+    return seen ? seen : apply(g, &l[SLOT_O], r->mixed, m, r->h);
 }
 
 static int run_ffn(struct llama_run *r, int layer, int m)
@@ -302,12 +308,14 @@ static int run_ffn(struct llama_run *r, int layer, int m)
     struct gpu *g = r->gpu;
     const struct gpu_linear *l = g->layer[layer].linear;
     const size_t count = (size_t)m * (size_t)g->config.hidden;
-    if (watch(r, SLOT_GATE, r->h, m, g->config.dim) || apply(g, &l[SLOT_GATE], r->h, m, r->gate) ||
-        apply(g, &l[SLOT_UP], r->h, m, r->up) ||
-        step(llama_silu_times(r->up, count, r->gate, stream(g)), "SiLU") ||
-        watch(r, SLOT_DOWN, r->gate, m, g->config.hidden))
+    int seen = watch(r, SLOT_GATE, r->h, m, g->config.dim);
+    if (seen)
+        return seen;
+    if (apply(g, &l[SLOT_GATE], r->h, m, r->gate) || apply(g, &l[SLOT_UP], r->h, m, r->up) ||
+        step(llama_silu_times(r->up, count, r->gate, stream(g)), "SiLU"))
         return -1;
-    return apply(g, &l[SLOT_DOWN], r->gate, m, r->h);
+    seen = watch(r, SLOT_DOWN, r->gate, m, g->config.hidden);
+    return seen ? seen : apply(g, &l[SLOT_DOWN], r->gate, m, r->h);
 }
 
 static int norm(struct llama_run *r, const struct gpu_room *gain, int m)
@@ -320,10 +328,16 @@ static int run_layer(struct llama_run *r, int layer, int position, int m)
 {
     struct gpu *g = r->gpu;
     const size_t count = (size_t)m * (size_t)g->config.dim;
-    if (norm(r, &g->layer[layer].attn_norm, m) || run_attention(r, layer, position, m) ||
-        step(llama_add(r->h, count, r->x, stream(g)), "sum") ||
-        norm(r, &g->layer[layer].ffn_norm, m) || run_ffn(r, layer, m))
+    int status;
+    if (norm(r, &g->layer[layer].attn_norm, m))
         return -1;
+    if ((status = run_attention(r, layer, position, m)))
+        return status;
+    if (step(llama_add(r->h, count, r->x, stream(g)), "sum") ||
+        norm(r, &g->layer[layer].ffn_norm, m))
+        return -1;
+    if ((status = run_ffn(r, layer, m)))
+        return status;
     return step(llama_add(r->h, count, r->x, stream(g)), "sum");
 }
 
@@ -337,11 +351,10 @@ static int part(struct llama_run *r, enum llama_part what, int layer, int positi
     float *through = what == LLAMA_LAYER ? r->x : r->h;
     if (cb_upload(d, through, x, bytes))
         return -1;
-    if (what == LLAMA_LAYER       ? run_layer(r, layer, position, m)
-        : what == LLAMA_ATTENTION ? run_attention(r, layer, position, m)
-                                  : run_ffn(r, layer, m))
-        return -1;
-    return cb_download(d, y, through, bytes);
+    const int status = what == LLAMA_LAYER       ? run_layer(r, layer, position, m)
+                       : what == LLAMA_ATTENTION ? run_attention(r, layer, position, m)
+                                                 : run_ffn(r, layer, m);
+    return status ? status : cb_download(d, y, through, bytes);
 }
 
 static int tokens(struct llama_run *r, int position, int m, const float *x)

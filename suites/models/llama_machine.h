@@ -25,7 +25,7 @@ struct llama_machine {
                  struct llama_run **out, int *rows);
     void (*end)(struct llama_run *r); /* accepts NULL */
     /* m tokens after `position` others: x [m][dim] of the host through a layer or a part of
-     * it, whose inputs are normed already, into y [m][dim]. */
+     * it, whose inputs are normed already, into y [m][dim].  1: enough was seen, see watch. */
     int (*part)(struct llama_run *r, enum llama_part part, int layer, int position, int m,
                 const float *x, float *y);
     /* Embedded tokens x [m][dim] through everything but the output matrix. */

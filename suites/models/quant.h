@@ -50,15 +50,38 @@ static inline float quant_within(float x, float bound) /* -bound ... bound */
     return x < -bound ? -bound : x > bound ? bound : x;
 }
 
+/* The nearest integer, the even one of two, as lrintf; any |x| beyond 2^22 only roughly, but on
+ * its side of it.  Added, the number leaves no bits behind the point. */
+static inline float quant_nearest(float x)
+{
+    return x + 0x1.8p23f - 0x1.8p23f;
+}
+
+/* Largest |x|; 0 of none. */
+static inline float quant_top_abs(const float *x, int n)
+{
+    enum { LANES = 8 };
+    float lane[LANES] = { 0 }, top = 0;
+    int at = 0;
+    for (; at + LANES <= n; at += LANES)
+        for (int i = 0; i < LANES; i++)
+            lane[i] = quant_larger(lane[i], fabsf(x[at + i]));
+    for (; at < n; at++)
+        lane[0] = quant_larger(lane[0], fabsf(x[at]));
+    for (int i = 0; i < LANES; i++)
+        top = quant_larger(top, lane[i]);
+    return top;
+}
+
 struct quant_step quant_fit(const struct quant_grid *g, const float *w, int count);
 /* The nearest code; what it stands for. */
 int quant_code(const struct quant_step *s, float w);
 float quant_value(const struct quant_step *s, float w);
 
 int quant_groups(const struct quant_grid *g, int k); /* per row */
-/* Round to nearest, in place. */
+/* Round to nearest, in place: w [n][k]; one row. */
 void quant_round(const struct quant_grid *g, float *w, int n, int k);
-
+void quant_round_row(const struct quant_grid *g, float *w, int k);
 
 /* Steps of the groups of w [n][k] and of the same weights with columns scaled. */
 struct quant_steps {
@@ -73,7 +96,8 @@ void quant_compare_steps(const struct quant_grid *g, const float *w, const float
 void quant_mean_abs(const float *x, int rows, int k, double *mean);
 void quant_max_abs(const float *x, int rows, int k, float *most);
 int quant_gram(const float *x, int rows, int k, float *h);
-/* Sum over the rows of e [n][k] of e H e^T; per [n], if not NULL, gets the single ones. */
+/* Sum over the rows of e [n][k] of e H e^T, H symmetric; per [n], if not NULL, gets the single
+ * ones. */
 int quant_energy(const float *e, int n, int k, const float *h, double *sum, double *per);
 
 /* ---- GPTQ: quant_gptq.c ---- */

@@ -1,14 +1,6 @@
-/*
- * quant_int.c - see quant_int.h.
- *
- * Codes are multiplied as floats, by OpenBLAS: of at most EXACT channels at a time, whose sums
- * of products stay below 2^24 in any order of summing, so that they are the integers.  2^31 is
- * not reached before k = 2^31 / 2^14.
- */
+/* quant_int.c - see quant_int.h. */
 #include "quant_int.h"
 
-#include <cblas.h>
-#include <limits.h>
 #include <math.h>
 #include <omp.h>
 #include <stdlib.h>
@@ -16,15 +8,10 @@
 
 #include "../../harness/error.h"
 #include "../../kernels/common/half.h"
-#include "llama_part.h"
+#include "int_sums.h"
 #include "quant.h"
 
-enum {
-    EXACT = 1024, /* channels: 1024 x 128 x 127 < 2^24 */
-    TOKENS = 256, /* of one product */
-    BLOCK = 128,  /* most output channels of one product */
-    LEAST = 32
-};
+enum { TOKENS = 64 }; /* of one product */
 
 static float as_half(float x)
 {
@@ -70,119 +57,166 @@ struct int_linear *int_linear_new(int n, int k, int groups, int act_bits, bool o
     return l;
 }
 
-/* Codes, scales per group and sum of one token. */
-static void quantise_token(const struct int_linear *l, const float *x, float *q, float *scale,
+/* Channels of a group's codes in memory: whole pairs. */
+static int padded(const struct int_linear *l, int g)
+{
+    return (l->start[g + 1] - l->start[g] + 1) / 2 * 2;
+}
+
+static int padded_all(const struct int_linear *l)
+{
+    int sum = 0;
+    for (int g = 0; g < l->groups; g++)
+        sum += padded(l, g);
+    return sum;
+}
+
+/* Codes, scales per group and sum of one token, x [k] in the order of the groups. */
+static void quantise_token(const struct int_linear *l, const float *x, short *q, float *scale,
                            float *total)
 {
     double all = 0; /* so that the order of the sum, which a GPU changes, hardly matters */
+#pragma omp simd reduction(+ : all)
     for (int p = 0; p < l->k; p++)
         all += (double)x[p];
     *total = as_half((float)all);
     for (int g = 0; g < l->groups; g++) {
-        float most = 0;
-        const int top = (1 << (l->act_bits[g] - 1)) - 1;
-        for (int p = l->start[g]; p < l->start[g + 1]; p++)
-            most = quant_larger(most, fabsf(x[l->order ? l->order[p] : p]));
-        const float per = most > 0 ? (float)top / most : 0;
-        for (int p = l->start[g]; p < l->start[g + 1]; p++)
-            q[p] = (float)lrintf(x[l->order ? l->order[p] : p] * per);
+        const int count = l->start[g + 1] - l->start[g], top = (1 << (l->act_bits[g] - 1)) - 1;
+        const float most = quant_top_abs(x, count), per = most > 0 ? (float)top / most : 0;
+        for (int p = 0; p < count; p++)
+            q[p] = (short)quant_nearest(x[p] * per);
+        if (count % 2)
+            q[count] = 0;
         scale[g] = as_half(most / (float)top);
+        q += padded(l, g);
+        x += count;
     }
 }
 
 /* What one thread works with. */
 struct scratch {
-    float w[BLOCK * EXACT]; /* codes of the block's channels */
-    float part[TOKENS * BLOCK];
-    int sum[TOKENS * BLOCK];
+    short *packed; /* codes of a block's channels, group after group */
+    float *x;      /* [k] a token in order */
+    int sum[TOKENS * SUMS_CHANNELS];
 };
 
-/* Integers of one group: sum [m][count] over its channels of q and the codes from channel j. */
-static void group_sums(const struct int_linear *l, int g, const float *q, int m, int j, int count,
-                       struct scratch *s)
-{
-    memset(s->sum, 0, (size_t)m * (size_t)count * sizeof *s->sum);
-    for (int p = l->start[g], width; p < l->start[g + 1]; p += width) {
-        width = l->start[g + 1] - p < EXACT ? l->start[g + 1] - p : EXACT;
-        for (int c = 0; c < count; c++) {
-            const short *code = l->code + (size_t)(j + c) * (size_t)l->k + (size_t)p;
-            for (int i = 0; i < width; i++)
-                s->w[c * width + i] = code[i];
-        }
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, m, count, width, 1, q + p, l->k, s->w,
-                    width, 0, s->part, count);
-        for (int i = 0; i < m * count; i++)
-            s->sum[i] += (int)s->part[i];
-    }
-}
-
 /* Channels j ... j + count - 1 of y for m tokens. */
-static void outputs(const struct int_linear *l, const float *q, const float *scale,
+static void outputs(const struct int_linear *l, const short *q, size_t width, const float *scale,
                     const float *total, int m, int j, int count, const float *bias, float *y,
                     struct scratch *s)
 {
+    const short *packed = s->packed;
     for (int i = 0; i < m; i++)
         for (int c = 0; c < count; c++)
             y[(size_t)i * (size_t)l->n + (size_t)(j + c)] = bias ? bias[j + c] : 0;
     for (int g = 0; g < l->groups; g++) {
-        group_sums(l, g, q, m, j, count, s);
-        for (int i = 0; i < m; i++)
+        float of_row[SUMS_CHANNELS];
+        int_sums_best()(q, width, m, padded(l, g) / 2, packed, s->sum);
+        for (int c = 0; c < count; c++)
+            of_row[c] = l->scale[(size_t)(j + c) * (size_t)l->groups + (size_t)g];
+        for (int i = 0; i < m; i++) {
+            const float of_token = scale[(size_t)i * (size_t)l->groups + (size_t)g];
+            float *to = y + (size_t)i * (size_t)l->n + (size_t)j;
             for (int c = 0; c < count; c++)
-                y[(size_t)i * (size_t)l->n + (size_t)(j + c)] +=
-                    l->scale[(size_t)(j + c) * (size_t)l->groups + (size_t)g] *
-                    scale[(size_t)i * (size_t)l->groups + (size_t)g] *
-                    (float)s->sum[i * count + c];
+                to[c] += of_row[c] * of_token * (float)s->sum[i * SUMS_CHANNELS + c];
+        }
+        q += padded(l, g);
+        packed += (size_t)padded(l, g) * SUMS_CHANNELS;
     }
     for (int i = 0; l->offset && i < m; i++)
         for (int c = 0; c < count; c++)
             y[(size_t)i * (size_t)l->n + (size_t)(j + c)] -= l->offset[j + c] * total[i];
 }
 
-static void product(const struct int_linear *l, const float *q, const float *scale,
-                    const float *total, int m, const float *bias, float *y, struct scratch *s)
+/* Blocks of output channels, given out to threads: each packs its codes once for all tokens. */
+static void product(const struct int_linear *l, const short *q, const float *scale,
+                    const float *total, int m, const float *bias, float *y, struct scratch *all)
 {
-    const int each = l->n / (2 * omp_get_max_threads()) / LEAST * LEAST;
-    const int block = each < LEAST ? LEAST : each < BLOCK ? each : BLOCK;
-    const int blas = llama_one_blas_thread();
+    const size_t width = (size_t)padded_all(l);
 #pragma omp parallel for schedule(dynamic)
-    for (int j = 0; j < l->n; j += block)
+    for (int j = 0; j < l->n; j += SUMS_CHANNELS) {
+        const int count = l->n - j < SUMS_CHANNELS ? l->n - j : SUMS_CHANNELS;
+        struct scratch *s = all + omp_get_thread_num();
+        short *packed = s->packed;
+        for (int g = 0; g < l->groups; g++) {
+            int_sums_pack(l->code + (size_t)j * (size_t)l->k + (size_t)l->start[g], (size_t)l->k,
+                          count, l->start[g + 1] - l->start[g], packed);
+            packed += (size_t)padded(l, g) * SUMS_CHANNELS;
+        }
         for (int i = 0; i < m; i += TOKENS)
-            outputs(l, q + (size_t)i * (size_t)l->k, scale + (size_t)i * (size_t)l->groups,
-                    total + i, m - i < TOKENS ? m - i : TOKENS, j,
-                    l->n - j < block ? l->n - j : block, bias, y + (size_t)i * (size_t)l->n,
-                    s + omp_get_thread_num());
-    openblas_set_num_threads(blas);
+            outputs(l, q + (size_t)i * width, width, scale + (size_t)i * (size_t)l->groups,
+                    total + i, m - i < TOKENS ? m - i : TOKENS, j, count, bias,
+                    y + (size_t)i * (size_t)l->n, s);
+    }
+}
+
+static void quantise_tokens(const struct int_linear *l, const float *x, int m, short *q,
+                            float *scale, float *total, struct scratch *all)
+{
+    const size_t k = (size_t)l->k, width = (size_t)padded_all(l);
+#pragma omp parallel for schedule(static)
+    for (int i = 0; i < m; i++) {
+        const float *token = x + (size_t)i * k;
+        float *ordered = all[omp_get_thread_num()].x;
+        for (int p = 0; l->order && p < l->k; p++)
+            ordered[p] = token[l->order[p]];
+        quantise_token(l, l->order ? ordered : token, q + (size_t)i * width,
+                       scale + (size_t)i * (size_t)l->groups, &total[i]);
+    }
+}
+
+static void free_scratch(struct scratch *s, int threads)
+{
+    for (int t = 0; s && t < threads; t++) {
+        free(s[t].packed);
+        free(s[t].x);
+    }
+    free(s);
+}
+
+static struct scratch *new_scratch(const struct int_linear *l, int threads)
+{
+    const size_t width = (size_t)padded_all(l);
+    struct scratch *s = calloc((size_t)threads, sizeof *s);
+    bool whole = s != NULL;
+    for (int t = 0; s && t < threads; t++) {
+        s[t].packed = malloc(width * SUMS_CHANNELS * sizeof *s[t].packed);
+        s[t].x = malloc((size_t)l->k * sizeof *s[t].x);
+        whole = whole && s[t].packed && s[t].x;
+    }
+    if (whole)
+        return s;
+    free_scratch(s, threads);
+    return NULL;
 }
 
 int int_linear_apply(const struct llama_linear *linear, const float *x, int m, float *y)
 {
     const struct int_linear *l = linear->context;
-    const size_t k = (size_t)l->k, threads = (size_t)omp_get_max_threads();
-    float *q = malloc((size_t)m * k * sizeof *q);
+    const size_t k = (size_t)l->k, width = (size_t)padded_all(l);
+    const int threads = omp_get_max_threads();
+    short *q = malloc((size_t)m * width * sizeof *q);
     float *scale = malloc((size_t)m * (size_t)l->groups * sizeof *scale);
     float *total = malloc((size_t)m * sizeof *total);
     float *turned = l->rotate ? malloc((size_t)m * k * sizeof *turned) : NULL;
-    struct scratch *s = malloc(threads * sizeof *s);
-    int status = q && scale && total && s && (turned || !l->rotate)
-                     ? 0
-                     : cb_error("no memory for %d quantised tokens", m);
+    struct scratch *s = new_scratch(l, threads);
+    const int status = q && scale && total && s && (turned || !l->rotate)
+                           ? 0
+                           : cb_error("no memory for %d quantised tokens", m);
     if (!status && turned) {
         memcpy(turned, x, (size_t)m * k * sizeof *turned);
         qoq_rotate(turned, m, l->k, l->seed);
         x = turned;
     }
     if (!status) {
-#pragma omp parallel for schedule(static)
-        for (int i = 0; i < m; i++)
-            quantise_token(l, x + (size_t)i * k, q + (size_t)i * k,
-                           scale + (size_t)i * (size_t)l->groups, &total[i]);
+        quantise_tokens(l, x, m, q, scale, total, s);
         product(l, q, scale, total, m, linear->bias, y, s);
     }
     free(q);
     free(scale);
     free(total);
     free(turned);
-    free(s);
+    free_scratch(s, threads);
     return status;
 }
 

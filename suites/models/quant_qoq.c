@@ -11,7 +11,6 @@
  */
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "../../harness/error.h"
 #include "../../harness/philox.h"
@@ -24,33 +23,34 @@ static long bounded(long x, long low, long high)
     return x < low ? low : x > high ? high : x;
 }
 
-/* Level 2 of one group of level 1's integers, in place. */
-static void second_level(long *q, int count)
+/* Level 2 of one group of level 1's integers, in place.  Quotients of such small integers are
+ * rounded in floats as they would be in doubles. */
+static void second_level(float *q, int count)
 {
-    long low = 0, high = 0;
+    float low = 0, high = 0;
     for (int i = 0; i < count; i++) {
         low = q[i] < low ? q[i] : low;
         high = q[i] > high ? q[i] : high;
     }
-    const long scale = bounded(lrint((double)(high - low) / 15), 1, 255);
-    const long zero = lrint((double)-low / (double)scale);
-    for (int i = 0; i < count; i++)
-        q[i] = (bounded(lrint((double)q[i] / (double)scale) + zero, 0, 15) - zero) * scale;
+    const float scale = (float)bounded(lrint((double)(high - low) / 15), 1, 255);
+    const float zero = (float)lrint((double)-low / (double)scale);
+#pragma omp simd
+    for (int i = 0; i < count; i++) {
+        const float code = quant_nearest(q[i] / scale) + zero;
+        q[i] = ((code < 0 ? 0 : code > 15 ? 15 : code) - zero) * scale;
+    }
 }
 
-static void progressive_row(const float *w, int k, int group, const int *order, long *q,
-                            signed char *out, float *scale)
+/* Both levels of a row w [k] in the order of the groups: its scale, and the integers in q. */
+static float progressive_row(const float *w, int k, int group, float *q)
 {
-    float most = 1e-5f;
+    const float scale = quant_larger(1e-5f, quant_top_abs(w, k)) / PROTECTED;
+#pragma omp simd
     for (int p = 0; p < k; p++)
-        most = quant_larger(most, fabsf(w[p]));
-    *scale = most / PROTECTED;
-    for (int p = 0; p < k; p++)
-        q[p] = bounded(lrintf(w[order ? order[p] : p] / *scale), -PROTECTED, PROTECTED);
+        q[p] = quant_within(quant_nearest(w[p] / scale), PROTECTED);
     for (int p = 0; p < k; p += group)
         second_level(q + p, k - p < group ? k - p : group);
-    for (int p = 0; p < k; p++)
-        out[order ? order[p] : p] = (signed char)q[p];
+    return scale;
 }
 
 int qoq_progressive(const float *w, int n, int k, int group, const int *order, signed char *out,
@@ -60,87 +60,114 @@ int qoq_progressive(const float *w, int n, int k, int group, const int *order, s
     const int size = group > 0 ? group : k;
 #pragma omp parallel reduction(+ : lost)
     {
-        long *q = malloc((size_t)k * sizeof *q);
+        float *q = malloc(2 * (size_t)k * sizeof *q), *ordered = q ? q + k : NULL;
 #pragma omp for schedule(static)
-        for (int j = 0; j < n; j++)
-            if (q)
-                progressive_row(w + (size_t)j * (size_t)k, k, size, order, q,
-                                out + (size_t)j * (size_t)k, &scale[j]);
+        for (int j = 0; j < n; j++) {
+            const float *row = w + (size_t)j * (size_t)k;
+            signed char *to = out + (size_t)j * (size_t)k;
+            if (!q)
+                continue;
+            for (int p = 0; p < k; p++)
+                ordered[p] = row[order ? order[p] : p];
+            scale[j] = progressive_row(ordered, k, size, q);
+            for (int p = 0; p < k; p++)
+                to[order ? order[p] : p] = (signed char)q[p];
+        }
         lost += !q;
         free(q);
     }
     return lost ? cb_error("no memory for a row of %d weights", k) : 0;
 }
 
-/* The change that clipping by a factor and rounding make. */
-static int changed(const struct quant_grid *g, bool progressive, const int *order, const float *w,
-                   int n, int k, double factor, float *clipped, signed char *code, float *scale,
-                   float *d)
+/* The change d [k] that clipping a row to the bound and rounding it make, in the order of the
+ * groups; scratch [2 k]. */
+static void changed_row(const struct quant_grid *g, bool progressive, const float *w, int k,
+                        float bound, float *scratch, float *d)
 {
-#pragma omp parallel for schedule(static)
-    for (int j = 0; j < n; j++) {
-        const float *from = w + (size_t)j * (size_t)k;
-        float most = 0;
-        for (int p = 0; p < k; p++)
-            most = quant_larger(most, fabsf(from[p]));
-        most *= (float)factor;
-        for (int p = 0; p < k; p++)
-            clipped[(size_t)j * (size_t)k + (size_t)p] = quant_within(from[p], most);
-    }
+    const int size = g->group > 0 ? g->group : k;
+    float *clipped = scratch, *q = scratch + k;
+    for (int p = 0; p < k; p++)
+        clipped[p] = quant_within(w[p], bound);
     if (progressive) {
-        if (qoq_progressive(clipped, n, k, g->group, order, code, scale))
-            return -1;
-#pragma omp parallel for schedule(static)
-        for (int j = 0; j < n; j++)
-            for (int p = 0; p < k; p++) {
-                const size_t at = (size_t)j * (size_t)k + (size_t)p;
-                d[at] = scale[j] * code[at] - w[at];
-            }
-        return 0;
+        const float scale = progressive_row(clipped, k, size, q);
+        for (int p = 0; p < k; p++)
+            d[p] = scale * q[p] - w[p];
+        return;
     }
-    memcpy(d, clipped, (size_t)n * (size_t)k * sizeof *d);
-    quant_round(g, d, n, k);
-    for (size_t i = 0; i < (size_t)n * (size_t)k; i++)
-        d[i] -= w[i];
-    return 0;
+    quant_round_row(g, clipped, k);
+    for (int p = 0; p < k; p++)
+        d[p] = clipped[p] - w[p];
+}
+
+/* The same of all rows, each clipped to its top times the factor; d [n][k] in the order of h. */
+static int changes(const struct quant_grid *g, bool progressive, const int *order, const float *w,
+                   int n, int k, const float *top, float factor, float *d)
+{
+    int lost = 0;
+#pragma omp parallel reduction(+ : lost)
+    {
+        float *ordered = malloc(4 * (size_t)k * sizeof *ordered);
+        float *change = ordered ? ordered + k : NULL, *scratch = ordered ? ordered + 2 * k : NULL;
+#pragma omp for schedule(static)
+        for (int j = 0; j < n; j++) {
+            const float *row = w + (size_t)j * (size_t)k;
+            float *to = d + (size_t)j * (size_t)k;
+            if (!ordered)
+                continue;
+            if (!order || !progressive) {
+                changed_row(g, progressive, row, k, top[j] * factor, scratch, to);
+                continue;
+            }
+            for (int p = 0; p < k; p++)
+                ordered[p] = row[order[p]];
+            changed_row(g, progressive, ordered, k, top[j] * factor, scratch, change);
+            for (int p = 0; p < k; p++)
+                to[order[p]] = change[p];
+        }
+        lost += !ordered;
+        free(ordered);
+    }
+    return lost ? cb_error("no memory for a row of %d weights", k) : 0;
 }
 
 int qoq_clip(const struct quant_grid *g, bool progressive, const int *order, const float *h,
              float *w, int n, int k)
 {
-    const size_t count = (size_t)n * (size_t)k;
-    float *clipped = malloc(count * sizeof *clipped), *d = malloc(count * sizeof *d);
-    float *out = malloc(count * sizeof *out), *scale = malloc((size_t)n * sizeof *scale);
-    signed char *code = malloc(count);
+    float *d = malloc((size_t)n * (size_t)k * sizeof *d);
+    float *top = malloc((size_t)n * sizeof *top), *bound = malloc((size_t)n * sizeof *bound);
     double *best = malloc((size_t)n * sizeof *best), *error = malloc((size_t)n * sizeof *error);
     double sum;
     int status = -1;
-    if (!clipped || !d || !out || !scale || !code || !best || !error) {
+    if (!d || !top || !bound || !best || !error) {
         cb_error("no memory for clipping %d x %d", n, k);
         goto done;
     }
-    for (int j = 0; j < n; j++)
+    for (int j = 0; j < n; j++) {
         best[j] = INFINITY;
+        bound[j] = top[j] = quant_top_abs(w + (size_t)j * (size_t)k, k);
+    }
     for (int i = 0; i < CLIP_STEPS; i++) {
-        if (changed(g, progressive, order, w, n, k, 1 - 0.8 * i / (CLIP_STEPS - 1), clipped, code,
-                    scale, d) ||
+        const float factor = (float)(1 - 0.8 * i / (CLIP_STEPS - 1));
+        if (changes(g, progressive, order, w, n, k, top, factor, d) ||
             quant_energy(d, n, k, h, &sum, error))
             goto done;
         for (int j = 0; j < n; j++)
             if (error[j] < best[j]) {
                 best[j] = error[j];
-                memcpy(out + (size_t)j * (size_t)k, clipped + (size_t)j * (size_t)k,
-                       (size_t)k * sizeof *out);
+                bound[j] = top[j] * factor;
             }
     }
-    memcpy(w, out, count * sizeof *w);
+#pragma omp parallel for schedule(static)
+    for (int j = 0; j < n; j++)
+        for (int p = 0; p < k; p++) {
+            float *at = &w[(size_t)j * (size_t)k + (size_t)p];
+            *at = quant_within(*at, bound[j]);
+        }
     status = 0;
 done:
-    free(clipped);
     free(d);
-    free(out);
-    free(scale);
-    free(code);
+    free(top);
+    free(bound);
     free(best);
     free(error);
     return status;

@@ -1,8 +1,11 @@
 /* perplexity_kept.c - see perplexity_kept.h.  A process runs one case at a time. */
 #include "perplexity_kept.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "../../harness/error.h"
 
 struct entry {
     struct entry *next;
@@ -11,6 +14,15 @@ struct entry {
 };
 
 static struct entry *rows;
+
+struct numbers {
+    struct numbers *next;
+    char key[KEPT_KEY];
+    size_t count;
+    double value[];
+};
+
+static struct numbers *searched;
 
 static struct {
     char key[KEPT_KEY]; /* "": nothing */
@@ -50,6 +62,26 @@ void kept_row_add(const char *key, int windows, const struct kept_row *row)
     free(e->row.loss);
     free(e->row.kl);
     free(e);
+}
+
+double *kept_numbers(const char *key, size_t count)
+{
+    for (struct numbers *n = searched; n; n = n->next)
+        if (n->count == count && !strcmp(n->key, key))
+            return n->value;
+    const size_t bytes = sizeof(struct numbers) + count * sizeof(double);
+    struct numbers *n = strlen(key) < KEPT_KEY ? malloc(bytes) : NULL;
+    if (!n) {
+        cb_error("no memory for %zu numbers", count);
+        return NULL;
+    }
+    n->next = searched;
+    n->count = count;
+    strcpy(n->key, key);
+    for (size_t i = 0; i < count; i++)
+        n->value[i] = NAN;
+    searched = n;
+    return n->value;
 }
 
 static void drop_original(void)
