@@ -261,6 +261,6 @@ static enum op_status run_definition(const struct bev_problem *p, const struct b
 const struct bev_impl bev_references[] = {
     { .base = { .name = "ref_bev", .title = "definition, host", .origin = "definition in double",
                 .role = OP_REFERENCE },
-      .supports = small, .run = run_definition },
+      .nets = 1 << BEV_FLATFORMER | 1 << BEV_CENTERPOINT, .supports = small, .run = run_definition },
     { .base = { .name = NULL } },
 };

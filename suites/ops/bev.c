@@ -27,20 +27,20 @@
 enum { TENSOR_X = 1, TENSOR_W, TENSOR_B };
 
 struct bev_params {
-    int net, side, frames, frame;
+    int side, frames, frame, net;
 };
 static const char *const nets[] = { "flatformer", "centerpoint", NULL }; /* as enum bev_net */
 enum { CENTER_SIDE = 188, CENTER_LEVEL = 4 };
 
 static const struct cb_param params[] = {
-    { "net", CB_CHOICE, offsetof(struct bev_params, net), BEV_FLATFORMER, 0, 0, nets, false,
-      "whose layers" },
     { "side", CB_INT, offsetof(struct bev_params, side), PILLARS_SIDE, 2, PILLARS_SIDE, NULL, false,
       "cells of the map's side, even: the middle of the street; centerpoint: 188 at most" },
     { "frames", CB_INT, offsetof(struct bev_params, frames), 1, 1, 12, NULL, false,
       "frames of the generated street" },
     { "frame", CB_INT, offsetof(struct bev_params, frame), 0, 0, 1000000, NULL, false,
       "number of the street" },
+    { "net", CB_CHOICE, offsetof(struct bev_params, net), BEV_FLATFORMER, 0, 0, nets, false,
+      "whose layers" },
     { 0 },
 };
 
