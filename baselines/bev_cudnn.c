@@ -2,9 +2,9 @@
  * bev_cudnn.c - the detector behind the encoder by graphs of cuDNN: convolution, bias, relu and the
  * sum behind it in one plan, channels-last half with sums in float.
  *
- * Set-up times the plans that cuDNN's heuristics name for a layer and keeps the fastest.  Where
- * something is added behind the relu there are two ways: the addition in the graph, for which
- * cuDNN compiles kernels, or after it.  Layers of one shape share a plan.
+ * Set-up times the plans that cuDNN's heuristics name for a layer and keeps the fastest.  Some layers
+ * have two forms: an addition behind the relu in the graph, for which cuDNN compiles kernels, or
+ * after it; outputs of branches over all channels, or in groups.  Layers of one shape share a plan.
  */
 #include "bev_vendor.h"
 #include "cudnn_graph.h"
@@ -18,7 +18,7 @@ enum { PLANS = 40, PLANS_SMALL = 1, SMALL = 64 };
 struct layer {
     struct cudnn_conv conv;
     struct cudnn_graph *graph; /* NULL: that of `like` */
-    int like, add, plan;       /* add: by a kernel of its own */
+    int like, other, plan;     /* other: in the second form */
 };
 
 struct state {
@@ -45,16 +45,19 @@ static enum op_status run_step(const struct bev_problem *p, void *state, int num
 {
     const struct state *t = state;
     const struct layer *l = &t->layer[t->layer[number - t->first].like];
-    const enum op_status status = cudnn_graph_run(l->graph, l->plan, step->x, step->w, step->bias,
+    const enum op_status status = cudnn_graph_run(l->graph, l->plan, step->x,
+                                                  l->other ? step->grouped : step->w, step->bias,
                                                   step->y, t->around.workspace);
-    return status || !l->add ? status : bev_add(bev_map_size(p, step->layer->to), step->x, step->y, s);
+    if (status || !l->other || !step->layer->residual)
+        return status;
+    return bev_add(bev_map_size(p, step->layer->to), step->x, step->y, s);
 }
 
 static struct cudnn_conv conv_of(const struct bev_step *step)
 {
     const struct bev_layer *l = step->layer;
     return (struct cudnn_conv){ step->side,  step->channels, step->rows, l->kernel,
-                                l->stride, l->relu,        l->residual };
+                                l->stride, l->relu,        l->residual,  1 };
 }
 
 /* The earlier layer of the same shape; itself: none. */
@@ -73,16 +76,19 @@ static int alike(const struct state *t, int at)
 
 /* Replaces the layer's plan by a faster one of this form, if there is one. */
 static enum op_status try_form(const struct bev_problem *p, struct state *t, int number,
-                               const struct bev_step *step, int add, float *least, op_stream s)
+                               const struct bev_step *step, int other, float *least, op_stream s)
 {
     struct layer *l = &t->layer[number - t->first], before = *l;
     struct cudnn_conv conv = l->conv;
     int best = -1;
-    conv.residual = conv.residual && !add;
+    if (other) {
+        conv.residual = 0;
+        conv.groups = step->layer->groups;
+    }
     const enum op_status status =
         cudnn_graph_open(&t->place, &conv, BEV_WORKSPACE, p->side < SMALL ? PLANS_SMALL : PLANS,
                          &l->graph);
-    l->add = add;
+    l->other = other;
     for (int i = 0; !status && i < cudnn_graph_plans(l->graph); i++) {
         l->plan = i;
         const float ms = bev_vendor_time(p, &t->around, run_step, t, number, step, s);
@@ -113,9 +119,9 @@ static enum op_status choose(const struct bev_problem *p, struct state *t, int n
     if (l->like != at)
         return OP_OK;
     enum op_status status = try_form(p, t, number, step, 0, &least, s);
-    if (l->conv.residual) {
-        const enum op_status apart = try_form(p, t, number, step, 1, &least, s);
-        status = l->graph ? OP_OK : apart;
+    if (l->conv.residual || step->layer->groups > 1) {
+        const enum op_status second = try_form(p, t, number, step, 1, &least, s);
+        status = l->graph ? OP_OK : second;
     }
     return l->graph || status ? status : OP_EUNSUPPORTED;
 }

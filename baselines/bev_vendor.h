@@ -4,8 +4,8 @@
  *
  * Maps are channels-last half.  The transposed 2 x 2 layer, whose windows do not overlap, is a 1 x 1
  * one to four times the channels; the neck is put together of its two parts.  Outputs of the
- * branches are a convolution of all channels whose weights are zero outside a branch: libraries
- * have no tensor cores for groups of 64 channels to 8.
+ * branches are groups of 64 channels to 8, for which libraries have few kernels: they may be a
+ * convolution of all channels instead, whose weights are zero outside a branch.
  */
 #ifndef BASELINES_BEV_VENDOR_H
 #define BASELINES_BEV_VENDOR_H
@@ -24,11 +24,11 @@ struct bev_vendor {
 };
 
 /* A convolution: x [side][side][channels], y [side / stride][side / stride][rows], both without
- * gaps. */
+ * gaps.  w: of all channels; grouped: as the layer has them, the same where it has one group. */
 struct bev_step {
     const struct bev_layer *layer;
     int side, channels, rows;
-    const half_bits *x, *w, *bias;
+    const half_bits *x, *w, *grouped, *bias;
     half_bits *y;
 };
 

@@ -183,7 +183,7 @@ static void *describe(struct cudnn_graph *g, const struct cudnn_conv *c)
 {
     const int side = c->side / c->stride;
     void *x = tensor(g, ID_X, 1, c->channels, c->side, c->side);
-    void *w = tensor(g, ID_W, c->rows, c->channels, c->kernel, c->kernel);
+    void *w = tensor(g, ID_W, c->rows, c->channels / c->groups, c->kernel, c->kernel);
     void *bias = tensor(g, ID_BIAS, 1, c->rows, 1, 1);
     void *y = tensor(g, ID_Y, 1, c->rows, side, side);
     void *sum = tensor(g, ID_SUM, 1, c->rows, side, side), *next = y, *op[4];

@@ -4,8 +4,10 @@
  *
  *     y = relu(conv(x, w) + bias) + x       relu and + x where asked for; products and sums in float
  *
- *     x   [side][side][channels] half             w     [rows][kernel][kernel][channels] half
+ *     x   [side][side][channels] half             w     [rows][kernel][kernel][channels / groups]
  *     y   [side / stride][side / stride][rows]    bias  [rows] half; zeros around the map
+ *
+ * Of g groups each has rows / g of the rows, which read channels / g of the channels.
  *
  * The library (version 9) is opened at run time; nothing of it is needed to build.  Its entry points
  * are kept in a table that tests may fill with their own.
@@ -38,6 +40,7 @@ const struct cudnn_library *cudnn_library(const char **why);
 struct cudnn_conv {
     int side, channels, rows, kernel, stride; /* side divisible by stride */
     int relu, residual;                       /* residual: x and y have one shape */
+    int groups;                               /* >= 1 */
 };
 
 /* Where plans are for: a handle, or, to plan without a device, the descriptor of one. */

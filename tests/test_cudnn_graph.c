@@ -241,8 +241,11 @@ static float conv_at(const struct made *op, void *const pointer[8], int64_t row,
     const struct made *w = part_of(op, CUDNN_AT_OP_CONV_W, 0);
     const int64_t high = long_of(from, CUDNN_AT_TENSOR_SIZES, 2);
     const int64_t wide = long_of(from, CUDNN_AT_TENSOR_SIZES, 3);
+    const int64_t own = long_of(w, CUDNN_AT_TENSOR_SIZES, 1); /* fewer than all: groups */
+    const int64_t groups = long_of(from, CUDNN_AT_TENSOR_SIZES, 1) / own;
+    const int64_t first = row / (long_of(w, CUDNN_AT_TENSOR_SIZES, 0) / groups) * own;
     float sum = 0;
-    for (int64_t c = 0; c < long_of(w, CUDNN_AT_TENSOR_SIZES, 1); c++)
+    for (int64_t c = 0; c < own; c++)
         for (int64_t dy = 0; dy < long_of(w, CUDNN_AT_TENSOR_SIZES, 2); dy++)
             for (int64_t dx = 0; dx < long_of(w, CUDNN_AT_TENSOR_SIZES, 3); dx++) {
                 const int64_t iy = y * long_of(how, CUDNN_AT_CONV_STRIDE, 0) + dy -
@@ -250,7 +253,7 @@ static float conv_at(const struct made *op, void *const pointer[8], int64_t row,
                 const int64_t ix = x * long_of(how, CUDNN_AT_CONV_STRIDE, 1) + dx -
                                    long_of(how, CUDNN_AT_CONV_PAD_BEFORE, 1);
                 if (iy >= 0 && ix >= 0 && iy < high && ix < wide)
-                    sum += read_at(from, pointer, 0, c, iy, ix) *
+                    sum += read_at(from, pointer, 0, first + c, iy, ix) *
                            read_at(w, pointer, row, c, dy, dx);
             }
     return sum;
@@ -330,15 +333,15 @@ static void draw(half_bits *to, int count, int seed)
 
 static float want_at(const struct cudnn_conv *c, int row, int oy, int ox)
 {
+    const int own = c->channels / c->groups, first = row / (c->rows / c->groups) * own;
     float sum = 0;
     for (int dy = 0; dy < c->kernel; dy++)
         for (int dx = 0; dx < c->kernel; dx++) {
             const int iy = oy * c->stride + dy - c->kernel / 2;
             const int ix = ox * c->stride + dx - c->kernel / 2;
-            for (int k = 0; k < c->channels && iy >= 0 && ix >= 0 && iy < c->side && ix < c->side;
-                 k++)
-                sum += half_to_float(x[(iy * c->side + ix) * c->channels + k]) *
-                       half_to_float(w[((row * c->kernel + dy) * c->kernel + dx) * c->channels + k]);
+            for (int k = 0; k < own && iy >= 0 && ix >= 0 && iy < c->side && ix < c->side; k++)
+                sum += half_to_float(x[(iy * c->side + ix) * c->channels + first + k]) *
+                       half_to_float(w[((row * c->kernel + dy) * c->kernel + dx) * own + k]);
         }
     sum += half_to_float(bias[row]);
     if (c->relu && sum < 0)
@@ -361,8 +364,9 @@ static long wrong(const struct cudnn_conv *c)
 static void try_results(void)
 {
     static const struct cudnn_conv convs[] = {
-        { 8, 4, 6, 3, 1, 1, 0 }, { 8, 4, 4, 3, 1, 1, 1 }, { 8, 4, 6, 3, 2, 1, 0 },
-        { 4, 8, 16, 1, 1, 1, 0 }, { 6, 8, 2, 3, 1, 0, 0 }, { 6, 3, 3, 1, 1, 0, 1 },
+        { 8, 4, 6, 3, 1, 1, 0, 1 }, { 8, 4, 4, 3, 1, 1, 1, 1 }, { 8, 4, 6, 3, 2, 1, 0, 1 },
+        { 4, 8, 16, 1, 1, 1, 0, 1 }, { 6, 8, 2, 3, 1, 0, 0, 1 }, { 6, 3, 3, 1, 1, 0, 1, 1 },
+        { 6, 12, 6, 3, 1, 0, 0, 3 },
     };
     for (size_t i = 0; i < sizeof convs / sizeof *convs; i++) {
         struct cudnn_conv c = convs[i];
@@ -381,7 +385,7 @@ static void try_results(void)
         c.relu = !c.relu; /* another function is noticed */
         CHECK(wrong(&c) > 0);
         c.relu = !c.relu;
-        w[(c.rows - 1) * c.kernel * c.kernel * c.channels] = half_from_float(2.5f);
+        w[(c.rows - 1) * c.kernel * c.kernel * c.channels / c.groups] = half_from_float(2.5f);
         CHECK(wrong(&c) > 0);
         cudnn_graph_keep(g, 2);
         CHECK(cudnn_graph_plans(g) == 1);
@@ -394,7 +398,7 @@ static void try_results(void)
 
 static void try_choices(void)
 {
-    const struct cudnn_conv c = { 8, 4, 4, 3, 1, 1, 1 };
+    const struct cudnn_conv c = { 8, 4, 4, 3, 1, 1, 1, 1 };
     struct cudnn_graph *g = NULL;
     reset();
     fake.bytes[0] = 100;
@@ -449,7 +453,7 @@ static void try_layers(const struct cudnn_library *l, void *device, const struct
     for (int i = n->first; i < n->end; i++) {
         const struct bev_layer *b = &bev_layers[i];
         const struct cudnn_conv c = { side / n->map[b->from].scale, b->cin * b->groups, b->rows,
-                                      b->kernel, b->stride, b->relu, 0 };
+                                      b->kernel, b->stride, b->relu, 0, 1 };
         struct cudnn_graph *g = NULL;
         const enum op_status s = cudnn_graph_open(&at, &c, (size_t)4 << 20, 4, &g);
         CHECK(s == OP_OK && g && cudnn_graph_plans(g) > 1);

@@ -1,6 +1,6 @@
 /*
  * around.cu - steps that are no convolutions, for forms whose convolutions are a library's: pillars
- * to the map, the sum behind the relu, parts of the neck side by side, outputs of the branches
+ * to the map, neighbours side by side, the relu and the sum behind it, parts of the neck side by side, outputs of the branches
  * picked from padded rows, weights of groups among zeros.  Each bound by memory: 16 bytes a thread where neighbours allow.
  */
 #include <cuda_fp16.h>
@@ -23,6 +23,33 @@ scatter_rows(int pillars, int wide, const flatten_cell *cell, const uint4 *x, ui
         return;
     const flatten_cell c = cell[row];
     canvas[((size_t)c.y * wide + c.x) * PIECES + i % PIECES] = x[i];
+}
+
+/* Piece i of the unfolded rows. */
+__global__ void __launch_bounds__(THREADS)
+unfold_rows(int side, int out_side, int kernel, int stride, int pieces, int y0, size_t count,
+            const uint4 *x, uint4 *to)
+{
+    const size_t i = blockIdx.x * (size_t)THREADS + threadIdx.x, cell = i / pieces / (kernel * kernel);
+    if (i >= count)
+        return;
+    const int piece = (int)(i % pieces), tap = (int)(i / pieces % (kernel * kernel));
+    const int y = (y0 + (int)(cell / out_side)) * stride + tap / kernel - kernel / 2;
+    const int column = (int)(cell % out_side) * stride + tap % kernel - kernel / 2;
+    const bool inside = y >= 0 && column >= 0 && y < side && column < side;
+    to[i] = inside ? x[((size_t)y * side + column) * pieces + piece] : make_uint4(0, 0, 0, 0);
+}
+
+__global__ void __launch_bounds__(THREADS)
+finish_rows(size_t count, int relu, const half2 *x, half2 *y)
+{
+    const size_t i = blockIdx.x * (size_t)THREADS + threadIdx.x;
+    if (i >= count)
+        return;
+    half2 v = y[i];
+    if (relu)
+        v = __hmax2(v, __float2half2_rn(0));
+    y[i] = x ? __hadd2(x[i], v) : v;
 }
 
 __global__ void __launch_bounds__(THREADS) add_rows(size_t count, const half2 *x, half2 *y)
@@ -104,6 +131,25 @@ enum op_status bev_scatter(const struct bev_problem *p, const struct bev_args *a
     scatter_rows<<<blocks_of((size_t)p->pillars * (BEV_IN / EIGHT)), THREADS, 0, s>>>(
         p->pillars, p->side * bev_shape_of(p)->heights, a->cell, (const uint4 *)a->x,
         (uint4 *)canvas);
+    return launched();
+}
+
+enum op_status bev_unfold(const struct bev_layer *l, int side, int channels, int y, int high,
+                          const half_bits *x, half_bits *to, op_stream s)
+{
+    const int out_side = side / l->stride, pieces = channels / EIGHT;
+    const size_t count = (size_t)high * out_side * l->kernel * l->kernel * pieces;
+    if (channels % EIGHT)
+        return OP_EUNSUPPORTED;
+    unfold_rows<<<blocks_of(count), THREADS, 0, s>>>(side, out_side, l->kernel, l->stride, pieces, y,
+                                                     count, (const uint4 *)x, (uint4 *)to);
+    return launched();
+}
+
+enum op_status bev_finish(size_t count, int relu, const half_bits *x, half_bits *y, op_stream s)
+{
+    finish_rows<<<blocks_of(count / 2), THREADS, 0, s>>>(count / 2, relu, (const half2 *)x,
+                                                         (half2 *)y);
     return launched();
 }
 

@@ -21,6 +21,11 @@ void bev_legacy_teardown(void *state)
     (void)state;
 }
 
+void bev_cublas_teardown(void *state)
+{
+    (void)state;
+}
+
 enum op_status bev_cudnn_supports(const struct bev_problem *p, const char **why)
 {
     (void)p;
@@ -48,6 +53,12 @@ const struct bev_impl bev_impls[] = {
                 .sm_min = 80, .sm_max = 999 },
       .nets = ALL, .supports = bev_legacy_supports, .setup = OP_CUDA(bev_legacy_setup),
       .teardown = bev_legacy_teardown, .run = OP_CUDA(bev_legacy) },
+    { .base = { .name = "bev_cublas", .title = "scatter, unfolded, cuBLASLt", .role = OP_BASELINE,
+                .origin = "cuBLASLt, bias in its epilogue, on maps whose neighbours are laid side by "
+                          "side; for machines without cuDNN",
+                .sm_min = 80, .sm_max = 999 },
+      .nets = ALL, .setup = OP_CUDA(bev_cublas_setup), .teardown = bev_cublas_teardown,
+      .run = OP_CUDA(bev_cublas) },
     { .base = { .name = "bev_tiles", .title = "implicit GEMM, mma.sync", .role = OP_OWN,
                 .origin = "cells with their rim held for nine taps; first layer through an index of "
                           "the pillars, no scatter",

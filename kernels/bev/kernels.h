@@ -10,11 +10,12 @@ OP_BEGIN
 extern bev_setup_fn bev_own_setup;
 extern bev_run_fn bev_own;
 
-/* Of the baselines: bev_cudnn.c, bev_legacy_cudnn.c. */
-extern bev_setup_fn bev_cudnn_setup, bev_legacy_setup;
-extern bev_run_fn bev_cudnn, bev_legacy;
+/* Of the baselines: bev_cudnn.c, bev_legacy_cudnn.c, bev_cublas.c. */
+extern bev_setup_fn bev_cudnn_setup, bev_legacy_setup, bev_cublas_setup;
+extern bev_run_fn bev_cudnn, bev_legacy, bev_cublas;
 void bev_cudnn_teardown(void *state);
 void bev_legacy_teardown(void *state);
+void bev_cublas_teardown(void *state);
 enum op_status bev_cudnn_supports(const struct bev_problem *, const char **why);
 enum op_status bev_legacy_supports(const struct bev_problem *, const char **why);
 
@@ -22,6 +23,12 @@ enum op_status bev_legacy_supports(const struct bev_problem *, const char **why)
 /* Canvas from pillars; it is zeroed first. */
 enum op_status bev_scatter(const struct bev_problem *p, const struct bev_args *a, half_bits *canvas,
                            op_stream s);
+/* Rows of a convolution's product: to [high * side / stride][kernel][kernel][channels] of rows
+ * y .. y + high - 1 of its output, from x [side][side][channels]. */
+enum op_status bev_unfold(const struct bev_layer *l, int side, int channels, int y, int high,
+                          const half_bits *x, half_bits *to, op_stream s);
+/* y = max(y, 0) where relu, + x where it is not NULL; count even */
+enum op_status bev_finish(size_t count, int relu, const half_bits *x, half_bits *y, op_stream s);
 /* y += x */
 enum op_status bev_add(size_t count, const half_bits *x, half_bits *y, op_stream s);
 /* Neck [side][side][2 C] of its parts [side][side][C] and [side / 2][side / 2][4 C]. */

@@ -1,4 +1,4 @@
-/* bev_vendor_cudnn.c - see bev_vendor.h. */
+/* bev_vendor_cuda.c - see bev_vendor.h. */
 #include "bev_vendor.h"
 
 #include <math.h>
@@ -54,6 +54,7 @@ struct bev_step bev_vendor_step(const struct bev_problem *p, const struct bev_ar
         .rows = l->rows,
         .x = v->map[l->from],
         .w = l->groups > 1 ? v->outputs : a->w + bev_weight_at(number),
+        .grouped = a->w + bev_weight_at(number),
         .bias = v->bias + bev_bias_at(number),
         .y = target(v, l),
     };
