@@ -37,7 +37,7 @@ static void try_shape(const struct bev_shape *n)
         const struct bev_layer *l = &bev_layers[i];
         CHECK(l->name && n->map[l->from].channels == l->cin * l->groups);
         CHECK(l->groups > 1 || l->up || l->at + l->rows <= n->map[l->to].channels);
-        CHECK(!l->up || (l->rows == 4 * l->up && l->at + l->up == n->map[l->to].channels));
+        CHECK(!l->up || l->at + l->rows / 4 == n->map[l->to].channels);
         CHECK(!l->residual || (l->stride == 1 && l->cin == l->rows));
         CHECK(n->map[l->to].scale * (l->up ? 2 : 1) == n->map[l->from].scale * l->stride);
         CHECK(l->from != l->to);

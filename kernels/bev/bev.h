@@ -68,7 +68,7 @@ extern const struct bev_map_shape bev_maps[BEV_MAPS];
 /*
  * A layer: rows of weights [rows][kernel][kernel][cin].
  *
- *     up       row (2 dy + dx) up + o is output o of cell (2 y + dy, 2 x + dx); 0: not transposed
+ *     up       row (2 dy + dx) rows / 4 + o is output o of cell (2 y + dy, 2 x + dx)
  *     groups   > 1: rows 8 g + o, o < 8, read channels 64 g .. and are zero from the branch's number
  *              of outputs on
  */

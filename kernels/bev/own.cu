@@ -37,7 +37,8 @@ struct conv_io {
     int cin, x_step, y_step;   /* channels of a product; of a cell of x, of y */
     int at;                    /* first channel of y */
     int heights;               /* GATHER: rows of x that a cell holds, BEV_IN channels each */
-    int up, residual, relu;
+    int quarter;               /* transposed layer: rows of a cell's quarter; 0: another */
+    int residual, relu;
     int branch_out[BEV_BRANCHES], branch_at[BEV_BRANCHES]; /* of the last layer */
 };
 
@@ -130,10 +131,10 @@ static __device__ __forceinline__ void store(const conv_io &io, int y, int x, in
         v += r.y;
     }
     int side = io.out_side;
-    if (io.up) {
-        y = 2 * y + row / io.up / 2;
-        x = 2 * x + row / io.up % 2;
-        row %= io.up;
+    if (io.quarter) {
+        y = 2 * y + row / io.quarter / 2;
+        x = 2 * x + row / io.quarter % 2;
+        row %= io.quarter;
         side *= 2;
     }
     *(half2 *)(io.y + ((size_t)y * side + x) * io.y_step + io.at + row) = __floats2half2_rn(u, v);
@@ -257,7 +258,7 @@ static void run_layer(const bev_problem *p, const bev_args *a, const bev_state *
     io.y_step = n->map[l->to].channels;
     io.at = l->at;
     io.heights = n->heights;
-    io.up = l->up;
+    io.quarter = l->up ? l->rows / 4 : 0;
     io.residual = l->residual;
     io.relu = l->relu;
     for (int i = 0; i < n->branches; i++) {

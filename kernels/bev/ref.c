@@ -27,7 +27,7 @@ const struct bev_layer bev_layers[] = {
     { "stage 1.2", BEV_B1, BEV_B0, 128, 128, 3, 1, 0, 0, 1, 1, 1 },
     { "stage 1.3", BEV_B0, BEV_B1, 128, 128, 3, 1, 0, 0, 1, 1, 1 },
     { "neck 0", BEV_A1, BEV_NECK, 64, 128, 1, 1, 0, 0, 1, 0, 1 },
-    { "neck 1", BEV_B1, BEV_NECK, 128, 512, 1, 1, 128, 128, 1, 0, 1 },
+    { "neck 1", BEV_B1, BEV_NECK, 128, 512, 1, 1, 128, 1, 1, 0, 1 },
     { "shared", BEV_NECK, BEV_SHARED, 256, 64, 3, 1, 0, 0, 1, 0, 1 },
     { "branches", BEV_SHARED, BEV_BRANCH, 64, 448, 3, 1, 0, 0, 1, 0, 1 },
     { "outputs", BEV_BRANCH, BEV_RESULT, 64, BEV_BRANCHES * BEV_BRANCH_ROWS, 3, 1, 0, 0,
@@ -46,7 +46,7 @@ const struct bev_layer bev_layers[] = {
     { "stage 1.4", BEV_B1, BEV_B0, 256, 256, 3, 1, 0, 0, 1, 0, 1 },
     { "stage 1.5", BEV_B0, BEV_B1, 256, 256, 3, 1, 0, 0, 1, 0, 1 },
     { "neck 0", BEV_A1, BEV_NECK, 128, 256, 1, 1, 0, 0, 1, 0, 1 },
-    { "neck 1", BEV_B1, BEV_NECK, 256, 1024, 1, 1, 256, 256, 1, 0, 1 },
+    { "neck 1", BEV_B1, BEV_NECK, 256, 1024, 1, 1, 256, 1, 1, 0, 1 },
     { "shared", BEV_NECK, BEV_SHARED, 512, 64, 3, 1, 0, 0, 1, 0, 1 },
     { "branches", BEV_SHARED, BEV_BRANCH, 64, 320, 3, 1, 0, 0, 1, 0, 1 },
     { "outputs", BEV_BRANCH, BEV_RESULT, 64, CENTER_BRANCHES * BEV_BRANCH_ROWS, 3, 1, 0, 0,
@@ -162,7 +162,7 @@ static void store(const struct bev_shape *n, const struct bev_layer *l, int side
 {
     const int channels = n->map[l->to].channels, wide = l->up ? 2 * side : side / l->stride;
     for (int r = 0; r < l->rows; r++) {
-        const int q = l->up ? r / l->up : 0, o = l->up ? r % l->up : r;
+        const int q = l->up ? r / (l->rows / 4) : 0, o = l->up ? r % (l->rows / 4) : r;
         const int oy = l->up ? 2 * y + q / 2 : y, ox = l->up ? 2 * x + q % 2 : x;
         double *cell = to + ((size_t)oy * (size_t)wide + (size_t)ox) * (size_t)channels;
         double v = l->relu && sum[r] < 0 ? 0 : sum[r];

@@ -56,10 +56,11 @@ ref_layer(plain_layer l, const double *from, const double *w, const float *b, do
     if (l.residual)
         sum += from[((size_t)y * l.side + x) * l.from_channels + row];
     const int wide = l.up ? 2 * l.out_side : l.out_side;
-    const int oy = l.up ? 2 * y + row / l.up / 2 : y, ox = l.up ? 2 * x + row / l.up % 2 : x;
+    const int quarter = l.rows / 4;
+    const int oy = l.up ? 2 * y + row / quarter / 2 : y, ox = l.up ? 2 * x + row / quarter % 2 : x;
     double *out = to + ((size_t)oy * wide + ox) * l.to_channels;
     if (l.groups == 1)
-        out[l.at + (l.up ? row % l.up : row)] = sum;
+        out[l.at + (l.up ? row % quarter : row)] = sum;
     else if (row % BEV_BRANCH_ROWS < l.out[group])
         out[l.branch_at[group] + row % BEV_BRANCH_ROWS] = sum;
 }
