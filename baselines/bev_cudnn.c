@@ -1,84 +1,31 @@
 /*
- * bev_cudnn.c - the detector behind the encoder by cuDNN: every convolution with its bias and relu
- * in one call, channels-last, half with sums in float.
+ * bev_cudnn.c - the detector behind the encoder by graphs of cuDNN: convolution, bias, relu and the
+ * sum behind it in one plan, channels-last half with sums in float.
  *
- * The library is opened at run time, so that a build needs its headers only and runs without it.
- * The transposed 2 x 2 layer, whose windows do not overlap, is a 1 x 1 one to four times the
- * channels, put in place by kernels/bev/around.cu.  Outputs of the branches are one grouped
- * convolution, 8 rows a branch.
+ * Set-up times the plans that cuDNN's heuristics name for a layer and keeps the fastest.  Some layers
+ * have two forms: an addition behind the relu in the graph, for which cuDNN compiles kernels, or
+ * after it; outputs of branches over all channels, or in groups.  Layers of one shape share a plan.
  */
-#if __has_include(<cudnn.h>)
-#include <cudnn.h>
-#define HAVE_CUDNN 1
-#endif
+#include "bev_vendor.h"
+#include "cudnn_graph.h"
 
-#include <dlfcn.h>
+#include <math.h>
 #include <stdlib.h>
 
-#include "../kernels/bev/kernels.h"
+/* A search is for maps whose time matters; compiling takes a second a plan. */
+enum { PLANS = 40, PLANS_SMALL = 1, SMALL = 64 };
 
-#ifdef HAVE_CUDNN
-
-static const size_t WORKSPACE = (size_t)512 << 20;
-
-/* ---- the library ---- */
-
-#define EACH(f)                                                                                  \
-    f(cudnnCreate) f(cudnnDestroy) f(cudnnSetStream) f(cudnnCreateTensorDescriptor)              \
-    f(cudnnDestroyTensorDescriptor) f(cudnnSetTensor4dDescriptor)                                \
-    f(cudnnCreateFilterDescriptor) f(cudnnDestroyFilterDescriptor) f(cudnnSetFilter4dDescriptor) \
-    f(cudnnCreateConvolutionDescriptor) f(cudnnDestroyConvolutionDescriptor)                     \
-    f(cudnnSetConvolution2dDescriptor) f(cudnnSetConvolutionMathType)                            \
-    f(cudnnSetConvolutionGroupCount) f(cudnnGetConvolutionForwardAlgorithm_v7)                   \
-    f(cudnnCreateActivationDescriptor) f(cudnnDestroyActivationDescriptor)                       \
-    f(cudnnSetActivationDescriptor) f(cudnnConvolutionBiasActivationForward)
-#define MEMBER(name) __typeof__(&name) name;
-
-static struct {
-    int tried, there;
-    EACH(MEMBER)
-} lib;
-
-static void *symbol(void *handle, const char *name)
-{
-    void *p = dlsym(handle, name);
-    if (!p)
-        lib.there = 0;
-    return p;
-}
-
-static int opened(void)
-{
-    if (lib.tried)
-        return lib.there;
-    lib.tried = 1;
-    void *handle = dlopen("libcudnn.so.9", RTLD_NOW | RTLD_LOCAL);
-    if (!handle)
-        return 0;
-    lib.there = 1;
-    /* POSIX lets a pointer to a function be kept in one to void; C does not: by address */
-#define FIND(name) *(void **)&lib.name = symbol(handle, #name);
-    EACH(FIND)
-    return lib.there;
-}
-
-/* ---- state ---- */
-
-struct conv {
-    cudnnTensorDescriptor_t x, y, bias;
-    cudnnFilterDescriptor_t w;
-    cudnnConvolutionDescriptor_t conv;
-    cudnnConvolutionFwdAlgo_t algo;
+struct layer {
+    struct cudnn_conv conv;
+    struct cudnn_graph *graph; /* NULL: that of `like` */
+    int like, other, plan;     /* other: in the second form */
 };
 
 struct state {
-    cudnnHandle_t handle;
-    cudnnActivationDescriptor_t relu, none;
-    struct conv conv[BEV_LAYERS];
-    half_bits *map[BEV_MAPS];      /* the result is not ours */
-    half_bits *plain, *up, *rows;  /* parts of the neck; rows of the branches' outputs */
-    half_bits *bias;
-    void *workspace;
+    struct bev_vendor around;
+    struct cudnn_place place;
+    int first;
+    struct layer layer[BEV_LAYERS_MAX];
 };
 
 void bev_cudnn_teardown(void *state)
@@ -86,184 +33,132 @@ void bev_cudnn_teardown(void *state)
     struct state *t = state;
     if (!t)
         return;
-    for (int i = 0; i < BEV_LAYERS; i++) {
-        struct conv *c = &t->conv[i];
-        if (c->x)
-            lib.cudnnDestroyTensorDescriptor(c->x);
-        if (c->y)
-            lib.cudnnDestroyTensorDescriptor(c->y);
-        if (c->bias)
-            lib.cudnnDestroyTensorDescriptor(c->bias);
-        if (c->w)
-            lib.cudnnDestroyFilterDescriptor(c->w);
-        if (c->conv)
-            lib.cudnnDestroyConvolutionDescriptor(c->conv);
-    }
-    if (t->relu)
-        lib.cudnnDestroyActivationDescriptor(t->relu);
-    if (t->none)
-        lib.cudnnDestroyActivationDescriptor(t->none);
-    if (t->handle)
-        lib.cudnnDestroy(t->handle);
+    for (int i = 0; i < BEV_LAYERS_MAX; i++)
+        cudnn_graph_close(t->layer[i].graph);
+    if (t->place.handle)
+        t->place.library->Destroy(t->place.handle);
     free(t);
 }
 
-static int tensor(cudnnTensorDescriptor_t *d, int channels, int side)
+static enum op_status run_step(const struct bev_problem *p, void *state, int number,
+                               const struct bev_step *step, op_stream s)
 {
-    return lib.cudnnCreateTensorDescriptor(d) ||
-           lib.cudnnSetTensor4dDescriptor(*d, CUDNN_TENSOR_NHWC, CUDNN_DATA_HALF, 1, channels, side,
-                                          side);
+    const struct state *t = state;
+    const struct layer *l = &t->layer[t->layer[number - t->first].like];
+    const enum op_status status = cudnn_graph_run(l->graph, l->plan, step->x,
+                                                  l->other ? step->grouped : step->w, step->bias,
+                                                  step->y, t->around.workspace);
+    if (status || !l->other || !step->layer->residual)
+        return status;
+    return bev_add(bev_map_size(p, step->layer->to), step->x, step->y, s);
 }
 
-/* Without relu cuDNN fuses the bias with one algorithm only. */
-static int choose(const struct state *t, const struct bev_layer *l, struct conv *c)
+static struct cudnn_conv conv_of(const struct bev_step *step)
 {
-    cudnnConvolutionFwdAlgoPerf_t found[CUDNN_CONVOLUTION_FWD_ALGO_COUNT];
-    int count = 0;
-    c->algo = CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM;
-    if (!l->relu)
-        return 0;
-    if (lib.cudnnGetConvolutionForwardAlgorithm_v7(t->handle, c->x, c->w, c->conv, c->y,
-                                                   CUDNN_CONVOLUTION_FWD_ALGO_COUNT, &count, found))
-        return 0; /* the one that is always there */
-    for (int i = 0; i < count; i++)
-        if (!found[i].status && found[i].memory <= WORKSPACE) {
-            c->algo = found[i].algo;
-            break;
+    const struct bev_layer *l = step->layer;
+    return (struct cudnn_conv){ step->side,  step->channels, step->rows, l->kernel,
+                                l->stride, l->relu,        l->residual,  1 };
+}
+
+/* The earlier layer of the same shape; itself: none. */
+static int alike(const struct state *t, int at)
+{
+    const struct cudnn_conv *c = &t->layer[at].conv;
+    for (int i = 0; i < at; i++) {
+        const struct cudnn_conv *d = &t->layer[i].conv;
+        if (c->side == d->side && c->channels == d->channels && c->rows == d->rows &&
+            c->kernel == d->kernel && c->stride == d->stride && c->relu == d->relu &&
+            c->residual == d->residual)
+            return i;
+    }
+    return at;
+}
+
+/* Replaces the layer's plan by a faster one of this form, if there is one. */
+static enum op_status try_form(const struct bev_problem *p, struct state *t, int number,
+                               const struct bev_step *step, int other, float *least, op_stream s)
+{
+    struct layer *l = &t->layer[number - t->first], before = *l;
+    struct cudnn_conv conv = l->conv;
+    int best = -1;
+    if (other) {
+        conv.residual = 0;
+        conv.groups = step->layer->groups;
+    }
+    const enum op_status status =
+        cudnn_graph_open(&t->place, &conv, BEV_WORKSPACE, p->side < SMALL ? PLANS_SMALL : PLANS,
+                         &l->graph);
+    l->other = other;
+    for (int i = 0; !status && i < cudnn_graph_plans(l->graph); i++) {
+        l->plan = i;
+        const float ms = bev_vendor_time(p, &t->around, run_step, t, number, step, s);
+        if (ms < *least) {
+            *least = ms;
+            best = i;
         }
-    return 0;
+    }
+    if (best < 0) {
+        cudnn_graph_close(l->graph);
+        *l = before;
+        return status;
+    }
+    cudnn_graph_close(before.graph);
+    cudnn_graph_keep(l->graph, best);
+    l->plan = 0;
+    return OP_OK;
 }
 
-static int describe(const struct bev_problem *p, const struct state *t, int number, struct conv *c)
+static enum op_status choose(const struct bev_problem *p, struct state *t, int number,
+                             const struct bev_step *step, op_stream s)
 {
-    const struct bev_layer *l = &bev_layers[number];
-    const int side = p->side / bev_maps[l->from].scale, pad = l->kernel / 2;
-    return tensor(&c->x, l->cin * l->groups, side) || tensor(&c->y, l->rows, side / l->stride) ||
-           tensor(&c->bias, l->rows, 1) || lib.cudnnCreateFilterDescriptor(&c->w) ||
-           lib.cudnnSetFilter4dDescriptor(c->w, CUDNN_DATA_HALF, CUDNN_TENSOR_NHWC, l->rows, l->cin,
-                                          l->kernel, l->kernel) ||
-           lib.cudnnCreateConvolutionDescriptor(&c->conv) ||
-           lib.cudnnSetConvolution2dDescriptor(c->conv, pad, pad, l->stride, l->stride, 1, 1,
-                                               CUDNN_CROSS_CORRELATION, CUDNN_DATA_FLOAT) ||
-           lib.cudnnSetConvolutionMathType(c->conv, CUDNN_TENSOR_OP_MATH) ||
-           lib.cudnnSetConvolutionGroupCount(c->conv, l->groups) || choose(t, l, c);
-}
-
-static int activation(cudnnActivationDescriptor_t *d, cudnnActivationMode_t mode)
-{
-    return lib.cudnnCreateActivationDescriptor(d) ||
-           lib.cudnnSetActivationDescriptor(*d, mode, CUDNN_NOT_PROPAGATE_NAN, 0);
-}
-
-static half_bits *take(const struct op_memory *m, size_t elements, int *failed)
-{
-    half_bits *p = m->take(m->context, elements * sizeof *p);
-    *failed |= !p;
-    return p;
+    const int at = number - t->first;
+    struct layer *l = &t->layer[at];
+    float least = INFINITY;
+    l->conv = conv_of(step);
+    l->like = alike(t, at);
+    if (l->like != at)
+        return OP_OK;
+    enum op_status status = try_form(p, t, number, step, 0, &least, s);
+    if (l->conv.residual || step->layer->groups > 1) {
+        const enum op_status second = try_form(p, t, number, step, 1, &least, s);
+        status = l->graph ? OP_OK : second;
+    }
+    return l->graph || status ? status : OP_EUNSUPPORTED;
 }
 
 enum op_status bev_cudnn_setup(const struct bev_problem *p, const struct bev_args *a,
                                const struct op_memory *m, op_stream s, void **state)
 {
+    const struct bev_shape *n = bev_shape_of(p);
     struct state *t = calloc(1, sizeof *t);
-    const size_t cells = (size_t)p->side * (size_t)p->side;
-    int failed = 0;
+    const char *why;
     *state = t;
     if (!t)
         return OP_ENOMEM;
-    for (int i = 0; i < BEV_RESULT; i++)
-        t->map[i] = take(m, bev_map_size(p, (enum bev_map)i), &failed);
-    t->plain = take(m, cells * 128, &failed);
-    t->up = take(m, cells / 4 * 512, &failed);
-    t->rows = take(m, cells * BEV_BRANCHES * BEV_BRANCH_ROWS, &failed);
-    t->bias = take(m, bev_bias_at(BEV_LAYERS), &failed);
-    t->workspace = m->take(m->context, WORKSPACE);
-    if (failed || !t->workspace)
-        return OP_ENOMEM;
-    if (!opened() || lib.cudnnCreate(&t->handle) || lib.cudnnSetStream(t->handle, s) ||
-        activation(&t->relu, CUDNN_ACTIVATION_RELU) ||
-        activation(&t->none, CUDNN_ACTIVATION_IDENTITY))
+    t->first = n->first;
+    t->place.library = cudnn_library(&why);
+    if (!t->place.library)
+        return OP_EUNSUPPORTED;
+    if (t->place.library->Create(&t->place.handle) ||
+        t->place.library->SetStream(t->place.handle, s))
         return OP_EDEVICE;
-    for (int i = 0; i < BEV_LAYERS; i++)
-        if (describe(p, t, i, &t->conv[i]))
-            return OP_EDEVICE;
-    return bev_narrow(bev_bias_at(BEV_LAYERS), a->b, t->bias, s);
-}
-
-/* ---- a run ---- */
-
-static half_bits *target(const struct state *t, const struct bev_layer *l)
-{
-    if (l->to == BEV_NECK)
-        return l->up ? t->up : t->plain;
-    return l->to == BEV_RESULT ? t->rows : t->map[l->to];
-}
-
-static enum op_status run_layer(const struct bev_problem *p, const struct bev_args *a,
-                                const struct state *t, int number, op_stream s)
-{
-    const struct bev_layer *l = &bev_layers[number];
-    const struct conv *c = &t->conv[number];
-    const float one = 1, zero = 0;
-    half_bits *y = target(t, l);
-    if (lib.cudnnConvolutionBiasActivationForward(
-            t->handle, &one, c->x, t->map[l->from], c->w, a->w + bev_weight_at(number), c->conv,
-            c->algo, t->workspace, WORKSPACE, &zero, c->y, y, c->bias, t->bias + bev_bias_at(number),
-            l->relu ? t->relu : t->none, c->y, y))
-        return OP_EDEVICE;
-    return l->residual ? bev_add(bev_map_size(p, l->to), t->map[l->from], y, s) : OP_OK;
-}
-
-enum op_status bev_cudnn(const struct bev_problem *p, const struct bev_args *a, void *state,
-                         op_stream s)
-{
-    const struct state *t = state;
-    enum op_status status = bev_scatter(p, a, t->map[BEV_CANVAS], s);
-    for (int i = 0; i < BEV_LAYERS && !status; i++) {
-        status = run_layer(p, a, t, i, s);
-        if (!status && bev_layers[i].up)
-            status = bev_join(p->side, t->plain, t->up, t->map[BEV_NECK], s);
+    enum op_status status = bev_vendor_open(p, a, m, s, &t->around);
+    for (int i = n->first; i < n->end && !status; i++) {
+        const struct bev_step step = bev_vendor_step(p, a, &t->around, i);
+        status = choose(p, t, i, &step, s);
     }
-    return status ? status
-                  : bev_pick((size_t)p->side * (size_t)p->side, t->rows, a->y, s);
-}
-
-enum op_status bev_cudnn_supports(const struct bev_problem *p, const char **why)
-{
-    (void)p;
-    if (opened())
-        return OP_OK;
-    *why = "libcudnn.so.9 is not here";
-    return OP_EUNSUPPORTED;
-}
-
-#else
-
-void bev_cudnn_teardown(void *state)
-{
-    (void)state;
-}
-
-enum op_status bev_cudnn_setup(const struct bev_problem *p, const struct bev_args *a,
-                               const struct op_memory *m, op_stream s, void **state)
-{
-    (void)p, (void)a, (void)m, (void)s;
-    *state = NULL;
-    return OP_EUNSUPPORTED;
+    return status;
 }
 
 enum op_status bev_cudnn(const struct bev_problem *p, const struct bev_args *a, void *state,
                          op_stream s)
 {
-    (void)p, (void)a, (void)state, (void)s;
-    return OP_EUNSUPPORTED;
+    struct state *t = state;
+    return bev_vendor_run(p, a, &t->around, run_step, t, s);
 }
 
 enum op_status bev_cudnn_supports(const struct bev_problem *p, const char **why)
 {
     (void)p;
-    *why = "built without cuDNN's headers";
-    return OP_EUNSUPPORTED;
+    return cudnn_library(why) ? OP_OK : OP_EUNSUPPORTED;
 }
-
-#endif

@@ -114,7 +114,14 @@ static int compute(const struct judge *j, const json_t *def, const char *statist
                    struct aggregate *out)
 {
     const char *experiments = result_text(def, "experiment");
-    const json_t *filter = json_object_get(def, "filter");
+    const json_t *filter = json_object_get(def, "filter"), *against = json_object_get(def, "against");
+    if (against) {
+        const struct aggregate_part over = { experiments, filter, result_text(def, "numerator") };
+        const struct aggregate_part under = { result_text(against, "experiment"),
+                                              json_object_get(against, "filter"),
+                                              result_text(def, "denominator") };
+        return aggregate_apart(j->r, &over, &under, out);
+    }
     int n = matching(j->r, experiments, filter);
     /* a statement about the extreme of n cases is one about all of them */
     double alpha = is_extreme(statistic) && n ? 0.05 / n : 0.05;
@@ -147,6 +154,12 @@ static int put_aggregates(struct judge *j)
             return cb_error("%s: aggregates[%zu]: needs id, experiment, numerator, denominator and "
                             "a statistic that exists",
                             j->path, i);
+        }
+        const json_t *against = json_object_get(def, "against");
+        if (against && (strcmp(statistic, "total") || !*result_text(against, "experiment"))) {
+            json_decref(list);
+            return cb_error("%s: %s: against needs an experiment, and the statistic total", j->path,
+                            result_text(def, "id"));
         }
         if (compute(j, def, statistic, &a)) {
             json_decref(list);

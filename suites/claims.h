@@ -5,7 +5,8 @@
  *   gpus        names of the paper's GPUs -> { name, cc, sm_count, mem_gib }, null: unknown
  *   aggregates  { id, experiment, filter, numerator, denominator, statistic }: the ratio
  *               T(numerator) / T(denominator) over the cases that pass the filter;
- *               experiment may be a pattern: "layers_*"
+ *               experiment may be a pattern: "layers_*".  against { experiment, filter }: the
+ *               denominator's cases are others; statistic is then the ratio of sums, total
  *   claims      { id, claim, locator, metric, reported, unit, gpu, rules, ... }
  *
  * statistic: geomean, mean, median, min, max, total (of times), share (of cases

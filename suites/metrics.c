@@ -452,6 +452,61 @@ done:
     return status;
 }
 
+/* Adds up a part; returns the number of cases that have a time. */
+static int add_part(const struct result *r, const struct aggregate_part *p, struct aggregate *a,
+                    struct cb_interval *sum)
+{
+    int found = 0;
+    for (int i = 0; i < r->case_count; i++) {
+        const struct result_case *c = &r->cases[i];
+        const struct result_experiment *e = result_experiment(r, c->experiment);
+        if (!e || fnmatch(p->experiments, e->id, 0) || !result_matches(c, p->filter))
+            continue;
+        const struct result_row *row = result_best(e, c, p->rows).row;
+        if (!row) {
+            a->lost[a->missing++] = c;
+            continue;
+        }
+        sum->value += row->us.value;
+        sum->low += row->us.low;
+        sum->high += row->us.high;
+        a->loose += is_loose(row);
+        a->own = a->own || !strcmp(row->role, "own");
+        a->at[0] = c;
+        found++;
+    }
+    return found;
+}
+
+int aggregate_apart(const struct result *r, const struct aggregate_part *numerator,
+                    const struct aggregate_part *denominator, struct aggregate *out)
+{
+    *out = (struct aggregate){ 0 };
+    const size_t n = 2 * (size_t)r->case_count + 1; /* a case may miss in both */
+    struct cb_interval over = { 0 };
+    out->at = calloc(1, sizeof *out->at);
+    out->value = calloc(1, sizeof *out->value);
+    out->lost = calloc(n, sizeof *out->lost);
+    if (!out->at || !out->value || !out->lost) {
+        aggregate_free(out);
+        return cb_error("no memory for an aggregate");
+    }
+    const int above = add_part(r, numerator, out, &over);
+    out->own = false; /* of the denominator */
+    const int below = add_part(r, denominator, out, &out->sum);
+    if (!above || !below || out->missing || out->sum.value <= 0)
+        return 0;
+    out->cases = 1;
+    out->value[0] = (struct result_value){ .ok = true, .unpaired = true, .invocations = 1 };
+    out->value[0].value = over.value / out->sum.value;
+    out->value[0].low = over.low / out->sum.high;
+    out->value[0].high = over.high / out->sum.low;
+    const int status = summarise(out, &over.value, &out->sum.value);
+    if (status)
+        aggregate_free(out);
+    return status;
+}
+
 int aggregate_ratio(const struct result *r, const struct result_experiment *e, const json_t *filter,
                     const char *numerator, const char *denominator, int replicates, uint64_t seed,
                     double alpha, struct aggregate *out)

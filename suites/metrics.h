@@ -55,6 +55,16 @@ int aggregate_ratio(const struct result *r, const struct result_experiment *e, c
 int aggregate_matching(const struct result *r, const char *experiments, const json_t *filter,
                        const char *numerator, const char *denominator, int replicates,
                        uint64_t seed, double alpha, struct aggregate *out);
+/* Numerator and denominator over cases of their own: where a whole is made of other parts than the
+ * one it is compared with.  Times of each are added up; one value, the ratio of the sums; none, and
+ * *out lists what is missing, where a part was not timed. */
+struct aggregate_part {
+    const char *experiments;
+    const json_t *filter;
+    const char *rows;
+};
+int aggregate_apart(const struct result *r, const struct aggregate_part *numerator,
+                    const struct aggregate_part *denominator, struct aggregate *out);
 void aggregate_free(struct aggregate *a); /* accepts { 0 } */
 
 #endif

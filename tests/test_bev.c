@@ -10,6 +10,7 @@
 
 enum { SIDE = 12 };
 
+static enum bev_net net;
 static half_bits *weights;
 static float *biases;
 static half_bits x[3 * BEV_IN];
@@ -17,25 +18,60 @@ static double want[SIDE * SIDE * BEV_OUT];
 
 static void try_table(void)
 {
-    const struct bev_problem p = { 468, 20000 };
-    int outs = 0;
-    for (int i = 0; i < BEV_LAYERS; i++) {
-        const struct bev_layer *l = &bev_layers[i];
-        CHECK(bev_maps[l->from].channels == l->cin * l->groups);
-        CHECK(l->groups > 1 || l->up || l->at + l->rows <= bev_maps[l->to].channels);
-        CHECK(!l->residual || (l->stride == 1 && l->cin == l->rows));
-        CHECK(bev_maps[l->to].scale * (l->up ? 2 : 1) == bev_maps[l->from].scale * l->stride);
-        CHECK(i == 0 || bev_layers[i].from != bev_layers[i].to);
-    }
-    for (int i = 0; i < BEV_BRANCHES; i++) {
-        CHECK(bev_branch_at[i] == outs && bev_branch_out[i] <= BEV_BRANCH_ROWS);
-        outs += bev_branch_out[i];
-    }
-    CHECK(outs == BEV_OUT);
+    const struct bev_problem p = { 468, 20000, BEV_FLATFORMER };
     CHECK_NEAR(bev_flops(&p) * 1e-9, 329, 1); /* of the specification */
+    CHECK(bev_shapes[BEV_FLATFORMER].out == BEV_OUT);
     CHECK(bev_check(&p) == OP_OK);
-    CHECK(bev_check(&(struct bev_problem){ 467, 1 }) == OP_EINVAL);
-    CHECK(bev_check(&(struct bev_problem){ 4, 17 }) == OP_EINVAL);
+    CHECK(bev_check(&(struct bev_problem){ 467, 1, BEV_FLATFORMER }) == OP_EINVAL);
+    CHECK(bev_check(&(struct bev_problem){ 4, 17, BEV_FLATFORMER }) == OP_EINVAL);
+    CHECK(bev_check(&(struct bev_problem){ 4, 17, BEV_CENTERPOINT }) == OP_OK);
+    CHECK(bev_check(&(struct bev_problem){ 4, 17, BEV_NETS }) == OP_EINVAL);
+}
+
+static void try_shape(const struct bev_shape *n)
+{
+    int outs = 0;
+    CHECK(n->end - n->first <= BEV_LAYERS_MAX && !bev_layers[n->end].name);
+    CHECK(bev_weight_at(n->first) == 0 && bev_bias_at(n->first) == 0);
+    for (int i = n->first; i < n->end; i++) {
+        const struct bev_layer *l = &bev_layers[i];
+        CHECK(l->name && n->map[l->from].channels == l->cin * l->groups);
+        CHECK(l->groups > 1 || l->up || l->at + l->rows <= n->map[l->to].channels);
+        CHECK(!l->up || l->at + l->rows / 4 == n->map[l->to].channels);
+        CHECK(!l->residual || (l->stride == 1 && l->cin == l->rows));
+        CHECK(n->map[l->to].scale * (l->up ? 2 : 1) == n->map[l->from].scale * l->stride);
+        CHECK(l->from != l->to);
+        CHECK(bev_weight_at(i + 1) - bev_weight_at(i) ==
+              (size_t)(l->rows * l->kernel * l->kernel * l->cin));
+    }
+    for (int i = 0; i < n->branches; i++) {
+        CHECK(n->branch_at[i] == outs && n->branch_out[i] <= BEV_BRANCH_ROWS);
+        outs += n->branch_out[i];
+    }
+    CHECK(outs == n->out && n->map[BEV_RESULT].channels == outs);
+    CHECK(n->map[BEV_CANVAS].channels == n->heights * BEV_IN);
+}
+
+static enum op_status refuses(const struct bev_problem *p, const char **why)
+{
+    (void)p;
+    *why = "refused";
+    return OP_EUNSUPPORTED;
+}
+
+/* A row that says nothing covers FlatFormer's layers only. */
+static void try_covers(void)
+{
+    const struct bev_problem p = { 4, 1, BEV_FLATFORMER }, q = { 4, 1, BEV_CENTERPOINT };
+    struct bev_impl i = { .base = { .name = "one" } };
+    const char *why = NULL;
+    CHECK(bev_covers(&i, &p, &why) == OP_OK);
+    CHECK(bev_covers(&i, &q, &why) == OP_EUNSUPPORTED && why);
+    i.nets = 1 << BEV_CENTERPOINT;
+    CHECK(bev_covers(&i, &p, &why) == OP_EUNSUPPORTED);
+    CHECK(bev_covers(&i, &q, &why) == OP_OK);
+    i.supports = refuses;
+    CHECK(bev_covers(&i, &q, &why) == OP_EUNSUPPORTED && !strcmp(why, "refused"));
 }
 
 static void set(int layer, int row, int dy, int dx, int c, float v)
@@ -48,13 +84,13 @@ static void set(int layer, int row, int dy, int dx, int c, float v)
 
 static void clear(void)
 {
-    memset(weights, 0, bev_weight_at(BEV_LAYERS) * sizeof *weights);
-    memset(biases, 0, bev_bias_at(BEV_LAYERS) * sizeof *biases);
+    memset(weights, 0, bev_weight_at(bev_shapes[net].end) * sizeof *weights);
+    memset(biases, 0, bev_bias_at(bev_shapes[net].end) * sizeof *biases);
 }
 
 static enum op_status run(int n, const struct flatten_cell *cell)
 {
-    const struct bev_problem p = { SIDE, n };
+    const struct bev_problem p = { SIDE, n, net };
     const struct bev_args a = { x, cell, weights, biases, NULL };
     return bev_reference(&p, &a, want);
 }
@@ -63,8 +99,9 @@ static enum op_status run(int n, const struct flatten_cell *cell)
 static void only(int y, int xx, int channel, double value)
 {
     long others = 0;
-    for (int i = 0; i < SIDE * SIDE * BEV_OUT; i++) {
-        if (i == (y * SIDE + xx) * BEV_OUT + channel)
+    const int out = bev_shapes[net].out;
+    for (int i = 0; i < SIDE * SIDE * out; i++) {
+        if (i == (y * SIDE + xx) * out + channel)
             CHECK_NEAR(want[i], value, 1e-12);
         else
             others += want[i] != 0;
@@ -142,16 +179,54 @@ static void try_edge(void)
     CHECK(run(1, &outside) == OP_EINVAL);
 }
 
+/* CenterPoint: the upper height of a cell is channels 128 .. 255; through all of stage 1, and through
+ * stage 0 alone. */
+static void try_center(void)
+{
+    const int at = bev_shapes[BEV_CENTERPOINT].first;
+    const struct flatten_cell cell[2] = { { 2 * 6 + 1, 4 }, { 2 * 6, 4 } };
+    net = BEV_CENTERPOINT;
+    clear();
+    memset(x, 0, sizeof x);
+    x[5] = half_from_float(3);
+    x[BEV_IN + 5] = half_from_float(100); /* of the lower height: nobody reads it */
+    set(at, 0, 1, 1, 128 + 5, 1);
+    for (int i = 1; i < 6; i++)
+        set(at + i, i, 1, 1, i - 1, 1);
+    set(at + 6, 200, 1, 1, 5, 1);
+    for (int i = 7; i < 12; i++)
+        set(at + i, 200 + i - 6, 1, 1, 200 + i - 7, .5f);
+    set(at + 13, 3 * 256 + 250, 0, 0, 205, 1);
+    set(at + 14, 9, 1, 1, 256 + 250, 1);
+    set(at + 15, 64 * 4 + 1, 1, 1, 9, 1);
+    set(at + 16, 8 * 4 + 2, 1, 1, 1, -1);
+    CHECK(run(2, cell) == OP_OK);
+    only(5, 7, 10, -3. / 32);
+    set(at + 13, 3 * 256 + 250, 0, 0, 205, 0);
+    set(at + 12, 255, 0, 0, 5, 2);
+    set(at + 14, 9, 1, 1, 256 + 250, 0);
+    set(at + 14, 9, 1, 1, 255, 1);
+    CHECK(run(2, cell) == OP_OK);
+    only(4, 6, 10, -6);
+    const struct flatten_cell outside = { 2 * SIDE, 0 };
+    CHECK(run(1, &outside) == OP_EINVAL);
+    net = BEV_FLATFORMER;
+}
+
 int main(void)
 {
-    weights = malloc(bev_weight_at(BEV_LAYERS) * sizeof *weights);
-    biases = malloc(bev_bias_at(BEV_LAYERS) * sizeof *biases);
+    weights = malloc(bev_weight_at(bev_shapes[BEV_CENTERPOINT].end) * sizeof *weights);
+    biases = malloc(bev_bias_at(bev_shapes[BEV_CENTERPOINT].end) * sizeof *biases);
     CHECK(weights && biases);
     if (weights && biases) {
         try_table();
+        for (int i = 0; i < BEV_NETS; i++)
+            try_shape(&bev_shapes[i]);
+        try_covers();
         try_plain();
         try_up();
         try_edge();
+        try_center();
     }
     free(weights);
     free(biases);

@@ -240,6 +240,9 @@ static void malformed(void)
 {
     refused("{", ":1:");
     refused("{\"aggregates\":[{\"id\":\"a\"}]}", "aggregates[0]: needs id");
+    refused("{\"aggregates\":[{\"id\":\"a\",\"experiment\":\"b\",\"numerator\":\"c\",\"denominator\":\"d\","
+            "\"statistic\":\"geomean\",\"against\":{\"experiment\":\"e\"}}]}",
+            "against needs an experiment, and the statistic total");
     refused("{\"claims\":[{}]}", "a claim has no id");
     refused("{\"claims\":[{\"id\":\"a\"}]}", "a: rules: missing");
     refused("{\"claims\":[{\"id\":\"a\",\"metric\":\"aggregate:x\",\"rules\":{}}]}",
@@ -336,6 +339,47 @@ static void sums(void)
     result_free(&r);
 }
 
+/* Wholes made of other cases: one token by one row against the rest by another. */
+static void apart(void)
+{
+    struct result r;
+    char path[] = "/tmp/claimbench_claims_XXXXXX";
+    double above = 0, below = 0;
+    CHECK(result_load(run_dir, &r) == 0);
+    FILE *f = fdopen(mkstemp(path), "w");
+    static const char *const rows[] = { "fast_w4", "own_w4" };
+    fputs("{\"aggregates\":[", f);
+    for (int i = 0; i < 2; i++)
+        fprintf(f,
+                "%s{\"id\":\"%s\",\"experiment\":\"gemv\",\"filter\":{\"m\":1},\"against\":"
+                "{\"experiment\":\"gem*\",\"filter\":{\"m\":[4,16]}},\"numerator\":\"base_f16\","
+                "\"denominator\":\"%s\",\"statistic\":\"total\"}",
+                i ? "," : "", rows[i], rows[i]);
+    fputs("],\"claims\":[{\"id\":\"lacking\",\"metric\":\"aggregate:own_w4\",\"rules\":{}}]}", f);
+    fclose(f);
+    CHECK(claims_judge(&r, path) == 0);
+    const json_t *list = json_object_get(r.doc, "aggregates");
+    for (int i = 0; i < r.case_count; i++) {
+        char text[16];
+        if (strcmp(r.cases[i].experiment, "gemv"))
+            continue;
+        if (!strcmp(result_param(&r.cases[i], "m", text, sizeof text), "1"))
+            above += result_row(&r.cases[i], "base_f16")->us.value;
+        else
+            below += result_row(&r.cases[i], "fast_w4")->us.value;
+    }
+    CHECK(above > 0 && below > 0 && above != below);
+    CHECK(result_number(json_array_get(list, 0), "cases", 0) == 1);
+    CHECK_NEAR(result_number(json_array_get(list, 0), "value", 0), above / below,
+               1e-6 * above / below);
+    /* a case of own_w4 is wrong: no whole without it */
+    CHECK(result_number(json_array_get(list, 1), "cases", -1) == 0);
+    CHECK(json_array_size(json_object_get(json_array_get(list, 1), "missing")) == 1);
+    verdict(&r, "lacking", "NOT_MEASURED");
+    unlink(path);
+    result_free(&r);
+}
+
 /* Every suite's claims can be judged on a run that has nothing in it. */
 static void shipped(void)
 {
@@ -379,6 +423,7 @@ int main(void)
     sums();
     stand_ins();
     malformed();
+    apart();
     shipped();
     return TEST_END();
 }

@@ -10,23 +10,36 @@ OP_BEGIN
 extern bev_setup_fn bev_own_setup;
 extern bev_run_fn bev_own;
 
-/* bev_cudnn.c of the baselines. */
-extern bev_setup_fn bev_cudnn_setup;
-extern bev_run_fn bev_cudnn;
+/* Of the baselines: bev_cudnn.c, bev_legacy_cudnn.c, bev_cublas.c. */
+extern bev_setup_fn bev_cudnn_setup, bev_legacy_setup, bev_cublas_setup;
+extern bev_run_fn bev_cudnn, bev_legacy, bev_cublas;
 void bev_cudnn_teardown(void *state);
+void bev_legacy_teardown(void *state);
+void bev_cublas_teardown(void *state);
 enum op_status bev_cudnn_supports(const struct bev_problem *, const char **why);
+enum op_status bev_legacy_supports(const struct bev_problem *, const char **why);
 
 /* around.cu: what vendor libraries leave to do.  All half, channels-last. */
 /* Canvas from pillars; it is zeroed first. */
 enum op_status bev_scatter(const struct bev_problem *p, const struct bev_args *a, half_bits *canvas,
                            op_stream s);
+/* Rows of a convolution's product: to [high * side / stride][kernel][kernel][channels] of rows
+ * y .. y + high - 1 of its output, from x [side][side][channels]. */
+enum op_status bev_unfold(const struct bev_layer *l, int side, int channels, int y, int high,
+                          const half_bits *x, half_bits *to, op_stream s);
+/* y = max(y, 0) where relu, + x where it is not NULL; count even */
+enum op_status bev_finish(size_t count, int relu, const half_bits *x, half_bits *y, op_stream s);
 /* y += x */
 enum op_status bev_add(size_t count, const half_bits *x, half_bits *y, op_stream s);
-/* Neck [side][side][256] of its parts [side][side][128] and [side / 2][side / 2][512]. */
-enum op_status bev_join(int side, const half_bits *plain, const half_bits *up, half_bits *neck,
+/* Neck [side][side][2 C] of its parts [side][side][C] and [side / 2][side / 2][4 C]. */
+enum op_status bev_join(const struct bev_problem *p, const half_bits *plain, const half_bits *up,
+                        half_bits *neck, op_stream s);
+/* Result [cells][out] of rows [cells][branches * BEV_BRANCH_ROWS]. */
+enum op_status bev_pick(const struct bev_problem *p, const half_bits *rows, half_bits *y,
                         op_stream s);
-/* Result [cells][BEV_OUT] of rows [cells][56]. */
-enum op_status bev_pick(size_t cells, const half_bits *rows, half_bits *y, op_stream s);
+/* Weights of a layer of groups as those of one without: zeros where a row reads nothing. */
+enum op_status bev_spread(const struct bev_layer *l, const half_bits *from, half_bits *to,
+                          op_stream s);
 /* Biases in half. */
 enum op_status bev_narrow(size_t count, const float *from, half_bits *to, op_stream s);
 

@@ -36,7 +36,9 @@ struct conv_io {
     int side, out_side;        /* of input and output, of a transposed layer both the input's */
     int cin, x_step, y_step;   /* channels of a product; of a cell of x, of y */
     int at;                    /* first channel of y */
-    int up, residual, relu;
+    int heights;               /* GATHER: rows of x that a cell holds, BEV_IN channels each */
+    int quarter;               /* transposed layer: rows of a cell's quarter; 0: another */
+    int residual, relu;
     int branch_out[BEV_BRANCHES], branch_at[BEV_BRANCHES]; /* of the last layer */
 };
 
@@ -61,12 +63,13 @@ static __device__ __forceinline__ void load_rim(char *rim, const conv_io &io, in
         bool valid = y >= 0 && x >= 0 && y < io.side && x < io.side;
         int row = valid ? y * io.side + x : 0;
         if (GATHER) {
-            row = valid ? io.index[row] : -1;
+            row = valid ? io.index[row * io.heights + channel / BEV_IN] : -1;
             valid = row >= 0;
             row = valid ? row : 0;
         }
         copy_async(rim + p * CELL_BYTES + ((c ^ (p / STRIDE & 7)) << 4),
-                   io.x + (size_t)row * io.x_step + channel + c * 8, valid);
+                   io.x + (size_t)row * io.x_step + (GATHER ? channel % BEV_IN : channel) + c * 8,
+                   valid);
     }
 }
 
@@ -128,10 +131,10 @@ static __device__ __forceinline__ void store(const conv_io &io, int y, int x, in
         v += r.y;
     }
     int side = io.out_side;
-    if (io.up) {
-        y = 2 * y + row / 256;
-        x = 2 * x + row / 128 % 2;
-        row %= 128;
+    if (io.quarter) {
+        y = 2 * y + row / io.quarter / 2;
+        x = 2 * x + row / io.quarter % 2;
+        row %= io.quarter;
         side *= 2;
     }
     *(half2 *)(io.y + ((size_t)y * side + x) * io.y_step + io.at + row) = __floats2half2_rn(u, v);
@@ -206,11 +209,11 @@ __global__ void __launch_bounds__(THREADS, 2) bev_conv(conv_io io)
 }
 
 __global__ void __launch_bounds__(THREADS)
-bev_index(int pillars, int side, const flatten_cell *cell, int32_t *index)
+bev_index(int pillars, int wide, const flatten_cell *cell, int32_t *index)
 {
     const int i = blockIdx.x * THREADS + threadIdx.x;
     if (i < pillars)
-        index[cell[i].y * side + cell[i].x] = i;
+        index[cell[i].y * wide + cell[i].x] = i;
 }
 
 /* ---- launchers ---- */
@@ -241,24 +244,26 @@ static void run_layer(const bev_problem *p, const bev_args *a, const bev_state *
                       op_stream s)
 {
     const bev_layer *l = &bev_layers[number];
+    const bev_shape *n = bev_shape_of(p);
     conv_io io = {};
     io.x = l->from == BEV_CANVAS ? (const half *)a->x : t->map[l->from];
     io.index = t->index;
     io.w = (const half *)a->w + bev_weight_at(number);
     io.b = a->b + bev_bias_at(number);
     io.y = l->to == BEV_RESULT ? (half *)a->y : t->map[l->to];
-    io.side = p->side / bev_maps[l->from].scale;
+    io.side = p->side / n->map[l->from].scale;
     io.out_side = io.side / l->stride;
     io.cin = l->cin;
-    io.x_step = bev_maps[l->from].channels;
-    io.y_step = bev_maps[l->to].channels;
+    io.x_step = l->from == BEV_CANVAS ? BEV_IN : n->map[l->from].channels;
+    io.y_step = n->map[l->to].channels;
     io.at = l->at;
-    io.up = l->up;
+    io.heights = n->heights;
+    io.quarter = l->up ? l->rows / 4 : 0;
     io.residual = l->residual;
     io.relu = l->relu;
-    for (int i = 0; i < BEV_BRANCHES; i++) {
-        io.branch_out[i] = bev_branch_out[i];
-        io.branch_at[i] = bev_branch_at[i];
+    for (int i = 0; i < n->branches; i++) {
+        io.branch_out[i] = n->branch_out[i];
+        io.branch_at[i] = n->branch_at[i];
     }
     if (l->from == BEV_CANVAS)
         launch<3, 1, 8, true>(io, l->rows, s);
@@ -270,6 +275,11 @@ static void run_layer(const bev_problem *p, const bev_args *a, const bev_state *
         launch<3, 1, 8, false>(io, l->rows, s);
     else
         launch<1, 1, 8, false>(io, l->rows, s);
+}
+
+static size_t index_bytes(const bev_problem *p)
+{
+    return (size_t)p->side * p->side * bev_shape_of(p)->heights * sizeof(int32_t);
 }
 
 OP_BEGIN
@@ -285,7 +295,7 @@ enum op_status bev_own_setup(const struct bev_problem *p, const struct bev_args 
     if (!allow<3, 1, 8, true>() || !allow<3, 1, 1, false>() || !allow<3, 2, 8, false>() ||
         !allow<3, 1, 8, false>() || !allow<1, 1, 8, false>())
         return OP_EDEVICE;
-    t->index = (int32_t *)m->take(m->context, (size_t)p->side * p->side * sizeof(int32_t));
+    t->index = (int32_t *)m->take(m->context, index_bytes(p));
     if (!t->index)
         return OP_ENOMEM;
     for (int i = BEV_A0; i < BEV_RESULT; i++) {
@@ -301,11 +311,11 @@ enum op_status bev_own(const struct bev_problem *p, const struct bev_args *a, vo
 {
     const bev_state *t = (const bev_state *)state;
     const int blocks = (p->pillars + THREADS - 1) / THREADS;
-    const size_t bytes = (size_t)p->side * p->side * sizeof(int32_t);
-    if (cudaMemsetAsync(t->index, 0xff, bytes, s) != cudaSuccess)
+    const bev_shape *n = bev_shape_of(p);
+    if (cudaMemsetAsync(t->index, 0xff, index_bytes(p), s) != cudaSuccess)
         return OP_EDEVICE;
-    bev_index<<<blocks, THREADS, 0, s>>>(p->pillars, p->side, a->cell, t->index);
-    for (int i = 0; i < BEV_LAYERS; i++)
+    bev_index<<<blocks, THREADS, 0, s>>>(p->pillars, p->side * n->heights, a->cell, t->index);
+    for (int i = n->first; i < n->end; i++)
         run_layer(p, a, t, i, s);
     return cudaGetLastError() == cudaSuccess ? OP_OK : OP_EDEVICE;
 }

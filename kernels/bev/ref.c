@@ -10,7 +10,14 @@ const struct bev_map_shape bev_maps[BEV_MAPS] = {
     [BEV_SHARED] = { 64, 1 },     [BEV_BRANCH] = { 448, 1 }, [BEV_RESULT] = { BEV_OUT, 1 },
 };
 
-const struct bev_layer bev_layers[BEV_LAYERS] = {
+enum { CENTER_BRANCHES = 5, CENTER_OUT = 11 };
+static const struct bev_map_shape center_maps[BEV_MAPS] = {
+    [BEV_CANVAS] = { 2 * BEV_IN, 1 }, [BEV_A0] = { 128, 1 },     [BEV_A1] = { 128, 1 },
+    [BEV_B0] = { 256, 2 },            [BEV_B1] = { 256, 2 },     [BEV_NECK] = { 512, 1 },
+    [BEV_SHARED] = { 64, 1 },         [BEV_BRANCH] = { 320, 1 }, [BEV_RESULT] = { CENTER_OUT, 1 },
+};
+
+const struct bev_layer bev_layers[] = {
     { "stage 0.0", BEV_CANVAS, BEV_A0, 128, 64, 3, 1, 0, 0, 1, 0, 1 },
     { "stage 0.1", BEV_A0, BEV_A1, 64, 64, 3, 1, 0, 0, 1, 1, 1 },
     { "stage 0.2", BEV_A1, BEV_A0, 64, 64, 3, 1, 0, 0, 1, 1, 1 },
@@ -25,12 +32,41 @@ const struct bev_layer bev_layers[BEV_LAYERS] = {
     { "branches", BEV_SHARED, BEV_BRANCH, 64, 448, 3, 1, 0, 0, 1, 0, 1 },
     { "outputs", BEV_BRANCH, BEV_RESULT, 64, BEV_BRANCHES * BEV_BRANCH_ROWS, 3, 1, 0, 0,
       BEV_BRANCHES, 0, 0 },
+    { NULL },
+    { "stage 0.0", BEV_CANVAS, BEV_A0, 256, 128, 3, 1, 0, 0, 1, 0, 1 },
+    { "stage 0.1", BEV_A0, BEV_A1, 128, 128, 3, 1, 0, 0, 1, 0, 1 },
+    { "stage 0.2", BEV_A1, BEV_A0, 128, 128, 3, 1, 0, 0, 1, 0, 1 },
+    { "stage 0.3", BEV_A0, BEV_A1, 128, 128, 3, 1, 0, 0, 1, 0, 1 },
+    { "stage 0.4", BEV_A1, BEV_A0, 128, 128, 3, 1, 0, 0, 1, 0, 1 },
+    { "stage 0.5", BEV_A0, BEV_A1, 128, 128, 3, 1, 0, 0, 1, 0, 1 },
+    { "stage 1.0", BEV_A1, BEV_B0, 128, 256, 3, 2, 0, 0, 1, 0, 1 },
+    { "stage 1.1", BEV_B0, BEV_B1, 256, 256, 3, 1, 0, 0, 1, 0, 1 },
+    { "stage 1.2", BEV_B1, BEV_B0, 256, 256, 3, 1, 0, 0, 1, 0, 1 },
+    { "stage 1.3", BEV_B0, BEV_B1, 256, 256, 3, 1, 0, 0, 1, 0, 1 },
+    { "stage 1.4", BEV_B1, BEV_B0, 256, 256, 3, 1, 0, 0, 1, 0, 1 },
+    { "stage 1.5", BEV_B0, BEV_B1, 256, 256, 3, 1, 0, 0, 1, 0, 1 },
+    { "neck 0", BEV_A1, BEV_NECK, 128, 256, 1, 1, 0, 0, 1, 0, 1 },
+    { "neck 1", BEV_B1, BEV_NECK, 256, 1024, 1, 1, 256, 1, 1, 0, 1 },
+    { "shared", BEV_NECK, BEV_SHARED, 512, 64, 3, 1, 0, 0, 1, 0, 1 },
+    { "branches", BEV_SHARED, BEV_BRANCH, 64, 320, 3, 1, 0, 0, 1, 0, 1 },
+    { "outputs", BEV_BRANCH, BEV_RESULT, 64, CENTER_BRANCHES * BEV_BRANCH_ROWS, 3, 1, 0, 0,
+      CENTER_BRANCHES, 0, 0 },
+    { NULL },
 };
 
 const int bev_branch_out[BEV_BRANCHES] = { 2, 1, 3, 2, 2, 1, 3 };
 const int bev_branch_at[BEV_BRANCHES] = { 0, 2, 3, 6, 8, 10, 11 };
+static const int center_out[CENTER_BRANCHES] = { 2, 1, 3, 2, 3 };
+static const int center_at[CENTER_BRANCHES] = { 0, 2, 3, 6, 8 };
 
-enum { ROWS_MOST = 512, SIDE_MOST = 2048 };
+const struct bev_shape bev_shapes[BEV_NETS] = {
+    [BEV_FLATFORMER] = { "flatformer", 0, BEV_LAYERS, bev_maps, 1, BEV_BRANCHES, BEV_OUT,
+                         bev_branch_out, bev_branch_at },
+    [BEV_CENTERPOINT] = { "centerpoint", BEV_LAYERS + 1, BEV_LAYERS + 1 + BEV_LAYERS_MAX,
+                          center_maps, 2, CENTER_BRANCHES, CENTER_OUT, center_out, center_at },
+};
+
+enum { ROWS_MOST = 1024, SIDE_MOST = 2048 };
 
 static size_t weights_of(const struct bev_layer *l)
 {
@@ -40,7 +76,7 @@ static size_t weights_of(const struct bev_layer *l)
 size_t bev_weight_at(int layer)
 {
     size_t at = 0;
-    for (int i = 0; i < layer; i++)
+    for (int i = layer - 1; i >= 0 && bev_layers[i].name; i--)
         at += weights_of(&bev_layers[i]);
     return at;
 }
@@ -48,24 +84,26 @@ size_t bev_weight_at(int layer)
 size_t bev_bias_at(int layer)
 {
     size_t at = 0;
-    for (int i = 0; i < layer; i++)
+    for (int i = layer - 1; i >= 0 && bev_layers[i].name; i--)
         at += (size_t)bev_layers[i].rows;
     return at;
 }
 
 size_t bev_map_size(const struct bev_problem *p, enum bev_map m)
 {
-    const size_t side = (size_t)(p->side / bev_maps[m].scale);
-    return side * side * (size_t)bev_maps[m].channels;
+    const struct bev_map_shape *map = &bev_shape_of(p)->map[m];
+    const size_t side = (size_t)(p->side / map->scale);
+    return side * side * (size_t)map->channels;
 }
 
 double bev_flops(const struct bev_problem *p)
 {
+    const struct bev_shape *n = bev_shape_of(p);
     double flops = 0;
-    for (int i = 0; i < BEV_LAYERS; i++) {
+    for (int i = n->first; i < n->end; i++) {
         const struct bev_layer *l = &bev_layers[i];
-        const double side = p->side / bev_maps[l->up ? l->from : l->to].scale;
-        const double share = l->groups > 1 ? (double)BEV_OUT / l->rows : 1;
+        const double side = p->side / n->map[l->up ? l->from : l->to].scale;
+        const double share = l->groups > 1 ? (double)n->out / l->rows : 1;
         flops += 2 * side * side * (double)weights_of(l) * share;
     }
     return flops;
@@ -73,10 +111,20 @@ double bev_flops(const struct bev_problem *p)
 
 enum op_status bev_check(const struct bev_problem *p)
 {
-    if (p->side < 2 || p->side > SIDE_MOST || p->side % 2 || p->pillars < 1 ||
-        p->pillars > p->side * p->side)
+    if ((unsigned)p->net >= BEV_NETS || p->side < 2 || p->side > SIDE_MOST || p->side % 2 ||
+        p->pillars < 1 || p->pillars > p->side * p->side * bev_shape_of(p)->heights)
         return OP_EINVAL;
     return OP_OK;
+}
+
+enum op_status bev_covers(const struct bev_impl *impl, const struct bev_problem *p,
+                          const char **why)
+{
+    if (!((impl->nets ? impl->nets : 1 << BEV_FLATFORMER) >> p->net & 1)) {
+        *why = "covers the layers of another network only";
+        return OP_EUNSUPPORTED;
+    }
+    return impl->supports ? impl->supports(p, why) : OP_OK;
 }
 
 /* ---- a layer ---- */
@@ -94,7 +142,7 @@ static void widen(const struct bev_layer *l, const half_bits *w, double *to)
 static void sum_rows(const struct bev_layer *l, int side, const double *from, const double *w,
                      int y, int x, double sum[ROWS_MOST])
 {
-    const int channels = bev_maps[l->from].channels, group = l->rows / l->groups;
+    const int channels = l->cin * l->groups, group = l->rows / l->groups;
     for (int dy = 0; dy < l->kernel; dy++)
         for (int dx = 0; dx < l->kernel; dx++) {
             const int iy = y * l->stride + dy - l->kernel / 2, ix = x * l->stride + dx - l->kernel / 2;
@@ -109,12 +157,12 @@ static void sum_rows(const struct bev_layer *l, int side, const double *from, co
         }
 }
 
-static void store(const struct bev_layer *l, int side, const double *from, int y, int x,
-                  const double sum[ROWS_MOST], double *to)
+static void store(const struct bev_shape *n, const struct bev_layer *l, int side, const double *from,
+                  int y, int x, const double sum[ROWS_MOST], double *to)
 {
-    const int channels = bev_maps[l->to].channels, wide = l->up ? 2 * side : side / l->stride;
+    const int channels = n->map[l->to].channels, wide = l->up ? 2 * side : side / l->stride;
     for (int r = 0; r < l->rows; r++) {
-        const int q = l->up ? r / 128 : 0, o = l->up ? r % 128 : r;
+        const int q = l->up ? r / (l->rows / 4) : 0, o = l->up ? r % (l->rows / 4) : r;
         const int oy = l->up ? 2 * y + q / 2 : y, ox = l->up ? 2 * x + q % 2 : x;
         double *cell = to + ((size_t)oy * (size_t)wide + (size_t)ox) * (size_t)channels;
         double v = l->relu && sum[r] < 0 ? 0 : sum[r];
@@ -122,15 +170,16 @@ static void store(const struct bev_layer *l, int side, const double *from, int y
             v += from[((size_t)y * (size_t)side + (size_t)x) * (size_t)channels + (size_t)r];
         if (l->groups == 1)
             cell[l->at + o] = v;
-        else if (r % BEV_BRANCH_ROWS < bev_branch_out[r / BEV_BRANCH_ROWS])
-            cell[bev_branch_at[r / BEV_BRANCH_ROWS] + r % BEV_BRANCH_ROWS] = v;
+        else if (r % BEV_BRANCH_ROWS < n->branch_out[r / BEV_BRANCH_ROWS])
+            cell[n->branch_at[r / BEV_BRANCH_ROWS] + r % BEV_BRANCH_ROWS] = v;
     }
 }
 
 static void layer(const struct bev_problem *p, const struct bev_layer *l, const double *from,
                   const double *w, const float *b, double *to)
 {
-    const int side = p->side / bev_maps[l->from].scale;
+    const struct bev_shape *n = bev_shape_of(p);
+    const int side = p->side / n->map[l->from].scale;
     const int cells = l->up ? side : side / l->stride;
 #pragma omp parallel for schedule(dynamic, 1)
     for (int y = 0; y < cells; y++)
@@ -139,18 +188,19 @@ static void layer(const struct bev_problem *p, const struct bev_layer *l, const 
             for (int r = 0; r < l->rows; r++)
                 sum[r] = b[r];
             sum_rows(l, side, from, w, y, x, sum);
-            store(l, side, from, y, x, sum, to);
+            store(n, l, side, from, y, x, sum, to);
         }
 }
 
 static enum op_status scatter(const struct bev_problem *p, const struct bev_args *a, double *canvas)
 {
+    const int wide = p->side * bev_shape_of(p)->heights;
     memset(canvas, 0, bev_map_size(p, BEV_CANVAS) * sizeof *canvas);
     for (int i = 0; i < p->pillars; i++) {
         const struct flatten_cell c = a->cell[i];
-        if (c.x < 0 || c.y < 0 || c.x >= p->side || c.y >= p->side)
+        if (c.x < 0 || c.y < 0 || c.x >= wide || c.y >= p->side)
             return OP_EINVAL;
-        double *to = canvas + ((size_t)c.y * (size_t)p->side + (size_t)c.x) * BEV_IN;
+        double *to = canvas + ((size_t)c.y * (size_t)wide + (size_t)c.x) * BEV_IN;
         for (int k = 0; k < BEV_IN; k++)
             to[k] = half_to_float(a->x[(size_t)i * BEV_IN + (size_t)k]);
     }
@@ -163,7 +213,8 @@ enum op_status bev_reference(const struct bev_problem *p, const struct bev_args 
     enum op_status status = bev_check(p);
     if (status)
         return status;
-    w = malloc(bev_weight_at(BEV_LAYERS) * sizeof *w); /* more than any layer needs */
+    const struct bev_shape *n = bev_shape_of(p);
+    w = malloc(bev_weight_at(n->end) * sizeof *w); /* more than any layer needs */
     if (!w)
         status = OP_ENOMEM;
     for (int m = 0; m < BEV_RESULT && !status; m++) {
@@ -173,7 +224,7 @@ enum op_status bev_reference(const struct bev_problem *p, const struct bev_args 
     map[BEV_RESULT] = want;
     if (!status)
         status = scatter(p, a, map[BEV_CANVAS]);
-    for (int i = 0; i < BEV_LAYERS && !status; i++) {
+    for (int i = n->first; i < n->end && !status; i++) {
         const struct bev_layer *l = &bev_layers[i];
         widen(l, a->w + bev_weight_at(i), w);
         layer(p, l, map[l->from], w, a->b + bev_bias_at(i), map[l->to]);
@@ -210,6 +261,6 @@ static enum op_status run_definition(const struct bev_problem *p, const struct b
 const struct bev_impl bev_references[] = {
     { .base = { .name = "ref_bev", .title = "definition, host", .origin = "definition in double",
                 .role = OP_REFERENCE },
-      .supports = small, .run = run_definition },
+      .nets = 1 << BEV_FLATFORMER | 1 << BEV_CENTERPOINT, .supports = small, .run = run_definition },
     { .base = { .name = NULL } },
 };

@@ -24,11 +24,11 @@ ref_widen(int rows, int k, const half *w, double *to)
 }
 
 __global__ void __launch_bounds__(THREADS)
-ref_scatter(int pillars, int side, const flatten_cell *cell, const half *x, double *canvas)
+ref_scatter(int pillars, int wide, const flatten_cell *cell, const half *x, double *canvas)
 {
     const int i = blockIdx.x * THREADS + threadIdx.x, row = i / BEV_IN;
     if (row < pillars)
-        canvas[((size_t)cell[row].y * side + cell[row].x) * BEV_IN + i % BEV_IN] =
+        canvas[((size_t)cell[row].y * wide + cell[row].x) * BEV_IN + i % BEV_IN] =
             (double)__half2float(x[i]);
 }
 
@@ -56,26 +56,28 @@ ref_layer(plain_layer l, const double *from, const double *w, const float *b, do
     if (l.residual)
         sum += from[((size_t)y * l.side + x) * l.from_channels + row];
     const int wide = l.up ? 2 * l.out_side : l.out_side;
-    const int oy = l.up ? 2 * y + row / 256 : y, ox = l.up ? 2 * x + row / 128 % 2 : x;
+    const int quarter = l.rows / 4;
+    const int oy = l.up ? 2 * y + row / quarter / 2 : y, ox = l.up ? 2 * x + row / quarter % 2 : x;
     double *out = to + ((size_t)oy * wide + ox) * l.to_channels;
     if (l.groups == 1)
-        out[l.at + (l.up ? row % 128 : row)] = sum;
+        out[l.at + (l.up ? row % quarter : row)] = sum;
     else if (row % BEV_BRANCH_ROWS < l.out[group])
         out[l.branch_at[group] + row % BEV_BRANCH_ROWS] = sum;
 }
 
 static plain_layer plain(const bev_problem *p, const bev_layer *l)
 {
+    const bev_shape *n = bev_shape_of(p);
     plain_layer q = {};
-    q.side = p->side / bev_maps[l->from].scale;
+    q.side = p->side / n->map[l->from].scale;
     q.out_side = q.side / l->stride;
-    q.from_channels = bev_maps[l->from].channels;
-    q.to_channels = bev_maps[l->to].channels;
+    q.from_channels = n->map[l->from].channels;
+    q.to_channels = n->map[l->to].channels;
     q.cin = l->cin, q.rows = l->rows, q.kernel = l->kernel, q.stride = l->stride;
     q.at = l->at, q.up = l->up, q.groups = l->groups, q.residual = l->residual, q.relu = l->relu;
-    for (int i = 0; i < BEV_BRANCHES; i++) {
-        q.out[i] = bev_branch_out[i];
-        q.branch_at[i] = bev_branch_at[i];
+    for (int i = 0; i < n->branches; i++) {
+        q.out[i] = n->branch_out[i];
+        q.branch_at[i] = n->branch_at[i];
     }
     return q;
 }
@@ -91,9 +93,10 @@ enum op_status bev_reference_cuda(const struct bev_problem *p, const struct bev_
                                   const struct op_memory *memory, double *want, op_stream s)
 {
     double *map[BEV_MAPS];
-    double *w = (double *)memory->take(memory->context, bev_weight_at(BEV_LAYERS) * sizeof *w);
     if (bev_check(p) != OP_OK)
         return OP_EINVAL;
+    const bev_shape *n = bev_shape_of(p);
+    double *w = (double *)memory->take(memory->context, bev_weight_at(n->end) * sizeof *w);
     if (!w)
         return OP_ENOMEM;
     for (int m = 0; m < BEV_RESULT; m++) {
@@ -107,8 +110,8 @@ enum op_status bev_reference_cuda(const struct bev_problem *p, const struct bev_
         cudaSuccess)
         return OP_EDEVICE;
     ref_scatter<<<blocks_of((size_t)p->pillars * BEV_IN), THREADS, 0, s>>>(
-        p->pillars, p->side, a->cell, (const half *)a->x, map[BEV_CANVAS]);
-    for (int i = 0; i < BEV_LAYERS; i++) {
+        p->pillars, p->side * n->heights, a->cell, (const half *)a->x, map[BEV_CANVAS]);
+    for (int i = n->first; i < n->end; i++) {
         const bev_layer *l = &bev_layers[i];
         const plain_layer q = plain(p, l);
         const int k = l->kernel * l->kernel * l->cin;

@@ -12,6 +12,7 @@
 #include "build.h"
 #include "lidar.h"
 #include "shared.h"
+#include "street.h"
 
 /* What the sensor of a cloud decides. */
 static const struct sensor {
@@ -29,10 +30,13 @@ static const struct generated {
     const char *name;
     enum lidar_sensor sensor;
     int frames;
+    bool street;
 } generated[] = {
-    { "semantickitti_1f", LIDAR_KITTI, 1 }, { "nuscenes_1f", LIDAR_NUSCENES, 1 },
-    { "nuscenes_3f", LIDAR_NUSCENES, 3 },   { "nuscenes_10f", LIDAR_NUSCENES, 10 },
-    { "waymo_1f", LIDAR_WAYMO, 1 },         { "waymo_3f", LIDAR_WAYMO, 3 },
+    { "semantickitti_1f", LIDAR_KITTI, 1, false }, { "nuscenes_1f", LIDAR_NUSCENES, 1, false },
+    { "nuscenes_3f", LIDAR_NUSCENES, 3, false },   { "nuscenes_10f", LIDAR_NUSCENES, 10, false },
+    { "waymo_1f", LIDAR_WAYMO, 1, false },         { "waymo_3f", LIDAR_WAYMO, 3, false },
+    { "street_1f", LIDAR_WAYMO, 1, true },         { "street_2f", LIDAR_WAYMO, 2, true },
+    { "street_3f", LIDAR_WAYMO, 3, true },
 };
 
 static const struct known {
@@ -116,6 +120,12 @@ bool scan_available(const char *name, char *why, size_t size)
     return good;
 }
 
+bool scan_fixed(const char *name)
+{
+    struct found f;
+    return !find(name, &f) && (!f.made || f.made->street);
+}
+
 void scan_origin(const char *name, uint64_t seed, char source[16], char gen[96])
 {
     struct found f;
@@ -126,7 +136,10 @@ void scan_origin(const char *name, uint64_t seed, char source[16], char gen[96])
         return;
     }
     data_text(source, 16, "generated");
-    snprintf(gen, 96, "lidar %d, %s, seed %llu", LIDAR_VERSION, name, (unsigned long long)seed);
+    if (f.made->street)
+        snprintf(gen, 96, "street %d, %df seed 0", STREET_VERSION, f.made->frames);
+    else
+        snprintf(gen, 96, "lidar %d, %s, seed %llu", LIDAR_VERSION, name, (unsigned long long)seed);
 }
 
 /* The channels that the networks take: a lag of 0, and Waymo's intensity as trained on. */
@@ -156,6 +169,8 @@ int scan_points(const char *name, uint64_t seed, struct points *out)
     *out = (struct points){ 0 };
     if (find(name, &f))
         return -1;
+    if (f.made && f.made->street)
+        return street_generate(0, 0, f.made->frames, out);
     if (f.made) {
         const struct lidar_spec s = { f.made->sensor, f.made->frames, seed };
         return lidar_generate(&s, out);

@@ -2,6 +2,7 @@
  * scan.h - the point clouds of the suites by name.
  *
  *     semantickitti_1f nuscenes_1f nuscenes_3f nuscenes_10f waymo_1f waymo_3f     generated frames
+ *     street_1f street_2f street_3f     frames of street 0 (street.h), whatever the seed; as Waymo's
  *     semantickitti_000000 kitti_object_000001 nuscenes_keyframe     files NAME.bin, NAME.pcd.bin
  *                                                      where shared.h looks, in pointcloud
  *     kitti:PATH nuscenes:PATH waymo:PATH pcd:PATH                   files of the user
@@ -29,7 +30,10 @@ enum scan_task {
 /* Whether a name can be loaded here; if not, why[size] says what is missing. */
 bool scan_available(const char *name, char *why, size_t size);
 
-/* seed: of a generated frame and of what is random in its voxels.  A file is the same for all. */
+/* Whether a name is one cloud, the same for all seeds: files and streets. */
+bool scan_fixed(const char *name);
+
+/* seed: of a generated frame and of what is random in its voxels. */
 int scan_points(const char *name, uint64_t seed, struct points *out);
 int scan_voxels(const char *name, enum scan_task task, uint64_t seed, struct voxels *out);
 

@@ -1,7 +1,8 @@
 /*
- * bev.c - the dense part of a pillar detector, bound to the harness.
+ * bev.c - the dense part of a detector, bound to the harness.
  *
- * A problem is a generated street on the published grid, or the middle of it.  Features are what a
+ * A problem is a generated street on the published grid, or the middle of it: pillars, or for
+ * CenterPoint the voxels that its sparse convolutions leave.  Features are what a
  * relu leaves, weights have Kaiming's range, so that all layers have numbers of about one size.
  * Half results are rounded after each of 13 layers: an element may be off by 2 % of itself and the
  * root mean square of its channel, all of them together by 0.3 %.
@@ -16,23 +17,30 @@
 
 #include "../../harness/error.h"
 #include "../../harness/sha.h"
+#include "../../kernels/kmap/build.h"
 #include "../data/pillars.h"
+#include "../data/street.h"
+#include "../data/voxel.h"
 #include "bind.h"
 #include "ops.h"
 
 enum { TENSOR_X = 1, TENSOR_W, TENSOR_B };
 
 struct bev_params {
-    int side, frames, frame;
+    int side, frames, frame, net;
 };
+static const char *const nets[] = { "flatformer", "centerpoint", NULL }; /* as enum bev_net */
+enum { CENTER_SIDE = 188, CENTER_LEVEL = 4 };
 
 static const struct cb_param params[] = {
     { "side", CB_INT, offsetof(struct bev_params, side), PILLARS_SIDE, 2, PILLARS_SIDE, NULL, false,
-      "cells of the map's side, even: the middle of the street" },
+      "cells of the map's side, even: the middle of the street; centerpoint: 188 at most" },
     { "frames", CB_INT, offsetof(struct bev_params, frames), 1, 1, 12, NULL, false,
       "frames of the generated street" },
     { "frame", CB_INT, offsetof(struct bev_params, frame), 0, 0, 1000000, NULL, false,
       "number of the street" },
+    { "net", CB_CHOICE, offsetof(struct bev_params, net), BEV_FLATFORMER, 0, 0, nets, false,
+      "whose layers" },
     { 0 },
 };
 
@@ -46,7 +54,7 @@ struct instance {
     void *cell;               /* the same on the device */
     struct op_sets w, b;      /* per weight set */
     struct op_sets x, y;      /* per input set */
-    double *want;             /* on the device [side][side][BEV_OUT] */
+    double *want;             /* on the device [side][side][out] */
     float *bound;
 };
 
@@ -64,6 +72,16 @@ static size_t x_count(const struct instance *in)
 static size_t y_count(const struct instance *in)
 {
     return bev_map_size(&in->p, BEV_RESULT);
+}
+
+static size_t w_count(const struct instance *in)
+{
+    return bev_weight_at(bev_shape_of(&in->p)->end);
+}
+
+static size_t b_count(const struct instance *in)
+{
+    return bev_bias_at(bev_shape_of(&in->p)->end);
 }
 
 static size_t cell_bytes(const struct instance *in)
@@ -89,6 +107,12 @@ static void close_instance(void *instance)
     free(in);
 }
 
+static void keep_cell(struct instance *in, int x, int y, int height, int heights)
+{
+    if (x >= 0 && y >= 0 && x < in->p.side && y < in->p.side)
+        in->in[in->p.pillars++] = (struct flatten_cell){ x * heights + height, y };
+}
+
 /* Pillars in the middle of the street. */
 static int read_cells(struct instance *in)
 {
@@ -96,15 +120,49 @@ static int read_cells(struct instance *in)
     const int low = (PILLARS_SIDE - in->q.side) / 2;
     if (pillars_generate(in->q.frames, (uint64_t)in->q.frame, 0, &v))
         return -1;
-    in->p.side = in->q.side;
     in->in = malloc((size_t)v.n * sizeof *in->in + 1);
-    for (int i = 0; in->in && i < v.n; i++) {
-        const struct flatten_cell c = { v.cell[i].x - low, v.cell[i].y - low };
-        if (c.x >= 0 && c.y >= 0 && c.x < in->p.side && c.y < in->p.side)
-            in->in[in->p.pillars++] = c;
-    }
+    for (int i = 0; in->in && i < v.n; i++)
+        keep_cell(in, v.cell[i].x - low, v.cell[i].y - low, 0, 1);
     pillars_free(&v);
     return in->in ? 0 : cb_error("no memory for pillars");
+}
+
+/* What the sparse convolutions leave of its voxels: their second coordinate is the height. */
+static int read_voxels(struct instance *in, const struct voxels *v)
+{
+    const int low = (CENTER_SIDE - in->q.side) / 2;
+    struct kmap_plan plan;
+    struct kmap_host_net maps = { 0 };
+    enum op_status status = kmap_plan_centerpoint(v->size, 1, v->n, &plan);
+    if (!status)
+        status = kmap_host_net(&plan, v->coord, &maps);
+    if (!status) {
+        in->in = malloc((size_t)maps.n[CENTER_LEVEL] * sizeof *in->in + 1);
+        status = in->in ? OP_OK : OP_ENOMEM;
+    }
+    for (int i = 0; !status && i < maps.n[CENTER_LEVEL]; i++) {
+        const struct kmap_coord c = maps.coord[CENTER_LEVEL][i];
+        keep_cell(in, c.x - low, c.z - low, c.y, bev_shape_of(&in->p)->heights);
+    }
+    kmap_host_net_free(&maps);
+    return op_result(status, "bev", "voxels");
+}
+
+static int read_center(struct instance *in)
+{
+    struct points p;
+    struct voxels v;
+    if (in->q.side > CENTER_SIDE)
+        return cb_error("bev: centerpoint's map has %d cells a side, not %d", CENTER_SIDE,
+                        in->q.side);
+    if (street_generate((uint64_t)in->q.frame, 0, in->q.frames, &p))
+        return -1;
+    int status = voxels_detect("street", &p, &voxel_grid_waymo, 0, &v);
+    points_free(&p);
+    if (!status)
+        status = read_voxels(in, &v);
+    voxels_free(&v);
+    return status;
 }
 
 static int open_problem(struct cb_context *c, const void *given, void **out)
@@ -116,7 +174,9 @@ static int open_problem(struct cb_context *c, const void *given, void **out)
     in->q = *(const struct bev_params *)given;
     in->device = c->device;
     in->seed = c->seed;
-    int status = read_cells(in);
+    in->p.side = in->q.side;
+    in->p.net = (enum bev_net)in->q.net;
+    int status = in->p.net == BEV_CENTERPOINT ? read_center(in) : read_cells(in);
     if (!status)
         status = op_result(bev_check(&in->p), "bev", "problem");
     if (!status)
@@ -133,16 +193,16 @@ static int inputs(void *instance, struct cb_input *out)
 {
     const struct instance *in = instance;
     out[0] = (struct cb_input){ .name = "cells", .dtype = "i32", .shape = { in->p.pillars, 2 } };
-    snprintf(out[0].gen, sizeof out[0].gen, "street %df seed %d, pillars", in->q.frames,
-             in->q.frame);
+    snprintf(out[0].gen, sizeof out[0].gen, "street %df seed %d, %s", in->q.frames, in->q.frame,
+             in->p.net == BEV_CENTERPOINT ? "voxels behind the encoder" : "pillars");
     memcpy(out[0].sha256, in->sha256, sizeof out[0].sha256);
     out[1] = (struct cb_input){ .name = "X", .dtype = "f16", .shape = { in->p.pillars, BEV_IN },
                                 .gen = "uniform, negative ones 0", .tensor_id = TENSOR_X };
     out[2] = (struct cb_input){ .name = "W", .dtype = "f16",
-                                .shape = { (long)bev_weight_at(BEV_LAYERS) },
+                                .shape = { (long)w_count(in) },
                                 .gen = "uniform, Kaiming's range", .tensor_id = TENSOR_W };
     out[3] = (struct cb_input){ .name = "b", .dtype = "f32",
-                                .shape = { (long)bev_bias_at(BEV_LAYERS) },
+                                .shape = { (long)b_count(in) },
                                 .gen = "uniform [-0.1, 0.1)", .tensor_id = TENSOR_B };
     for (int i = 0; i < 4; i++)
         snprintf(out[i].source, sizeof out[i].source, "generated");
@@ -163,16 +223,13 @@ static enum op_status ready(void *instance, const struct op_impl *i, const char 
 {
     const struct instance *in = instance;
     const struct bev_impl *impl = (const struct bev_impl *)i;
-    if (!op_is_built(impl->run != NULL, why))
-        return OP_EUNSUPPORTED;
-    return impl->supports ? impl->supports(&in->p, why) : OP_OK;
+    return op_is_built(impl->run != NULL, why) ? bev_covers(impl, &in->p, why) : OP_EUNSUPPORTED;
 }
 
 static void set_bytes(void *instance, double *weights, double *ins, double *outs)
 {
     const struct instance *in = instance;
-    *weights = (double)(bev_weight_at(BEV_LAYERS) * sizeof(half_bits) +
-                        bev_bias_at(BEV_LAYERS) * sizeof(float));
+    *weights = (double)(w_count(in) * sizeof(half_bits) + b_count(in) * sizeof(float));
     *ins = (double)(x_count(in) * sizeof(half_bits));
     *outs = (double)(y_count(in) * sizeof(half_bits));
 }
@@ -187,7 +244,8 @@ static struct cb_work work(void *instance, const struct op_impl *i)
     w.tensor_ops = w.flops;
     w.bytes_min = w.weight_bytes + ins + outs + (double)cell_bytes(in);
     w.bytes_model = w.bytes_min;
-    for (int k = 0; k < BEV_LAYERS; k++) /* maps between layers: written and read */
+    const struct bev_shape *n = bev_shape_of(&in->p);
+    for (int k = n->first; k < n->end; k++) /* maps between layers: written and read */
         w.bytes_model += 2.0 * sizeof(half_bits) *
                          (double)bev_map_size(&in->p, bev_layers[k].from);
     return w;
@@ -202,14 +260,15 @@ static float draw(const struct instance *in, int set, int tensor, size_t i)
 
 static void draw_weights(const struct instance *in, int set, half_bits *w)
 {
-    for (int k = 0; k < BEV_LAYERS; k++) {
+    const struct bev_shape *n = bev_shape_of(&in->p);
+    for (int k = n->first; k < n->end; k++) {
         const struct bev_layer *l = &bev_layers[k];
         const size_t row = (size_t)(l->kernel * l->kernel * l->cin), at = bev_weight_at(k);
         const float range = sqrtf(6.f / (float)row);
         for (size_t i = 0; i < row * (size_t)l->rows; i++) {
             const int r = (int)(i / row);
             const bool empty = l->groups > 1 &&
-                               r % BEV_BRANCH_ROWS >= bev_branch_out[r / BEV_BRANCH_ROWS];
+                               r % BEV_BRANCH_ROWS >= n->branch_out[r / BEV_BRANCH_ROWS];
             w[at + i] = half_from_float(empty ? 0 : range * draw(in, set, TENSOR_W, at + i));
         }
     }
@@ -227,7 +286,7 @@ static int send(struct instance *in, void **to, void *from, size_t bytes)
 
 static int make_weights(struct instance *in, int set)
 {
-    const size_t weights = bev_weight_at(BEV_LAYERS), biases = bev_bias_at(BEV_LAYERS);
+    const size_t weights = w_count(in), biases = b_count(in);
     half_bits *w = malloc(weights * sizeof *w);
     float *b = malloc(biases * sizeof *b);
     if (w)
@@ -312,14 +371,15 @@ static int outputs(void *bound, int weights, int ins, struct cb_region *out, int
 /* ---- correctness ---- */
 
 /* 2 % of an element and of the root mean square of its channel. */
-static void bounds(const double *want, size_t count, float *bound)
+static void bounds(const double *want, size_t count, int channels, float *bound)
 {
+    const size_t out = (size_t)channels;
     double square[BEV_OUT] = { 0 };
     for (size_t i = 0; i < count; i++)
-        square[i % BEV_OUT] += want[i] * want[i];
+        square[i % out] += want[i] * want[i];
     for (size_t i = 0; i < count; i++)
         bound[i] = (float)(.02 * (fabs(want[i]) +
-                                  sqrt(square[i % BEV_OUT] / ((double)count / BEV_OUT))));
+                                  sqrt(square[i % out] / ((double)count / channels))));
 }
 
 /* Into in->want, on whichever device. */
@@ -354,7 +414,7 @@ static int expect(struct cb_context *c, void *instance, int weights, int ins)
     if (!status)
         status = cb_download(c->device, want, in->want, count * sizeof *want);
     if (!status) {
-        bounds(want, count, bound);
+        bounds(want, count, bev_shape_of(&in->p)->out, bound);
         status = cb_upload(c->device, in->bound, bound, count * sizeof *bound) ||
                          cb_sync(c->device)
                      ? -1
@@ -369,8 +429,8 @@ static int check(struct cb_context *c, void *bound, int weights, int ins, struct
                  struct cb_accuracy *r2, double *limit)
 {
     const struct instance *in = ((struct op_bound *)bound)->in;
-    const struct cb_view got = { in->y.set[ins], CB_F16, (long)in->p.side * in->p.side, BEV_OUT,
-                                 false };
+    const struct cb_view got = { in->y.set[ins], CB_F16, (long)in->p.side * in->p.side,
+                                 bev_shape_of(&in->p)->out, false };
     (void)weights, (void)r2;
     *limit = 3e-3;
     return cb_compare(c->device, &got, in->want, in->bound, r1);

@@ -67,12 +67,10 @@ static int one_scan(const struct net_case *in, int number, struct voxels *out)
 {
     const enum scan_task task =
         in->q.network == SPARSE_NET_CENTERPOINT ? SCAN_DETECTION : SCAN_SEGMENTATION;
-    char source[16], gen[96];
-    scan_origin(in->q.scan, in->seed, source, gen);
-    const int file = strcmp(source, "generated") != 0;
-    if (scan_voxels(in->q.scan, task, in->seed + (file ? 0 : (uint64_t)number), out))
+    const bool fixed = scan_fixed(in->q.scan);
+    if (scan_voxels(in->q.scan, task, in->seed + (fixed ? 0 : (uint64_t)number), out))
         return -1;
-    if (file && number % 8)
+    if (fixed && number % 8)
         mirror(out, number % 8);
     if (in->q.voxels && in->q.voxels < out->n)
         out->n = in->q.voxels;

@@ -2,8 +2,8 @@
  * sparse_net_case.h - a network on scans: what sparse_net.c and its parts share.
  *
  * Where operands rotate every set is a scan of its own, a new one to the maps: generated scans
- * follow from the next seeds, the scan of a file is mirrored and turned.  Weights are the same
- * numbers in memory of their own.
+ * follow from the next seeds, the scan of a file or a street is mirrored and turned.  Weights are
+ * the same numbers in memory of their own.
  */
 #ifndef SUITES_OPS_SPARSE_NET_CASE_H
 #define SUITES_OPS_SPARSE_NET_CASE_H

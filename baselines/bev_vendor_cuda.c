@@ -1,0 +1,127 @@
+/* bev_vendor_cuda.c - see bev_vendor.h. */
+#include "bev_vendor.h"
+
+#include <math.h>
+
+#include <cuda_runtime_api.h>
+
+enum { REPEATS = 8, FILLS = 2 };
+
+static half_bits *take(const struct op_memory *m, size_t elements, int *failed)
+{
+    half_bits *p = m->take(m->context, elements * sizeof *p);
+    *failed |= !p;
+    return p;
+}
+
+enum op_status bev_vendor_open(const struct bev_problem *p, const struct bev_args *a,
+                               const struct op_memory *m, op_stream s, struct bev_vendor *v)
+{
+    const struct bev_shape *n = bev_shape_of(p);
+    const struct bev_layer *last = &bev_layers[n->end - 1];
+    const size_t half_neck = bev_map_size(p, BEV_NECK) / 2;
+    const size_t last_weights = bev_weight_at(n->end) - bev_weight_at(n->end - 1);
+    int failed = 0;
+    for (int i = 0; i < BEV_RESULT; i++)
+        v->map[i] = take(m, bev_map_size(p, (enum bev_map)i), &failed);
+    v->plain = take(m, half_neck, &failed);
+    v->up = take(m, half_neck, &failed);
+    v->rows = take(m, (size_t)p->side * (size_t)p->side * (size_t)last->rows, &failed);
+    v->bias = take(m, bev_bias_at(n->end), &failed);
+    v->outputs = take(m, last_weights * (size_t)last->groups, &failed);
+    v->workspace = m->take(m->context, BEV_WORKSPACE);
+    if (failed || !v->workspace)
+        return OP_ENOMEM;
+    const enum op_status status = bev_spread(last, a->w + bev_weight_at(n->end - 1), v->outputs, s);
+    return status ? status : bev_narrow(bev_bias_at(n->end), a->b, v->bias, s);
+}
+
+static half_bits *target(const struct bev_vendor *v, const struct bev_layer *l)
+{
+    if (l->to == BEV_NECK)
+        return l->up ? v->up : v->plain;
+    return l->to == BEV_RESULT ? v->rows : v->map[l->to];
+}
+
+struct bev_step bev_vendor_step(const struct bev_problem *p, const struct bev_args *a,
+                                const struct bev_vendor *v, int number)
+{
+    const struct bev_layer *l = &bev_layers[number];
+    return (struct bev_step){
+        .layer = l,
+        .side = p->side / bev_shape_of(p)->map[l->from].scale,
+        .channels = l->cin * l->groups,
+        .rows = l->rows,
+        .x = v->map[l->from],
+        .w = l->groups > 1 ? v->outputs : a->w + bev_weight_at(number),
+        .grouped = a->w + bev_weight_at(number),
+        .bias = v->bias + bev_bias_at(number),
+        .y = target(v, l),
+    };
+}
+
+enum op_status bev_vendor_run(const struct bev_problem *p, const struct bev_args *a,
+                              const struct bev_vendor *v, bev_step_fn *step, void *state,
+                              op_stream s)
+{
+    const struct bev_shape *n = bev_shape_of(p);
+    enum op_status status = bev_scatter(p, a, v->map[BEV_CANVAS], s);
+    for (int i = n->first; i < n->end && !status; i++) {
+        const struct bev_step what = bev_vendor_step(p, a, v, i);
+        status = step(p, state, i, &what, s);
+        if (!status && bev_layers[i].up)
+            status = bev_join(p, v->plain, v->up, v->map[BEV_NECK], s);
+    }
+    return status ? status : bev_pick(p, v->rows, a->y, s);
+}
+
+/* Whether it can be part of a CUDA graph, as runs are. */
+static int captures(const struct bev_problem *p, bev_step_fn *step, void *state, int number,
+                    const struct bev_step *what, op_stream s)
+{
+    cudaGraph_t graph = NULL;
+    if (cudaStreamBeginCapture(s, cudaStreamCaptureModeThreadLocal))
+        return 0;
+    const enum op_status status = step(p, state, number, what, s);
+    const int good = !cudaStreamEndCapture(s, &graph) && graph && !status;
+    if (graph)
+        cudaGraphDestroy(graph);
+    return good;
+}
+
+static int time_between(const struct bev_problem *p, const struct bev_vendor *v, bev_step_fn *step,
+                        void *state, int number, const struct bev_step *what, op_stream s,
+                        const cudaEvent_t event[2], float *ms)
+{
+    if (step(p, state, number, what, s)) /* loads its code */
+        return -1;
+    if (!captures(p, step, state, number, what, s))
+        return -1;
+    for (int i = 0; i < FILLS; i++) /* the device is busy until all behind is enqueued */
+        if (cudaMemsetAsync(v->workspace, 0, BEV_WORKSPACE, s))
+            return -1;
+    if (step(p, state, number, what, s) || cudaEventRecord(event[0], s))
+        return -1;
+    for (int r = 0; r < REPEATS; r++)
+        if (step(p, state, number, what, s))
+            return -1;
+    return cudaEventRecord(event[1], s) || cudaEventSynchronize(event[1]) ||
+                   cudaEventElapsedTime(ms, event[0], event[1])
+               ? -1
+               : 0;
+}
+
+float bev_vendor_time(const struct bev_problem *p, const struct bev_vendor *v, bev_step_fn *step,
+                      void *state, int number, const struct bev_step *what, op_stream s)
+{
+    cudaEvent_t event[2] = { NULL, NULL };
+    float ms = INFINITY;
+    if (cudaEventCreate(&event[0]) || cudaEventCreate(&event[1]) ||
+        time_between(p, v, step, state, number, what, s, event, &ms))
+        ms = INFINITY;
+    for (int i = 0; i < 2; i++)
+        if (event[i])
+            cudaEventDestroy(event[i]);
+    cudaGetLastError(); /* of an algorithm that did not launch */
+    return ms;
+}
