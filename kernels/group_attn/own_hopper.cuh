@@ -23,7 +23,8 @@
 #include "own.h"
 #include "own_rows.cuh"
 
-template <int Cycle> struct Hopper {
+template <int Cycle, bool Brief> struct HopperRing {
+    static constexpr bool BRIEF = Brief;
     static constexpr int TEAMS = 3, THREADS = TEAMS * 4 * WARP, CLUSTER = 2;
     static constexpr bool IDLES = true;
     static constexpr int STAGES = 6, SLACK = 2, AHEAD = STAGES - SLACK;
@@ -38,7 +39,7 @@ template <int Cycle> struct Hopper {
     unsigned blocks;
 
     /* Moves memory so that the parameters are where PARAMETERS says. */
-    __device__ __forceinline__ Hopper(uint4 *&memory, const half *from, unsigned all)
+    __device__ __forceinline__ HopperRing(uint4 *&memory, const half *from, unsigned all)
         : weights((const char *)from), blocks(all)
     {
         const uint32_t at = shared_address(memory);
@@ -59,14 +60,20 @@ template <int Cycle> struct Hopper {
     }
     __device__ __forceinline__ uint32_t empty(unsigned i) { return full(i) + STAGES * 8; }
 
-    /* Weights are fetched before the launch before has ended; nothing else is. */
-    __device__ __forceinline__ void begin()
+    __device__ __forceinline__ void fill()
     {
         cluster_arrive();
         cluster_wait();
         if (threadIdx.x == 0)
             for (unsigned i = 0; i < STAGES && i < blocks; i++)
                 fetch(i);
+    }
+
+    /* Weights are fetched before the launch before has ended; nothing else is. */
+    __device__ __forceinline__ void begin()
+    {
+        if (!Brief)
+            fill();
         let_next_start();
         wait_for_previous();
     }
@@ -78,12 +85,21 @@ template <int Cycle> struct Hopper {
         cluster_wait();
     }
 
+    /* Where block i of a cycle stands among the weights: the last three are q k v. */
+    static __device__ __forceinline__ unsigned place(unsigned i)
+    {
+        constexpr int QKV_AT = Cycle - OWN_QKV_BLOCKS;
+        if (!Brief || Cycle == OWN_REST_BLOCKS || (int)i < QKV_AT)
+            return i;
+        return i == QKV_AT ? Cycle - 1 : i - 1;
+    }
+
     __device__ __forceinline__ void fetch(unsigned i)
     {
         const int share = (int)cluster_rank() * SHARE;
         mbarrier_expect(full(i), OWN_BLOCK);
         bulk_copy_to(ring + i % STAGES * OWN_BLOCK + share,
-                     weights + (size_t)(i % Cycle) * OWN_BLOCK + share, SHARE, full(i),
+                     weights + (size_t)place(i % Cycle) * OWN_BLOCK + share, SHARE, full(i),
                      (1u << CLUSTER) - 1);
     }
 
@@ -127,5 +143,8 @@ template <int Cycle> struct Hopper {
             asm volatile("" : "+f"(d[i])::"memory");
     }
 };
+
+template <int Cycle> using Hopper = HopperRing<Cycle, false>;
+template <int Cycle> using HopperBrief = HopperRing<Cycle, true>;
 
 #endif

@@ -33,6 +33,11 @@ const struct group_attn_impl group_attn_own[] = {
                 .sm_max = 90, .symbol = "group_attention" },
       .supports = groups_fit, .setup = OP_CUDA(group_attn_own_sm90_setup),
       .run = OP_CUDA(group_attn_own_sm90_run) },
+    { .base = { .name = "own_even", .title = "own, even", .role = OP_OWN,
+                .origin = "the row own_sm90, equal shares to all blocks, keys fetched ahead",
+                .sm_min = 90, .sm_max = 90, .symbol = "group_attention_even" },
+      .supports = groups_fit, .setup = OP_CUDA(group_attn_own_even_setup), .teardown = free,
+      .run = OP_CUDA(group_attn_own_even_run) },
     { .base = { .name = NULL } },
 };
 
@@ -47,5 +52,15 @@ const struct encoder_impl encoder_own[] = {
                 .sm_min = 90, .sm_max = 90, .symbol = "encoder_rows" },
       .scheme = ENCODER_GROUPS, .supports = layers_fit, .setup = OP_CUDA(encoder_own_sm90_setup),
       .teardown = free, .run = OP_CUDA(encoder_own_sm90_run) },
+    { .base = { .name = "own_even", .title = "own, even", .role = OP_OWN,
+                .origin = "the row own_sm90, attention in equal shares to all blocks", .sm_min = 90,
+                .sm_max = 90, .symbol = "encoder_rows" },
+      .scheme = ENCODER_GROUPS, .supports = layers_fit, .setup = OP_CUDA(encoder_own_even_setup),
+      .teardown = free, .run = OP_CUDA(encoder_own_even_run) },
+    { .base = { .name = "own_brief", .title = "own, even and brief", .role = OP_OWN,
+                .origin = "the row own_even, what goes row by row in less code", .sm_min = 90,
+                .sm_max = 90, .symbol = "encoder_rows" },
+      .scheme = ENCODER_GROUPS, .supports = layers_fit, .setup = OP_CUDA(encoder_own_brief_setup),
+      .teardown = free, .run = OP_CUDA(encoder_own_brief_run) },
     { .base = { .name = NULL } },
 };

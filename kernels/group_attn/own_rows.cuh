@@ -17,6 +17,10 @@
  * cores, 131072 multiply-adds a row, and by the weights' way from the L2 cache.
  *
  * The residual and what is normalised are floats from o to y; y itself is stored in halves.
+ *
+ * A Machine that is BRIEF takes the same steps in less code, which each warp meets once a tile:
+ * loops stay loops, v comes before q and k, so that the embedding is added in place, and what a
+ * tile needs last is looked up while its first product runs.
  */
 #ifndef KERNELS_GROUP_ATTN_OWN_ROWS_CUH
 #define KERNELS_GROUP_ATTN_OWN_ROWS_CUH
@@ -171,11 +175,29 @@ static __device__ __forceinline__ void normalise(float (&d)[64], const half *nor
 
 /* ---- stages ---- */
 
-/* sum = y of slots `at` in floats; block: the first of the pass. */
-template <class Machine>
+/* Where a row goes, and its cell: in shared memory from the tile's begin to its end. */
+struct Target {
+    int to;
+    struct flatten_cell cell;
+};
+
+template <int Stages>
+static __device__ __forceinline__ Target target_of(const RowsWork &w, int row)
+{
+    Target target = { row, { 0, 0 } };
+    if constexpr (Stages & QKV) {
+        target.to = w.rank[row];
+        target.cell = w.cell[row];
+    }
+    return target;
+}
+
+/* sum = y of slots `at` in floats; block: the first of the pass.  BRIEF: *found = target of a row. */
+template <class Machine, int Stages>
 static __device__ __forceinline__ void rest_of_layer(Machine &m, int block, const RowsWork &w,
                                                      const half *parameters, const int (&at)[2],
-                                                     int lane, float (&sum)[64])
+                                                     int row, int lane, Target *found,
+                                                     float (&sum)[64])
 {
     uint32_t a[8][4], hidden_halves[4][4];
     float hidden[32];
@@ -185,6 +207,8 @@ static __device__ __forceinline__ void rest_of_layer(Machine &m, int block, cons
     {
         uint32_t x[8][4]; /* on its way while the product runs */
         load_rows(x, w.x, at, lane);
+        if constexpr (Machine::BRIEF)
+            *found = target_of<Stages>(w, row);
         m.settle(sum);
         m.done(block);
         add_rows(sum, x);
@@ -196,7 +220,7 @@ static __device__ __forceinline__ void rest_of_layer(Machine &m, int block, cons
 
     /* hidden channels 64 at a time: 64 outputs of fc1 are 64 rows of 128 bytes */
     uint32_t fc1 = 0, fc2 = 0;
-#pragma unroll
+#pragma unroll(Machine::BRIEF ? 1 : 4)
     for (int h = 0; h < 4; h++) {
         const int now = block + 1 + h / 2 * 2;
         if (h % 2 == 0)
@@ -287,24 +311,44 @@ static __device__ __forceinline__ void next_qkv(Machine &m, int block, const Row
     }
 }
 
-/* ---- a tile ---- */
-
-/* Where a row goes, and its cell: in shared memory from the tile's begin to its end. */
-struct Target {
-    int to;
-    struct flatten_cell cell;
-};
-
-template <int Stages>
-static __device__ __forceinline__ void find_target(const RowsWork &w, int at, Target *target)
+/* y into the rows that it goes to. */
+static __device__ __forceinline__ void store_rows(const uint32_t (&a)[8][4], half *y,
+                                                  const Rows &rows, int lane)
 {
-    const int row = w.slot[at];
-    target->to = row;
-    if constexpr (Stages & QKV) {
-        target->to = w.rank[row];
-        target->cell = w.cell[row];
+#pragma unroll
+    for (int i = 0; i < 2; i++)
+        if (rows.live[i])
+#pragma unroll
+            for (int c = 0; c < 4; c++)
+                *(uint4 *)(y + (size_t)rows.to[i] * OWN_CHANNELS + 32 * c + lane % 4 * 8) =
+                    chunk_of(a, i, c);
+}
+
+/* The same in less code: y itself is stored too, and becomes what q and k are made of.  Blocks are
+ * taken in the order v, q, k. */
+template <class Machine>
+static __device__ __forceinline__ void next_vqk(Machine &m, int block, const RowsWork &w,
+                                                const half *bias, const Rows &rows,
+                                                const struct flatten_cell (&cell)[2], int lane,
+                                                uint32_t (&a)[8][4], float (&sum)[64])
+{
+#pragma unroll 1
+    for (int i = 0; i < 3; i++) {
+        const int third = i ? i - 1 : 2;
+        const uint32_t from = m.take(block + i);
+        m.template product<64, 8>(sum, a, from, false);
+        if (!i)
+            store_rows(a, w.y, rows, lane);
+        m.settle(sum);
+        m.done(block + i);
+        if (!i)
+            add_embedding(a, w.table, cell, lane);
+        add(sum, bias + third * OWN_CHANNELS, lane);
+        store_third(sum, w.qkv + third * OWN_CHANNELS, w, rows, lane);
     }
 }
+
+/* ---- a tile ---- */
 
 template <class Machine, int Stages>
 static __device__ __forceinline__ void rows_tile(Machine &m, int block, const RowsWork &w,
@@ -314,37 +358,54 @@ static __device__ __forceinline__ void rows_tile(Machine &m, int block, const Ro
     const int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP % 4;
     const int slot = tile * TILE + warp * 16 + lane / 4;
     const int at[2] = { min(slot, w.n - 1), min(slot + 8, w.n - 1) };
+    const int own = min(tile * TILE + warp * 16 + lane % 16, w.n - 1); /* looked up by this lane */
+    constexpr bool LATE = Machine::BRIEF && (Stages & REST);
+    Target found = {};
     float sum[64];
     uint32_t a[8][4];
 
     target += threadIdx.x / WARP * 16;
     __syncwarp(); /* all lanes have read what the tile before left */
-    if (lane < 16)
-        find_target<Stages>(w, min(tile * TILE + warp * 16 + lane, w.n - 1), target + lane);
+    if (!LATE && lane < 16)
+        target[lane] = target_of<Stages>(w, w.slot[own]);
     if constexpr (Stages & REST) {
-        rest_of_layer(m, block, w, parameters, at, lane, sum);
+        rest_of_layer<Machine, Stages>(m, block, w, parameters, at, LATE ? w.slot[own] : 0, lane,
+                                       &found, sum);
         pack(sum, a);
     } else {
         const int row[2] = { w.slot[at[0]], w.slot[at[1]] };
         load_rows(a, w.x, row, lane);
     }
+    if (LATE && lane < 16)
+        target[lane] = found;
     __syncwarp();
     Rows rows;
 #pragma unroll
     for (int i = 0; i < 2; i++) {
         rows.live[i] = any && slot + 8 * i < w.n;
         rows.to[i] = target[lane / 4 + 8 * i].to;
-        if (rows.live[i])
-#pragma unroll
-            for (int c = 0; c < 4; c++)
-                *(uint4 *)(w.y + (size_t)rows.to[i] * OWN_CHANNELS + 32 * c + lane % 4 * 8) =
-                    chunk_of(a, i, c);
     }
+    if constexpr (!(Machine::BRIEF && Stages & QKV))
+        store_rows(a, w.y, rows, lane);
     if constexpr (Stages & QKV) {
         const struct flatten_cell cell[2] = { target[lane / 4].cell, target[lane / 4 + 8].cell };
-        next_qkv(m, block + (Stages & REST ? OWN_REST_BLOCKS : 0), w,
-                 parameters + (Stages & REST ? OWN_QKV_BIAS : 0), rows, cell, lane, a, sum);
+        const int first = block + (Stages & REST ? OWN_REST_BLOCKS : 0);
+        const half *bias = parameters + (Stages & REST ? OWN_QKV_BIAS : 0);
+        if constexpr (Machine::BRIEF)
+            next_vqk(m, first, w, bias, rows, cell, lane, a, sum);
+        else
+            next_qkv(m, first, w, bias, rows, cell, lane, a, sum);
     }
+}
+
+/* Rows of o and x into the L2 cache, a line of each by every thread. */
+static __device__ __forceinline__ void fetch_ahead(const RowsWork &w, int tile)
+{
+    const int thread = threadIdx.x % (4 * WARP);
+    const size_t at = (size_t)min(tile * TILE + thread / 2, w.n - 1) * OWN_CHANNELS +
+                      thread % 2 * (OWN_CHANNELS / 2);
+    asm volatile("prefetch.global.L2 [%0];" ::"l"(w.o + at));
+    asm volatile("prefetch.global.L2 [%0];" ::"l"(w.x + at));
 }
 
 /* Tiles in equal shares to the clusters of blocks, CLUSTER * TEAMS of a share at a time. */
@@ -362,6 +423,8 @@ __global__ void __launch_bounds__(Machine::THREADS, 1) encoder_rows(RowsWork w)
     Machine m(shared, w.blocks, passes * BLOCKS);
     Target *target = (Target *)((char *)shared + Machine::TARGETS);
     const half *parameters = w.parameters;
+    if constexpr (Machine::BRIEF)
+        m.fill();
     if constexpr (Machine::PARAMETERS) {
         half *copy = (half *)((char *)shared + Machine::PARAMETERS);
         for (int i = threadIdx.x; i < RowsShape<Stages>::PARAMETERS / 8; i += Machine::THREADS)
@@ -372,6 +435,8 @@ __global__ void __launch_bounds__(Machine::THREADS, 1) encoder_rows(RowsWork w)
     m.begin();
     for (int pass = 0; pass < passes; pass++) {
         const int tile = begin + pass * STEP + team * Machine::CLUSTER + rank;
+        if (Machine::BRIEF && Stages & REST && tile + STEP < end)
+            fetch_ahead(w, tile + STEP);
         if (Machine::IDLES && tile >= end) /* the ring turns for the other teams */
             for (int b = 0; b < BLOCKS; b++) {
                 m.take(pass * BLOCKS + b);
