@@ -282,21 +282,27 @@ struct attention_run {
     const struct group_attn_problem *p;
     const struct group_attn_impl *impl;
     const struct group_attn_args *a;
+    void *state;
 };
 
 static int enqueue_attention(void *context, int step)
 {
     const struct attention_run *r = context;
     (void)step;
-    return r->impl->run(r->p, r->a, NULL, cb_device_stream(r->d)) == OP_OK ? 0 : -1;
+    return r->impl->run(r->p, r->a, r->state, cb_device_stream(r->d)) == OP_OK ? 0 : -1;
+}
+
+static void end_attention(struct attention_run *r)
+{
+    if (r->impl->teardown)
+        r->impl->teardown(r->state);
 }
 
 static void one_attention(struct attention_run *r, const half_bits *qkv, const double *want,
                           const float *bound)
 {
     const size_t bytes = (size_t)r->p->slots * C * 2;
-    void *state = NULL;
-    CHECK(r->impl->setup(r->p, NULL, cb_device_stream(r->d), &state) == OP_OK);
+    CHECK(r->impl->setup(r->p, NULL, cb_device_stream(r->d), &r->state) == OP_OK);
     CHECK(!cb_fill(r->d, r->a->o, 0xff, bytes) && !enqueue_attention(r, 0));
     struct cb_accuracy e = judge(r->d, r->a->o, r->p->slots, want, bound);
     CHECK(good(&e));
@@ -317,6 +323,7 @@ static void one_attention(struct attention_run *r, const half_bits *qkv, const d
     CHECK(!cb_upload(r->d, (void *)r->a->qkv, qkv, (size_t)r->p->group * 6 * C));
     free(faulty);
     CHECK(!cb_sync(r->d) && !cb_guards_check(r->d));
+    end_attention(r);
     tried++;
 }
 
@@ -343,7 +350,7 @@ static void attentions(struct cb_device *d, int groups, int group, double sharp)
     const float *bound_there = give(&memory, bound, count * sizeof *bound);
     for (const struct group_attn_impl *i = group_attn_own; i->base.name; i++) {
         const int sm = cb_device_info(d)->sm;
-        struct attention_run r = { d, &p, i, &a };
+        struct attention_run r = { d, &p, i, &a, NULL };
         if (i->run && sm >= i->base.sm_min && sm <= i->base.sm_max &&
             i->supports(&p, &why) == OP_OK)
             one_attention(&r, qkv, want_there, bound_there);
@@ -439,13 +446,13 @@ static void times_of(struct cb_device *d, int n, int window, int group)
         i->teardown(r.state);
     }
     for (const struct group_attn_impl *i = group_attn_own; i->base.name; i++) {
-        struct attention_run r = { d, &s.p.layer, i, &attention };
-        void *state;
+        struct attention_run r = { d, &s.p.layer, i, &attention, NULL };
         if (!i->run || sm < i->base.sm_min || sm > i->base.sm_max)
             continue;
-        CHECK(i->setup(&s.p.layer, &op, cb_device_stream(d), &state) == OP_OK);
+        CHECK(i->setup(&s.p.layer, &op, cb_device_stream(d), &r.state) == OP_OK);
         snprintf(what, sizeof what, "attention %s %d group %d", i->base.name, n, group);
         time_graph(d, enqueue_attention, &r, what);
+        end_attention(&r);
     }
     free_all(&memory);
     free_scene(&s);
