@@ -89,6 +89,7 @@ OWN_ATTENTION(own_even)
 OWN_ENCODER(own_sm90)
 OWN_ENCODER(own_even)
 OWN_ENCODER(own_brief)
+OWN_ENCODER(own_wide)
 
 #undef OWN_ATTENTION
 #undef OWN_ENCODER

@@ -62,5 +62,10 @@ const struct encoder_impl encoder_own[] = {
                 .sm_max = 90, .symbol = "encoder_rows" },
       .scheme = ENCODER_GROUPS, .supports = layers_fit, .setup = OP_CUDA(encoder_own_brief_setup),
       .teardown = free, .run = OP_CUDA(encoder_own_brief_run) },
+    { .base = { .name = "own_wide", .title = "own, even and wide", .role = OP_OWN,
+                .origin = "the row own_brief, four tiles of rows at a time in a block",
+                .sm_min = 90, .sm_max = 90, .symbol = "encoder_rows" },
+      .scheme = ENCODER_GROUPS, .supports = layers_fit, .setup = OP_CUDA(encoder_own_wide_setup),
+      .teardown = free, .run = OP_CUDA(encoder_own_wide_run) },
     { .base = { .name = NULL } },
 };

@@ -20,7 +20,7 @@
  *
  * A Machine that is BRIEF takes the same steps in less code, which each warp meets once a tile:
  * loops stay loops, v comes before q and k, so that the embedding is added in place, and what a
- * tile needs last is looked up while its first product runs.
+ * tile needs last is looked up while its first product runs.  One that is HELD has few registers.
  */
 #ifndef KERNELS_GROUP_ATTN_OWN_ROWS_CUH
 #define KERNELS_GROUP_ATTN_OWN_ROWS_CUH
@@ -205,17 +205,21 @@ static __device__ __forceinline__ void rest_of_layer(Machine &m, int block, cons
     load_rows(a, w.o, at, lane);
     m.template product<64, 8>(sum, a, m.take(block), false);
     {
-        uint32_t x[8][4]; /* on its way while the product runs */
-        load_rows(x, w.x, at, lane);
+        uint32_t x[8][4];
+        if constexpr (!Machine::HELD) /* on its way while the product runs */
+            load_rows(x, w.x, at, lane);
         if constexpr (Machine::BRIEF)
             *found = target_of<Stages>(w, row);
         m.settle(sum);
         m.done(block);
+        if constexpr (Machine::HELD) /* in the registers that o had */
+            load_rows(x, w.x, at, lane);
         add_rows(sum, x);
     }
     add(sum, parameters + OWN_OUT_BIAS, lane);
     normalise(sum, parameters + OWN_NORM1, lane);
     pack(sum, a);
+    m.hold(a);
     add(sum, parameters + OWN_FC2_BIAS, lane); /* the residual waits in the sums of fc2 */
 
     /* hidden channels 64 at a time: 64 outputs of fc1 are 64 rows of 128 bytes */
@@ -225,7 +229,7 @@ static __device__ __forceinline__ void rest_of_layer(Machine &m, int block, cons
         const int now = block + 1 + h / 2 * 2;
         if (h % 2 == 0)
             fc1 = m.take(now);
-        m.template product<32, 8>(hidden, a, fc1 + h % 2 * 64 * 128, false);
+        m.product_held(hidden, a, fc1 + h % 2 * 64 * 128);
         m.settle(hidden);
         if (h % 2)
             m.done(now);
@@ -341,10 +345,10 @@ static __device__ __forceinline__ void next_vqk(Machine &m, int block, const Row
             store_rows(a, w.y, rows, lane);
         m.settle(sum);
         m.done(block + i);
-        if (!i)
-            add_embedding(a, w.table, cell, lane);
         add(sum, bias + third * OWN_CHANNELS, lane);
         store_third(sum, w.qkv + third * OWN_CHANNELS, w, rows, lane);
+        if (!i) /* behind v, whose registers are free again */
+            add_embedding(a, w.table, cell, lane);
     }
 }
 

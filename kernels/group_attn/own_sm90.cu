@@ -1,6 +1,7 @@
 /*
  * own_sm90.cu - our own rows by wgmma and bulk copies, launches overlapping: attention with a group
- * to a block or spread evenly, the rest of a layer in long or in brief code.
+ * to a block or spread evenly, the rest of a layer in long or in brief code, of three or of four
+ * tiles of rows at a time.
  */
 #include "own_hopper.cuh"
 #include "own_launch.cuh"
@@ -77,6 +78,19 @@ enum op_status encoder_own_brief_run(const struct encoder_problem *p, const stru
                                      void *state, op_stream s)
 {
     return run_encoder<HopperBrief, true, true>(p, a, (const OwnState *)state, s);
+}
+
+enum op_status encoder_own_wide_setup(const struct encoder_problem *p, const struct encoder_host *h,
+                                      const struct encoder_args *, const struct op_memory *memory,
+                                      op_stream s, void **state)
+{
+    return setup_encoder<HopperWide, true, true>(p, h, memory, s, state);
+}
+
+enum op_status encoder_own_wide_run(const struct encoder_problem *p, const struct encoder_args *a,
+                                    void *state, op_stream s)
+{
+    return run_encoder<HopperWide, true, true>(p, a, (const OwnState *)state, s);
 }
 
 OP_END
