@@ -57,11 +57,6 @@ template <int Stages> struct RowsShape {
 
 /* ---- a lane's channels of two rows ---- */
 
-struct Rows {
-    int to[2];    /* where it goes */
-    bool live[2]; /* there is one */
-};
-
 static __device__ __forceinline__ void load_rows(uint32_t (&a)[8][4], const half *x,
                                                  const int (&row)[2], int lane)
 {
@@ -192,15 +187,18 @@ static __device__ __forceinline__ Target target_of(const RowsWork &w, int row)
     return target;
 }
 
-/* sum = y of slots `at` in floats; block: the first of the pass.  BRIEF: *found = target of a row. */
+/* sum = y of slots `at` in floats; block: the first of the pass.  LATE: lanes below 16 set their
+ * target, that of `row`. */
 template <class Machine, int Stages>
 static __device__ __forceinline__ void rest_of_layer(Machine &m, int block, const RowsWork &w,
                                                      const half *parameters, const int (&at)[2],
-                                                     int row, int lane, Target *found,
+                                                     int row, int lane, Target *target,
                                                      float (&sum)[64])
 {
     uint32_t a[8][4], hidden_halves[4][4];
+    constexpr bool LATE = Machine::BRIEF && Stages == (REST | QKV);
     float hidden[32];
+    Target found = {};
 
     load_rows(a, w.o, at, lane);
     m.template product<64, 8>(sum, a, m.take(block), false);
@@ -208,13 +206,15 @@ static __device__ __forceinline__ void rest_of_layer(Machine &m, int block, cons
         uint32_t x[8][4];
         if constexpr (!Machine::HELD) /* on its way while the product runs */
             load_rows(x, w.x, at, lane);
-        if constexpr (Machine::BRIEF)
-            *found = target_of<Stages>(w, row);
+        if constexpr (LATE)
+            found = target_of<Stages>(w, row);
         m.settle(sum);
         m.done(block);
         if constexpr (Machine::HELD) /* in the registers that o had */
             load_rows(x, w.x, at, lane);
         add_rows(sum, x);
+        if (LATE && lane < 16)
+            target[lane] = found;
     }
     add(sum, parameters + OWN_OUT_BIAS, lane);
     normalise(sum, parameters + OWN_NORM1, lane);
@@ -265,6 +265,21 @@ static __device__ __forceinline__ void add_embedding(uint32_t (&a)[8][4], const 
             a[2 * c + 1][i + 2] = add_halves(a[2 * c + 1][i + 2], e.w);
         }
 }
+
+/* Two rows of a lane. */
+struct Rows {
+    int to[2];    /* where they go */
+    bool live[2]; /* there is one */
+    __device__ __forceinline__ Rows(const RowsWork &w, const Target *target, int slot, bool any,
+                                    int lane)
+    {
+#pragma unroll
+        for (int i = 0; i < 2; i++) {
+            live[i] = any && slot + 8 * i < w.n;
+            to[i] = target[lane / 4 + 8 * i].to;
+        }
+    }
+};
 
 /* One of q, k, v: sums into rows of qkv, and into the slots that repeat them as keys. */
 static __device__ __forceinline__ void store_third(const float (&sum)[64], half *qkv,
@@ -332,13 +347,14 @@ static __device__ __forceinline__ void store_rows(const uint32_t (&a)[8][4], hal
  * taken in the order v, q, k. */
 template <class Machine>
 static __device__ __forceinline__ void next_vqk(Machine &m, int block, const RowsWork &w,
-                                                const half *bias, const Rows &rows,
-                                                const struct flatten_cell (&cell)[2], int lane,
-                                                uint32_t (&a)[8][4], float (&sum)[64])
+                                                const half *bias, const Target *target, int slot,
+                                                bool any, int lane, uint32_t (&a)[8][4],
+                                                float (&sum)[64])
 {
 #pragma unroll 1
     for (int i = 0; i < 3; i++) {
         const int third = i ? i - 1 : 2;
+        const Rows rows(w, target, slot, any, lane);
         const uint32_t from = m.take(block + i);
         m.template product<64, 8>(sum, a, from, false);
         if (!i)
@@ -347,8 +363,11 @@ static __device__ __forceinline__ void next_vqk(Machine &m, int block, const Row
         m.done(block + i);
         add(sum, bias + third * OWN_CHANNELS, lane);
         store_third(sum, w.qkv + third * OWN_CHANNELS, w, rows, lane);
-        if (!i) /* behind v, whose registers are free again */
+        if (!i) { /* behind v, whose registers are free again */
+            const struct flatten_cell cell[2] = { target[lane / 4].cell,
+                                                  target[lane / 4 + 8].cell };
             add_embedding(a, w.table, cell, lane);
+        }
     }
 }
 
@@ -363,8 +382,7 @@ static __device__ __forceinline__ void rows_tile(Machine &m, int block, const Ro
     const int slot = tile * TILE + warp * 16 + lane / 4;
     const int at[2] = { min(slot, w.n - 1), min(slot + 8, w.n - 1) };
     const int own = min(tile * TILE + warp * 16 + lane % 16, w.n - 1); /* looked up by this lane */
-    constexpr bool LATE = Machine::BRIEF && (Stages & REST);
-    Target found = {};
+    constexpr bool LATE = Machine::BRIEF && Stages == (REST | QKV);
     float sum[64];
     uint32_t a[8][4];
 
@@ -374,31 +392,25 @@ static __device__ __forceinline__ void rows_tile(Machine &m, int block, const Ro
         target[lane] = target_of<Stages>(w, w.slot[own]);
     if constexpr (Stages & REST) {
         rest_of_layer<Machine, Stages>(m, block, w, parameters, at, LATE ? w.slot[own] : 0, lane,
-                                       &found, sum);
+                                       target, sum);
         pack(sum, a);
     } else {
         const int row[2] = { w.slot[at[0]], w.slot[at[1]] };
         load_rows(a, w.x, row, lane);
     }
-    if (LATE && lane < 16)
-        target[lane] = found;
     __syncwarp();
-    Rows rows;
-#pragma unroll
-    for (int i = 0; i < 2; i++) {
-        rows.live[i] = any && slot + 8 * i < w.n;
-        rows.to[i] = target[lane / 4 + 8 * i].to;
-    }
-    if constexpr (!(Machine::BRIEF && Stages & QKV))
+    const int first = block + (Stages & REST ? OWN_REST_BLOCKS : 0);
+    const half *bias = parameters + (Stages & REST ? OWN_QKV_BIAS : 0);
+    if constexpr (Machine::BRIEF && Stages & QKV) {
+        next_vqk(m, first, w, bias, target, slot, any, lane, a, sum);
+    } else {
+        const Rows rows(w, target, slot, any, lane);
         store_rows(a, w.y, rows, lane);
-    if constexpr (Stages & QKV) {
-        const struct flatten_cell cell[2] = { target[lane / 4].cell, target[lane / 4 + 8].cell };
-        const int first = block + (Stages & REST ? OWN_REST_BLOCKS : 0);
-        const half *bias = parameters + (Stages & REST ? OWN_QKV_BIAS : 0);
-        if constexpr (Machine::BRIEF)
-            next_vqk(m, first, w, bias, rows, cell, lane, a, sum);
-        else
+        if constexpr (Stages & QKV) {
+            const struct flatten_cell cell[2] = { target[lane / 4].cell,
+                                                  target[lane / 4 + 8].cell };
             next_qkv(m, first, w, bias, rows, cell, lane, a, sum);
+        }
     }
 }
 
@@ -419,12 +431,12 @@ __global__ void __launch_bounds__(Machine::THREADS, 1) encoder_rows(RowsWork w)
     constexpr int BLOCKS = RowsShape<Stages>::BLOCKS, STEP = Machine::TEAMS * Machine::CLUSTER;
     extern __shared__ uint4 memory[]; /* the Machine's, parameters, a Target for each row */
     const int clusters = gridDim.x / Machine::CLUSTER, cluster = blockIdx.x / Machine::CLUSTER;
-    const int rank = blockIdx.x % Machine::CLUSTER, team = threadIdx.x / (4 * WARP);
     const int begin = (int)((long)w.tiles * cluster / clusters);
     const int end = (int)((long)w.tiles * (cluster + 1) / clusters);
-    const int passes = (end - begin + STEP - 1) / STEP;
+    const int blocks = (end - begin + STEP - 1) / STEP * BLOCKS; /* of weights */
+    int tile = begin + threadIdx.x / (4 * WARP) * Machine::CLUSTER + blockIdx.x % Machine::CLUSTER;
     uint4 *shared = memory;
-    Machine m(shared, w.blocks, passes * BLOCKS);
+    Machine m(shared, w.blocks, blocks);
     Target *target = (Target *)((char *)shared + Machine::TARGETS);
     const half *parameters = w.parameters;
     if constexpr (Machine::BRIEF)
@@ -437,17 +449,17 @@ __global__ void __launch_bounds__(Machine::THREADS, 1) encoder_rows(RowsWork w)
     }
     __syncthreads();
     m.begin();
-    for (int pass = 0; pass < passes; pass++) {
-        const int tile = begin + pass * STEP + team * Machine::CLUSTER + rank;
+    for (int block = 0; block < blocks; block += BLOCKS, tile += STEP) {
         if (Machine::BRIEF && Stages & REST && tile + STEP < end)
             fetch_ahead(w, tile + STEP);
         if (Machine::IDLES && tile >= end) /* the ring turns for the other teams */
-            for (int b = 0; b < BLOCKS; b++) {
-                m.take(pass * BLOCKS + b);
-                m.done(pass * BLOCKS + b);
+#pragma unroll 1
+            for (int b = block; b < block + BLOCKS; b++) {
+                m.take(b);
+                m.done(b);
             }
         else
-            rows_tile<Machine, Stages>(m, pass * BLOCKS, w, parameters, target, tile, tile < end);
+            rows_tile<Machine, Stages>(m, block, w, parameters, target, tile, tile < end);
     }
     m.end();
 }
