@@ -370,6 +370,8 @@ static void every_group(struct cb_device *d, bool quick)
         if (!quick || sizes[i] == 69 || sizes[i] == 144 || sizes[i] == 100)
             for (int sharp = 1; sharp <= 400; sharp *= 20)
                 attentions(d, 5, sizes[i], sharp);
+    attentions(d, 300, 144, 1); /* more parts than the GPU holds: blocks go through several */
+    attentions(d, 600, 69, 20);
     printf("attention: %d results\n", tried);
 }
 

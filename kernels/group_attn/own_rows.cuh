@@ -187,38 +187,42 @@ static __device__ __forceinline__ Target target_of(const RowsWork &w, int row)
     return target;
 }
 
-/* sum = y of slots `at` in floats; block: the first of the pass.  LATE: lanes below 16 set their
+/* sum = x + Wo o + bo of slots `at`, by the first block of a pass.  LATE: lanes below 16 set their
  * target, that of `row`. */
-template <class Machine, int Stages>
-static __device__ __forceinline__ void rest_of_layer(Machine &m, int block, const RowsWork &w,
-                                                     const half *parameters, const int (&at)[2],
-                                                     int row, int lane, Target *target,
-                                                     float (&sum)[64])
+template <class Machine, bool LATE>
+static __device__ __forceinline__ void out_product(Machine &m, int block, const RowsWork &w,
+                                                   const half *parameters, const int (&at)[2],
+                                                   int row, int lane, Target *target,
+                                                   float (&sum)[64])
 {
-    uint32_t a[8][4], hidden_halves[4][4];
-    constexpr bool LATE = Machine::BRIEF && Stages == (REST | QKV);
-    float hidden[32];
+    uint32_t a[8][4], x[8][4];
     Target found = {};
 
     load_rows(a, w.o, at, lane);
     m.template product<64, 8>(sum, a, m.take(block), false);
-    {
-        uint32_t x[8][4];
-        if constexpr (!Machine::HELD) /* on its way while the product runs */
-            load_rows(x, w.x, at, lane);
-        if constexpr (LATE)
-            found = target_of<Stages>(w, row);
-        m.settle(sum);
-        m.done(block);
-        if constexpr (Machine::HELD) /* in the registers that o had */
-            load_rows(x, w.x, at, lane);
-        add_rows(sum, x);
-        if (LATE && lane < 16)
-            target[lane] = found;
-    }
+    if constexpr (!Machine::HELD) /* on its way while the product runs */
+        load_rows(x, w.x, at, lane);
+    if constexpr (LATE)
+        found = target_of<REST | QKV>(w, row);
+    m.settle(sum);
+    m.done(block);
+    if constexpr (Machine::HELD) /* in the registers that o had */
+        load_rows(x, w.x, at, lane);
+    add_rows(sum, x);
+    if (LATE && lane < 16)
+        target[lane] = found;
     add(sum, parameters + OWN_OUT_BIAS, lane);
-    normalise(sum, parameters + OWN_NORM1, lane);
-    pack(sum, a);
+}
+
+/* sum += W2 gelu(W1 u + c1) + c2, a: u in halves; block: the next after that of out_product. */
+template <class Machine>
+static __device__ __forceinline__ void feed_forward(Machine &m, int block, const half *parameters,
+                                                    int lane, const uint32_t (&a)[8][4],
+                                                    float (&sum)[64])
+{
+    uint32_t hidden_halves[4][4];
+    float hidden[32];
+
     m.hold(a);
     add(sum, parameters + OWN_FC2_BIAS, lane); /* the residual waits in the sums of fc2 */
 
@@ -226,7 +230,7 @@ static __device__ __forceinline__ void rest_of_layer(Machine &m, int block, cons
     uint32_t fc1 = 0, fc2 = 0;
 #pragma unroll(Machine::BRIEF ? 1 : 4)
     for (int h = 0; h < 4; h++) {
-        const int now = block + 1 + h / 2 * 2;
+        const int now = block + h / 2 * 2;
         if (h % 2 == 0)
             fc1 = m.take(now);
         m.product_held(hidden, a, fc1 + h % 2 * 64 * 128);
@@ -245,7 +249,22 @@ static __device__ __forceinline__ void rest_of_layer(Machine &m, int block, cons
         if (h % 2)
             m.done(now + 1);
     }
+}
+
+/* a = y of slots `at`; block: the first of the pass. */
+template <class Machine, int Stages>
+static __device__ __forceinline__ void rest_of_layer(Machine &m, int block, const RowsWork &w,
+                                                     const half *parameters, const int (&at)[2],
+                                                     int row, int lane, Target *target,
+                                                     float (&sum)[64], uint32_t (&a)[8][4])
+{
+    constexpr bool LATE = Machine::BRIEF && Stages == (REST | QKV);
+    out_product<Machine, LATE>(m, block, w, parameters, at, row, lane, target, sum);
+    normalise(sum, parameters + OWN_NORM1, lane);
+    pack(sum, a);
+    feed_forward(m, block + 1, parameters, lane, a, sum);
     normalise(sum, parameters + OWN_NORM2, lane);
+    pack(sum, a);
 }
 
 /* Embedding of the rows' cells added to a. */
@@ -392,8 +411,7 @@ static __device__ __forceinline__ void rows_tile(Machine &m, int block, const Ro
         target[lane] = target_of<Stages>(w, w.slot[own]);
     if constexpr (Stages & REST) {
         rest_of_layer<Machine, Stages>(m, block, w, parameters, at, LATE ? w.slot[own] : 0, lane,
-                                       target, sum);
-        pack(sum, a);
+                                       target, sum, a);
     } else {
         const int row[2] = { w.slot[at[0]], w.slot[at[1]] };
         load_rows(a, w.x, row, lane);
