@@ -81,9 +81,9 @@ template <int Cycle> struct Ampere {
     __device__ __forceinline__ void hold(const uint32_t (&)[8][4]) {}
     template <int N>
     __device__ __forceinline__ void product_held(float (&d)[N], const uint32_t (&a)[8][4],
-                                                 uint32_t b)
+                                                 uint32_t b, bool add)
     {
-        product<N, 8>(d, a, b, false);
+        product<N, 8>(d, a, b, add);
     }
 
     template <int N> __device__ __forceinline__ void settle(float (&)[N]) {}

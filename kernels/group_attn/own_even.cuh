@@ -62,9 +62,9 @@ __global__ void __launch_bounds__(AttentionShape<Tiles>::THREADS, AttentionShape
     constexpr int STEP = AttentionShape<Tiles>::SHARES * 16, ROUNDS = S::ROUNDS;
     const int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
     const int head = warp % HEADS, first = warp / HEADS * 16;
-    const long all = (long)w.groups * (w.channels / PART) * ROUNDS;
-    const int begin = (int)(all * blockIdx.x / gridDim.x);
-    const int end = (int)(all * (blockIdx.x + 1) / gridDim.x);
+    const int all = w.groups * (w.channels / PART) * ROUNDS, block = blockIdx.x;
+    const int begin = share_begin(all, block, gridDim.x);
+    const int end = share_begin(all, block + 1, gridDim.x);
     const uint32_t shared = shared_address(memory);
     int part = begin / ROUNDS, round = begin - part * ROUNDS, left = end - begin;
     uint32_t query[4];

@@ -177,20 +177,21 @@ template <int Cycle, int Teams, bool Brief> struct HopperRing {
         }
     }
 
-    /* d = a b of what is held. */
+    /* product of what is held. */
     template <int N>
     __device__ __forceinline__ void product_held(float (&d)[N], const uint32_t (&a)[8][4],
-                                                 uint32_t b)
+                                                 uint32_t b, bool add)
     {
         if constexpr (!HELD) {
-            product<N, 8>(d, a, b, false);
+            product<N, 8>(d, a, b, add);
         } else {
             const uint32_t rows = team_rows();
             wgmma_fence();
 #pragma unroll
             for (int k = 0; k < 8; k++)
                 wgmma_smem<0, 0>(d, wgmma_operand(rows + k / 4 * (TEAM_ROWS / 2)) + k % 4 * 2,
-                                 wgmma_operand(b + k / 4 * (OWN_BLOCK / 2)) + k % 4 * 2, k);
+                                 wgmma_operand(b + k / 4 * (OWN_BLOCK / 2)) + k % 4 * 2,
+                                 add || k);
             wgmma_commit();
         }
     }

@@ -19,8 +19,9 @@
  * The residual and what is normalised are floats from o to y; y itself is stored in halves.
  *
  * A Machine that is BRIEF takes the same steps in less code, which each warp meets once a tile:
- * loops stay loops, v comes before q and k, so that the embedding is added in place, and what a
- * tile needs last is looked up while its first product runs.  One that is HELD has few registers.
+ * loops stay loops, products begin with their bias, v comes before q and k, so that the embedding
+ * is added in place, and what a tile needs last is looked up while its first product runs.  One
+ * that is HELD has few registers.
  */
 #ifndef KERNELS_GROUP_ATTN_OWN_ROWS_CUH
 #define KERNELS_GROUP_ATTN_OWN_ROWS_CUH
@@ -115,6 +116,22 @@ static __device__ __forceinline__ void add(float (&d)[N], const half *parameter,
     }
 }
 
+/* d = parameter: sums of a product that adds to them. */
+template <int N>
+static __device__ __forceinline__ void start(float (&d)[N], const half *parameter, int lane)
+{
+#pragma unroll
+    for (int c = 0; c < N / 16; c++) {
+        const Eight p(parameter, c, lane);
+#pragma unroll
+        for (int j = 0; j < 4; j++) {
+            const float2 f = floats_of(p.two[j]);
+            float *at = d + 4 * (4 * c + j);
+            at[0] = at[2] = f.x, at[1] = at[3] = f.y;
+        }
+    }
+}
+
 static __device__ __forceinline__ void add_rows(float (&d)[64], const uint32_t (&a)[8][4])
 {
 #pragma unroll
@@ -199,19 +216,25 @@ static __device__ __forceinline__ void out_product(Machine &m, int block, const 
     Target found = {};
 
     load_rows(a, w.o, at, lane);
-    m.template product<64, 8>(sum, a, m.take(block), false);
-    if constexpr (!Machine::HELD) /* on its way while the product runs */
-        load_rows(x, w.x, at, lane);
+    if constexpr (Machine::BRIEF)
+        start(sum, parameters + OWN_OUT_BIAS, lane);
+    m.template product<64, 8>(sum, a, m.take(block), Machine::BRIEF);
+    if constexpr (Machine::HELD) { /* x in the registers that o had */
+        m.settle(sum);
+        m.done(block);
+    }
+    load_rows(x, w.x, at, lane); /* on its way while the product runs */
     if constexpr (LATE)
         found = target_of<REST | QKV>(w, row);
-    m.settle(sum);
-    m.done(block);
-    if constexpr (Machine::HELD) /* in the registers that o had */
-        load_rows(x, w.x, at, lane);
+    if constexpr (!Machine::HELD) {
+        m.settle(sum);
+        m.done(block);
+    }
     add_rows(sum, x);
     if (LATE && lane < 16)
         target[lane] = found;
-    add(sum, parameters + OWN_OUT_BIAS, lane);
+    if constexpr (!Machine::BRIEF)
+        add(sum, parameters + OWN_OUT_BIAS, lane);
 }
 
 /* sum += W2 gelu(W1 u + c1) + c2, a: u in halves; block: the next after that of out_product. */
@@ -231,13 +254,17 @@ static __device__ __forceinline__ void feed_forward(Machine &m, int block, const
 #pragma unroll(Machine::BRIEF ? 1 : 4)
     for (int h = 0; h < 4; h++) {
         const int now = block + h / 2 * 2;
+        const half *bias = parameters + OWN_FC1_BIAS + 64 * h;
         if (h % 2 == 0)
             fc1 = m.take(now);
-        m.product_held(hidden, a, fc1 + h % 2 * 64 * 128);
+        if constexpr (Machine::BRIEF)
+            start(hidden, bias, lane);
+        m.product_held(hidden, a, fc1 + h % 2 * 64 * 128, Machine::BRIEF);
         m.settle(hidden);
         if (h % 2)
             m.done(now);
-        add(hidden, parameters + OWN_FC1_BIAS + 64 * h, lane);
+        if constexpr (!Machine::BRIEF)
+            add(hidden, bias, lane);
 #pragma unroll
         for (int i = 0; i < 32; i++)
             hidden[i] = gelu_of_twice(hidden[i]);
@@ -373,14 +400,14 @@ static __device__ __forceinline__ void next_vqk(Machine &m, int block, const Row
 #pragma unroll 1
     for (int i = 0; i < 3; i++) {
         const int third = i ? i - 1 : 2;
-        const Rows rows(w, target, slot, any, lane);
-        const uint32_t from = m.take(block + i);
-        m.template product<64, 8>(sum, a, from, false);
         if (!i)
-            store_rows(a, w.y, rows, lane);
+            store_rows(a, w.y, Rows(w, target, slot, any, lane), lane);
+        const uint32_t from = m.take(block + i);
+        start(sum, bias + third * OWN_CHANNELS, lane);
+        m.template product<64, 8>(sum, a, from, true);
         m.settle(sum);
         m.done(block + i);
-        add(sum, bias + third * OWN_CHANNELS, lane);
+        const Rows rows(w, target, slot, any, lane);
         store_third(sum, w.qkv + third * OWN_CHANNELS, w, rows, lane);
         if (!i) { /* behind v, whose registers are free again */
             const struct flatten_cell cell[2] = { target[lane / 4].cell,
@@ -449,10 +476,9 @@ __global__ void __launch_bounds__(Machine::THREADS, 1) encoder_rows(RowsWork w)
     constexpr int BLOCKS = RowsShape<Stages>::BLOCKS, STEP = Machine::TEAMS * Machine::CLUSTER;
     extern __shared__ uint4 memory[]; /* the Machine's, parameters, a Target for each row */
     const int clusters = gridDim.x / Machine::CLUSTER, cluster = blockIdx.x / Machine::CLUSTER;
-    const int begin = (int)((long)w.tiles * cluster / clusters);
-    const int end = (int)((long)w.tiles * (cluster + 1) / clusters);
+    const int begin = share_begin(w.tiles, cluster, clusters);
+    const int end = share_begin(w.tiles, cluster + 1, clusters);
     const int blocks = (end - begin + STEP - 1) / STEP * BLOCKS; /* of weights */
-    int tile = begin + threadIdx.x / (4 * WARP) * Machine::CLUSTER + blockIdx.x % Machine::CLUSTER;
     uint4 *shared = memory;
     Machine m(shared, w.blocks, blocks);
     Target *target = (Target *)((char *)shared + Machine::TARGETS);
@@ -467,6 +493,7 @@ __global__ void __launch_bounds__(Machine::THREADS, 1) encoder_rows(RowsWork w)
     }
     __syncthreads();
     m.begin();
+    int tile = begin + threadIdx.x / (4 * WARP) * Machine::CLUSTER + blockIdx.x % Machine::CLUSTER;
     for (int block = 0; block < blocks; block += BLOCKS, tile += STEP) {
         if (Machine::BRIEF && Stages & REST && tile + STEP < end)
             fetch_ahead(w, tile + STEP);
@@ -477,7 +504,8 @@ __global__ void __launch_bounds__(Machine::THREADS, 1) encoder_rows(RowsWork w)
                 m.done(b);
             }
         else
-            rows_tile<Machine, Stages>(m, block, w, parameters, target, tile, tile < end);
+            rows_tile<Machine, Stages>(m, block, w, parameters, target, tile,
+                                       Machine::IDLES || tile < end);
     }
     m.end();
 }
