@@ -72,6 +72,7 @@ template <int Cycle, int Teams, bool Brief> struct HopperRing {
 
     __device__ __forceinline__ void fill()
     {
+        __syncwarp(); /* thread 0 comes from the barriers */
         cluster_arrive();
         cluster_wait();
         if (threadIdx.x == 0)
