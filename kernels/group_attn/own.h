@@ -68,22 +68,31 @@ int own_channel(int place);
 void own_pack(int layers, const struct encoder_weights *weights, uint16_t *blocks,
               uint16_t *parameters);
 
-/* own_portable.cu; the encoder's state is memory that all operand sets share. */
-extern group_attn_run_fn group_attn_own_run;
-extern encoder_run_fn encoder_own_run;
-enum op_status group_attn_own_setup(const struct group_attn_problem *, const struct op_memory *,
-                                    op_stream, void **);
-enum op_status encoder_own_setup(const struct encoder_problem *, const struct encoder_host *,
-                                 const struct encoder_args *, const struct op_memory *, op_stream,
-                                 void **);
+/* Set-up and run of a row; the encoder's state is memory that all operand sets share. */
+#define OWN_ATTENTION(name)                                                                     \
+    extern group_attn_run_fn group_attn_##name##_run;                                           \
+    enum op_status group_attn_##name##_setup(const struct group_attn_problem *,                 \
+                                             const struct op_memory *, op_stream, void **);
+#define OWN_ENCODER(name)                                                                       \
+    extern encoder_run_fn encoder_##name##_run;                                                 \
+    enum op_status encoder_##name##_setup(const struct encoder_problem *,                       \
+                                          const struct encoder_host *,                          \
+                                          const struct encoder_args *, const struct op_memory *, \
+                                          op_stream, void **);
+
+/* own_portable.cu */
+OWN_ATTENTION(own)
+OWN_ENCODER(own)
 /* own_sm90.cu */
-extern group_attn_run_fn group_attn_own_sm90_run;
-extern encoder_run_fn encoder_own_sm90_run;
-enum op_status group_attn_own_sm90_setup(const struct group_attn_problem *,
-                                         const struct op_memory *, op_stream, void **);
-enum op_status encoder_own_sm90_setup(const struct encoder_problem *, const struct encoder_host *,
-                                      const struct encoder_args *, const struct op_memory *,
-                                      op_stream, void **);
+OWN_ATTENTION(own_sm90)
+OWN_ATTENTION(own_even)
+OWN_ENCODER(own_sm90)
+OWN_ENCODER(own_even)
+OWN_ENCODER(own_brief)
+OWN_ENCODER(own_wide)
+
+#undef OWN_ATTENTION
+#undef OWN_ENCODER
 
 OP_END
 #endif

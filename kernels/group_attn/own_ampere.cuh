@@ -14,6 +14,7 @@
 
 template <int Cycle> struct Ampere {
     static constexpr int TEAMS = 2, THREADS = TEAMS * 4 * WARP, CLUSTER = 1;
+    static constexpr bool BRIEF = false, HELD = false;
     static constexpr bool IDLES = false; /* all warps meet in take */
     static constexpr int STAGES = 3;
     static constexpr int PARAMETERS = 0; /* from the caches: 99 KB at most, compute 8.6 */
@@ -75,6 +76,14 @@ template <int Cycle> struct Ampere {
                 mma(*(float(*)[4])(d + 4 * n + 4), a[k], w[2], w[3]);
             }
         }
+    }
+
+    __device__ __forceinline__ void hold(const uint32_t (&)[8][4]) {}
+    template <int N>
+    __device__ __forceinline__ void product_held(float (&d)[N], const uint32_t (&a)[8][4],
+                                                 uint32_t b, bool add)
+    {
+        product<N, 8>(d, a, b, add);
     }
 
     template <int N> __device__ __forceinline__ void settle(float (&)[N]) {}

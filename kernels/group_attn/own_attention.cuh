@@ -119,6 +119,92 @@ static __device__ __forceinline__ void store_heads(const float (&out)[2][4],
     }
 }
 
+/* Where a lane's rows of ldmatrix begin: K tile by tile, first the channels; V channels by
+ * channels, first the keys, K's `rows` rows behind. */
+struct KeyPlaces {
+    uint32_t key, value;
+    __device__ __forceinline__ KeyPlaces(uint32_t shared, int rows, int head, int lane)
+    {
+        const int key_row = lane / 16 * 8 + lane % 8, key_chunk = head * 2 + lane / 8 % 2;
+        const int value_row = lane % 16, value_chunk = head * 2 + lane / 16;
+        key = shared + key_row * 128 + (key_chunk ^ lane % 8) * 16;
+        value = shared + (rows + value_row) * 128 + (value_chunk ^ lane % 8) * 16;
+    }
+};
+
+/* 16 queries of one head over all keys.  Whole: V has rows for an even number of tiles; else the
+ * last tile of an odd one is met twice, the second time with no weight. */
+template <int Tiles, bool Whole>
+static __device__ __forceinline__ void attend_tile(const AttentionWork &w, const KeyPlaces &from,
+                                                   int all, int lane, const uint32_t (&query)[4],
+                                                   float (&out)[2][4], float (&total)[4])
+{
+    const int tiles = Tiles ? Tiles : all;
+    float shift[2] = { -INFINITY, -INFINITY };
+#pragma unroll
+    for (int e = 0; e < 4; e++)
+        out[0][e] = out[1][e] = total[e] = 0;
+#pragma unroll(Tiles ? 4 : 1)
+    for (int begin = 0; begin < tiles; begin += CHUNK) {
+        float s[CHUNK][4];
+#pragma unroll
+        for (int p = 0; p < CHUNK; p += 2) {
+            uint32_t key[4];
+            const bool any = begin + p < tiles;
+            if (any)
+                load_matrices<false, false>(key, from.key + (begin + p) * 8 * 128);
+#pragma unroll
+            for (int i = p; i < p + 2; i++) {
+                const bool there = begin + i < tiles;
+                if (there)
+                    mma_first(s[i], query, key[i % 2 * 2], key[i % 2 * 2 + 1]);
+                else
+#pragma unroll
+                    for (int e = 0; e < 4; e++)
+                        s[i][e] = -INFINITY;
+                if (begin + i == tiles - 1) /* the last tile may go beyond the group */
+#pragma unroll
+                    for (int e = 0; e < 4; e++)
+                        if ((begin + i) * 8 + lane % 4 * 2 + e % 2 >= w.group)
+                            s[i][e] = -INFINITY;
+            }
+        }
+        float most[2];
+        row_greatest(s, most);
+#pragma unroll
+        for (int i = 0; i < 2; i++) {
+            const float greater = fmaxf(shift[i], most[i] * w.scale);
+            if (begin) {
+                const float less = exp2_approx(shift[i] - greater);
+                out[0][2 * i] *= less, out[0][2 * i + 1] *= less;
+                out[1][2 * i] *= less, out[1][2 * i + 1] *= less;
+                total[2 * i] *= less;
+            }
+            shift[i] = greater;
+        }
+#pragma unroll
+        for (int p = 0; p < CHUNK; p += 2) {
+            if (begin + p >= tiles)
+                continue;
+            const bool twice = !Whole && begin + p + 1 == tiles;
+            uint32_t weight[4] = {}, value[4];
+            load_matrices<true, false>(value, from.value + (begin + p) * 8 * 128 -
+                                                  (twice ? lane % 16 / 8 * 8 * 128 : 0));
+#pragma unroll
+            for (int i = 0; i < 4; i++) {
+                const float(&of)[4] = s[p + i / 2];
+                if (begin + p + i / 2 < tiles)
+                    weight[i] = halves_of(
+                        exp2_approx(fmaf(of[i % 2 * 2], w.scale, -shift[i % 2])),
+                        exp2_approx(fmaf(of[i % 2 * 2 + 1], w.scale, -shift[i % 2])));
+            }
+            mma(out[0], weight, value[0], value[1]);
+            mma(out[1], weight, value[2], value[3]);
+            mma(total, weight, ONES, ONES);
+        }
+    }
+}
+
 template <int Tiles, bool Early>
 __global__ void __launch_bounds__(AttentionShape<Tiles>::THREADS, AttentionShape<Tiles>::BLOCKS)
     group_attention(AttentionWork w)
@@ -131,11 +217,7 @@ __global__ void __launch_bounds__(AttentionShape<Tiles>::THREADS, AttentionShape
     const int parts = w.channels / PART, at = blockIdx.x / parts * w.group;
     const int part = blockIdx.x % parts * PART, column = part + head * HEAD;
     const uint32_t shared = shared_address(memory);
-    /* of ldmatrix: K tile by tile, first the channels, V channels by channels, first the keys */
-    const int key_row = lane / 16 * 8 + lane % 8, key_chunk = head * 2 + lane / 8 % 2;
-    const uint32_t key_at = shared + key_row * 128 + (key_chunk ^ lane % 8) * 16;
-    const int value_row = lane % 16, value_chunk = head * 2 + lane / 16;
-    const uint32_t value_at = shared + (rows + value_row) * 128 + (value_chunk ^ lane % 8) * 16;
+    const KeyPlaces from(shared, rows, head, lane);
 
     if constexpr (Early) {
         let_next_start();
@@ -149,65 +231,8 @@ __global__ void __launch_bounds__(AttentionShape<Tiles>::THREADS, AttentionShape
     __syncthreads();
 
     for (int first = share * 16; first < rows; first += SHARES * 16) {
-        float out[2][4] = {}, total[4] = {};
-        float shift[2] = { -INFINITY, -INFINITY };
-#pragma unroll(Tiles ? 4 : 1)
-        for (int begin = 0; begin < tiles; begin += CHUNK) {
-            float s[CHUNK][4];
-#pragma unroll
-            for (int p = 0; p < CHUNK; p += 2) {
-                uint32_t key[4];
-                const bool any = begin + p < tiles;
-                if (any)
-                    load_matrices<false, false>(key, key_at + (begin + p) * 8 * 128);
-#pragma unroll
-                for (int i = p; i < p + 2; i++) {
-                    const bool there = begin + i < tiles;
-                    if (there)
-                        mma_first(s[i], query, key[i % 2 * 2], key[i % 2 * 2 + 1]);
-                    else
-#pragma unroll
-                        for (int e = 0; e < 4; e++)
-                            s[i][e] = -INFINITY;
-                    if (begin + i == tiles - 1) /* the last tile may go beyond the group */
-#pragma unroll
-                        for (int e = 0; e < 4; e++)
-                            if ((begin + i) * 8 + lane % 4 * 2 + e % 2 >= w.group)
-                                s[i][e] = -INFINITY;
-                }
-            }
-            float most[2];
-            row_greatest(s, most);
-#pragma unroll
-            for (int i = 0; i < 2; i++) {
-                const float greater = fmaxf(shift[i], most[i] * w.scale);
-                if (begin) {
-                    const float less = exp2_approx(shift[i] - greater);
-                    out[0][2 * i] *= less, out[0][2 * i + 1] *= less;
-                    out[1][2 * i] *= less, out[1][2 * i + 1] *= less;
-                    total[2 * i] *= less;
-                }
-                shift[i] = greater;
-            }
-#pragma unroll
-            for (int p = 0; p < CHUNK; p += 2) {
-                if (begin + p >= tiles)
-                    continue;
-                uint32_t weight[4] = {}, value[4];
-                load_matrices<true, false>(value, value_at + (begin + p) * 8 * 128);
-#pragma unroll
-                for (int i = 0; i < 4; i++) {
-                    const float(&of)[4] = s[p + i / 2];
-                    if (begin + p + i / 2 < tiles)
-                        weight[i] = halves_of(
-                            exp2_approx(fmaf(of[i % 2 * 2], w.scale, -shift[i % 2])),
-                            exp2_approx(fmaf(of[i % 2 * 2 + 1], w.scale, -shift[i % 2])));
-                }
-                mma(out[0], weight, value[0], value[1]);
-                mma(out[1], weight, value[2], value[3]);
-                mma(total, weight, ONES, ONES);
-            }
-        }
+        float out[2][4], total[4];
+        attend_tile<Tiles, true>(w, from, tiles, lane, query, out, total);
         if (first + SHARES * 16 < rows) /* behind the chunks, whose registers are free again */
             fetch_query(query, w, at, column, first + SHARES * 16, lane);
         store_heads(out, total, w, at, column, first, lane);

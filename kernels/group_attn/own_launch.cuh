@@ -6,7 +6,7 @@
 
 #include "../common/half.h"
 #include "../spconv/upload.cuh"
-#include "own_attention.cuh"
+#include "own_even.cuh"
 #include "own_rows.cuh"
 
 /* Memory of all operand sets: they run one after another. */
@@ -22,44 +22,68 @@ typedef void (*AttentionKernel)(AttentionWork);
 
 struct AttentionChoice {
     AttentionKernel kernel;
-    int threads;
+    int threads, bytes;
+    int rounds, resident; /* of a part, and blocks to a multiprocessor; 0: a part to a block */
 };
 
-template <bool Early> static AttentionChoice choose_attention(int group)
+template <int Tiles, bool Early, bool Even> static AttentionChoice attention_choice(int group)
+{
+    typedef AttentionShape<Tiles> A;
+    if constexpr (Even && Tiles)
+        return { group_attention_even<Tiles, Early>, A::THREADS, EvenShape<Tiles>::BYTES,
+                 EvenShape<Tiles>::ROUNDS, A::BLOCKS };
+    return { group_attention<Tiles, Early>, A::THREADS, attention_bytes(group), 0, 0 };
+}
+
+template <bool Early, bool Even> static AttentionChoice choose_attention(int group)
 {
     switch ((group + 7) / 8) {
     case 18: /* 144 */
-        return { group_attention<18, Early>, AttentionShape<18>::THREADS };
+        return attention_choice<18, Early, Even>(group);
     case 9: /* 69 */
-        return { group_attention<9, Early>, AttentionShape<9>::THREADS };
+        return attention_choice<9, Early, Even>(group);
     default:
-        return { group_attention<0, Early>, AttentionShape<0>::THREADS };
+        return attention_choice<0, Early, Even>(group);
     }
 }
 
-template <bool Early> static enum op_status prepare_attention(int group)
+/* Even: all kernels ask for the same division of shared memory and L1 cache, so that none waits
+ * for a multiprocessor to change it. */
+template <bool Early, bool Even> static enum op_status prepare_attention(int group)
 {
-    return cudaFuncSetAttribute(choose_attention<Early>(group).kernel,
-                                cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                attention_bytes(group)) == cudaSuccess
-               ? OP_OK
-               : OP_EDEVICE;
+    const AttentionChoice c = choose_attention<Early, Even>(group);
+    if (cudaFuncSetAttribute(c.kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, c.bytes) ||
+        (Even && cudaFuncSetAttribute(c.kernel, cudaFuncAttributePreferredSharedMemoryCarveout,
+                                      cudaSharedmemCarveoutMaxShared)))
+        return OP_EDEVICE;
+    return OP_OK;
 }
 
-template <bool Early>
-static enum op_status attend(const struct group_attn_problem *p, const half *qkv, half *o,
-                             op_stream s)
+template <bool Early, bool Even>
+static enum op_status attend(const struct group_attn_problem *p, int multiprocessors,
+                             const half *qkv, half *o, op_stream s)
 {
     const int channels = p->heads * p->head, groups = p->slots / p->group;
     const AttentionWork w = { qkv, o, groups, p->group, channels,
                               1.44269504f / sqrtf((float)p->head) };
-    const AttentionChoice c = choose_attention<Early>(p->group);
-    const unsigned blocks = (unsigned)groups * (unsigned)(channels / PART);
-    const int bytes = attention_bytes(p->group);
+    const AttentionChoice c = choose_attention<Early, Even>(p->group);
+    const int parts = groups * (channels / PART);
+    const int blocks = c.rounds ? even_blocks(parts, c.rounds, c.resident * multiprocessors)
+                                : parts;
     if constexpr (Early)
-        return launch_early_shared(c.kernel, dim3(blocks), c.threads, 1, (size_t)bytes, s, w);
-    c.kernel<<<blocks, c.threads, bytes, s>>>(w);
+        return launch_early_shared(c.kernel, dim3((unsigned)blocks), c.threads, 1, (size_t)c.bytes,
+                                   s, w);
+    c.kernel<<<(unsigned)blocks, c.threads, c.bytes, s>>>(w);
     return cudaGetLastError() == cudaSuccess ? OP_OK : OP_EDEVICE;
+}
+
+static enum op_status count_multiprocessors(int *count)
+{
+    int device = 0;
+    if (cudaGetDevice(&device) ||
+        cudaDeviceGetAttribute(count, cudaDevAttrMultiProcessorCount, device))
+        return OP_EDEVICE;
+    return OP_OK;
 }
 
 /* ---- rows ---- */
@@ -95,7 +119,7 @@ template <template <int> class Machine, int Stages> struct Rowwise {
 /* Order of a layer. */
 static inline int own_order(int layer) { return layer % FLATTEN_ORDERS; }
 
-template <template <int> class Machine, bool Early>
+template <template <int> class Machine, bool Early, bool Even>
 static enum op_status run_encoder(const struct encoder_problem *p, const struct encoder_args *a,
                                   const OwnState *t, op_stream s)
 {
@@ -111,7 +135,7 @@ static enum op_status run_encoder(const struct encoder_problem *p, const struct 
     w.parameters += OWN_FIRST;
     for (int layer = 0; !status && layer < p->layers; layer++) {
         const bool last = layer + 1 == p->layers;
-        status = attend<Early>(l, t->qkv, t->o, s);
+        status = attend<Early, Even>(l, t->multiprocessors, t->qkv, t->o, s);
         if (status)
             break;
         w.x = t->x[layer % 2];
@@ -158,12 +182,7 @@ static enum op_status own_fill(const struct encoder_problem *p, const struct enc
 {
     const size_t rows = (size_t)p->layer.n * OWN_CHANNELS;
     const size_t slots = (size_t)p->layer.slots * OWN_CHANNELS;
-    int device = 0;
-    enum op_status status = OP_OK;
-    if (cudaGetDevice(&device) != cudaSuccess ||
-        cudaDeviceGetAttribute(&t->multiprocessors, cudaDevAttrMultiProcessorCount, device) !=
-            cudaSuccess)
-        return OP_EDEVICE;
+    enum op_status status = count_multiprocessors(&t->multiprocessors);
     t->x[0] = scratch<half>(memory, rows, &status);
     t->x[1] = scratch<half>(memory, rows, &status);
     t->qkv = scratch<half>(memory, 3 * slots, &status);
@@ -172,7 +191,7 @@ static enum op_status own_fill(const struct encoder_problem *p, const struct enc
 }
 
 /* *state: that of the first set, whose memory the others share. */
-template <template <int> class Machine, bool Early>
+template <template <int> class Machine, bool Early, bool Even>
 static enum op_status setup_encoder(const struct encoder_problem *p, const struct encoder_host *h,
                                     const struct op_memory *memory, op_stream s, void **state)
 {
@@ -185,7 +204,7 @@ static enum op_status setup_encoder(const struct encoder_problem *p, const struc
     else
         status = own_fill(p, h, memory, s, t);
     if (!status)
-        status = prepare_attention<Early>(p->layer.group);
+        status = prepare_attention<Early, Even>(p->layer.group);
     if (!status)
         status = Rowwise<Machine, QKV>::prepare();
     if (!status)

@@ -1,5 +1,6 @@
 /*
- * own_math.cuh - halves in pairs, a product, and the activation of the feed-forward network.
+ * own_math.cuh - shares, halves in pairs, a product, and the activation of the feed-forward
+ * network.
  *
  * gelu(x) = x / 2 (1 + erf(x / sqrt 2)) by one tanh:
  *
@@ -13,6 +14,13 @@
 
 #include <cuda_fp16.h>
 #include <stdint.h>
+
+/* Where share i of equal ones begins: the first all % shares have one more.  i may be `shares`. */
+static __device__ __forceinline__ int share_begin(int all, int i, int shares)
+{
+    const int each = (int)((unsigned)all / (unsigned)shares), more = all - each * shares;
+    return i * each + min(i, more);
+}
 
 static __device__ __forceinline__ uint32_t halves_of(float low, float high)
 {

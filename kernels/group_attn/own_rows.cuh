@@ -17,6 +17,11 @@
  * cores, 131072 multiply-adds a row, and by the weights' way from the L2 cache.
  *
  * The residual and what is normalised are floats from o to y; y itself is stored in halves.
+ *
+ * A Machine that is BRIEF takes the same steps in less code, which each warp meets once a tile:
+ * loops stay loops, products begin with their bias, v comes before q and k, so that the embedding
+ * is added in place, and what a tile needs last is looked up while its first product runs.  One
+ * that is HELD has few registers.
  */
 #ifndef KERNELS_GROUP_ATTN_OWN_ROWS_CUH
 #define KERNELS_GROUP_ATTN_OWN_ROWS_CUH
@@ -52,11 +57,6 @@ template <int Stages> struct RowsShape {
 };
 
 /* ---- a lane's channels of two rows ---- */
-
-struct Rows {
-    int to[2];    /* where it goes */
-    bool live[2]; /* there is one */
-};
 
 static __device__ __forceinline__ void load_rows(uint32_t (&a)[8][4], const half *x,
                                                  const int (&row)[2], int lane)
@@ -116,6 +116,22 @@ static __device__ __forceinline__ void add(float (&d)[N], const half *parameter,
     }
 }
 
+/* d = parameter: sums of a product that adds to them. */
+template <int N>
+static __device__ __forceinline__ void start(float (&d)[N], const half *parameter, int lane)
+{
+#pragma unroll
+    for (int c = 0; c < N / 16; c++) {
+        const Eight p(parameter, c, lane);
+#pragma unroll
+        for (int j = 0; j < 4; j++) {
+            const float2 f = floats_of(p.two[j]);
+            float *at = d + 4 * (4 * c + j);
+            at[0] = at[2] = f.x, at[1] = at[3] = f.y;
+        }
+    }
+}
+
 static __device__ __forceinline__ void add_rows(float (&d)[64], const uint32_t (&a)[8][4])
 {
 #pragma unroll
@@ -171,41 +187,84 @@ static __device__ __forceinline__ void normalise(float (&d)[64], const half *nor
 
 /* ---- stages ---- */
 
-/* sum = y of slots `at` in floats; block: the first of the pass. */
-template <class Machine>
-static __device__ __forceinline__ void rest_of_layer(Machine &m, int block, const RowsWork &w,
-                                                     const half *parameters, const int (&at)[2],
-                                                     int lane, float (&sum)[64])
+/* Where a row goes, and its cell: in shared memory from the tile's begin to its end. */
+struct Target {
+    int to;
+    struct flatten_cell cell;
+};
+
+template <int Stages>
+static __device__ __forceinline__ Target target_of(const RowsWork &w, int row)
 {
-    uint32_t a[8][4], hidden_halves[4][4];
-    float hidden[32];
+    Target target = { row, { 0, 0 } };
+    if constexpr (Stages & QKV) {
+        target.to = w.rank[row];
+        target.cell = w.cell[row];
+    }
+    return target;
+}
+
+/* sum = x + Wo o + bo of slots `at`, by the first block of a pass.  LATE: lanes below 16 set their
+ * target, that of `row`. */
+template <class Machine, bool LATE>
+static __device__ __forceinline__ void out_product(Machine &m, int block, const RowsWork &w,
+                                                   const half *parameters, const int (&at)[2],
+                                                   int row, int lane, Target *target,
+                                                   float (&sum)[64])
+{
+    uint32_t a[8][4], x[8][4];
+    Target found = {};
 
     load_rows(a, w.o, at, lane);
-    m.template product<64, 8>(sum, a, m.take(block), false);
-    {
-        uint32_t x[8][4]; /* on its way while the product runs */
-        load_rows(x, w.x, at, lane);
+    if constexpr (Machine::BRIEF)
+        start(sum, parameters + OWN_OUT_BIAS, lane);
+    m.template product<64, 8>(sum, a, m.take(block), Machine::BRIEF);
+    if constexpr (Machine::HELD) { /* x in the registers that o had */
         m.settle(sum);
         m.done(block);
-        add_rows(sum, x);
     }
-    add(sum, parameters + OWN_OUT_BIAS, lane);
-    normalise(sum, parameters + OWN_NORM1, lane);
-    pack(sum, a);
+    load_rows(x, w.x, at, lane); /* on its way while the product runs */
+    if constexpr (LATE)
+        found = target_of<REST | QKV>(w, row);
+    if constexpr (!Machine::HELD) {
+        m.settle(sum);
+        m.done(block);
+    }
+    add_rows(sum, x);
+    if (LATE && lane < 16)
+        target[lane] = found;
+    if constexpr (!Machine::BRIEF)
+        add(sum, parameters + OWN_OUT_BIAS, lane);
+}
+
+/* sum += W2 gelu(W1 u + c1) + c2, a: u in halves; block: the next after that of out_product. */
+template <class Machine>
+static __device__ __forceinline__ void feed_forward(Machine &m, int block, const half *parameters,
+                                                    int lane, const uint32_t (&a)[8][4],
+                                                    float (&sum)[64])
+{
+    uint32_t hidden_halves[4][4];
+    float hidden[32];
+
+    m.hold(a);
     add(sum, parameters + OWN_FC2_BIAS, lane); /* the residual waits in the sums of fc2 */
 
     /* hidden channels 64 at a time: 64 outputs of fc1 are 64 rows of 128 bytes */
     uint32_t fc1 = 0, fc2 = 0;
-#pragma unroll
+#pragma unroll(Machine::BRIEF ? 1 : 4)
     for (int h = 0; h < 4; h++) {
-        const int now = block + 1 + h / 2 * 2;
+        const int now = block + h / 2 * 2;
+        const half *bias = parameters + OWN_FC1_BIAS + 64 * h;
         if (h % 2 == 0)
             fc1 = m.take(now);
-        m.template product<32, 8>(hidden, a, fc1 + h % 2 * 64 * 128, false);
+        if constexpr (Machine::BRIEF)
+            start(hidden, bias, lane);
+        m.product_held(hidden, a, fc1 + h % 2 * 64 * 128, Machine::BRIEF);
         m.settle(hidden);
         if (h % 2)
             m.done(now);
-        add(hidden, parameters + OWN_FC1_BIAS + 64 * h, lane);
+        if constexpr (!Machine::BRIEF)
+            add(hidden, bias, lane);
 #pragma unroll
         for (int i = 0; i < 32; i++)
             hidden[i] = gelu_of_twice(hidden[i]);
@@ -217,7 +276,22 @@ static __device__ __forceinline__ void rest_of_layer(Machine &m, int block, cons
         if (h % 2)
             m.done(now + 1);
     }
+}
+
+/* a = y of slots `at`; block: the first of the pass. */
+template <class Machine, int Stages>
+static __device__ __forceinline__ void rest_of_layer(Machine &m, int block, const RowsWork &w,
+                                                     const half *parameters, const int (&at)[2],
+                                                     int row, int lane, Target *target,
+                                                     float (&sum)[64], uint32_t (&a)[8][4])
+{
+    constexpr bool LATE = Machine::BRIEF && Stages == (REST | QKV);
+    out_product<Machine, LATE>(m, block, w, parameters, at, row, lane, target, sum);
+    normalise(sum, parameters + OWN_NORM1, lane);
+    pack(sum, a);
+    feed_forward(m, block + 1, parameters, lane, a, sum);
     normalise(sum, parameters + OWN_NORM2, lane);
+    pack(sum, a);
 }
 
 /* Embedding of the rows' cells added to a. */
@@ -237,6 +311,21 @@ static __device__ __forceinline__ void add_embedding(uint32_t (&a)[8][4], const 
             a[2 * c + 1][i + 2] = add_halves(a[2 * c + 1][i + 2], e.w);
         }
 }
+
+/* Two rows of a lane. */
+struct Rows {
+    int to[2];    /* where they go */
+    bool live[2]; /* there is one */
+    __device__ __forceinline__ Rows(const RowsWork &w, const Target *target, int slot, bool any,
+                                    int lane)
+    {
+#pragma unroll
+        for (int i = 0; i < 2; i++) {
+            live[i] = any && slot + 8 * i < w.n;
+            to[i] = target[lane / 4 + 8 * i].to;
+        }
+    }
+};
 
 /* One of q, k, v: sums into rows of qkv, and into the slots that repeat them as keys. */
 static __device__ __forceinline__ void store_third(const float (&sum)[64], half *qkv,
@@ -287,24 +376,48 @@ static __device__ __forceinline__ void next_qkv(Machine &m, int block, const Row
     }
 }
 
-/* ---- a tile ---- */
-
-/* Where a row goes, and its cell: in shared memory from the tile's begin to its end. */
-struct Target {
-    int to;
-    struct flatten_cell cell;
-};
-
-template <int Stages>
-static __device__ __forceinline__ void find_target(const RowsWork &w, int at, Target *target)
+/* y into the rows that it goes to. */
+static __device__ __forceinline__ void store_rows(const uint32_t (&a)[8][4], half *y,
+                                                  const Rows &rows, int lane)
 {
-    const int row = w.slot[at];
-    target->to = row;
-    if constexpr (Stages & QKV) {
-        target->to = w.rank[row];
-        target->cell = w.cell[row];
+#pragma unroll
+    for (int i = 0; i < 2; i++)
+        if (rows.live[i])
+#pragma unroll
+            for (int c = 0; c < 4; c++)
+                *(uint4 *)(y + (size_t)rows.to[i] * OWN_CHANNELS + 32 * c + lane % 4 * 8) =
+                    chunk_of(a, i, c);
+}
+
+/* The same in less code: y itself is stored too, and becomes what q and k are made of.  Blocks are
+ * taken in the order v, q, k. */
+template <class Machine>
+static __device__ __forceinline__ void next_vqk(Machine &m, int block, const RowsWork &w,
+                                                const half *bias, const Target *target, int slot,
+                                                bool any, int lane, uint32_t (&a)[8][4],
+                                                float (&sum)[64])
+{
+#pragma unroll 1
+    for (int i = 0; i < 3; i++) {
+        const int third = i ? i - 1 : 2;
+        if (!i)
+            store_rows(a, w.y, Rows(w, target, slot, any, lane), lane);
+        const uint32_t from = m.take(block + i);
+        start(sum, bias + third * OWN_CHANNELS, lane);
+        m.template product<64, 8>(sum, a, from, true);
+        m.settle(sum);
+        m.done(block + i);
+        const Rows rows(w, target, slot, any, lane);
+        store_third(sum, w.qkv + third * OWN_CHANNELS, w, rows, lane);
+        if (!i) { /* behind v, whose registers are free again */
+            const struct flatten_cell cell[2] = { target[lane / 4].cell,
+                                                  target[lane / 4 + 8].cell };
+            add_embedding(a, w.table, cell, lane);
+        }
     }
 }
+
+/* ---- a tile ---- */
 
 template <class Machine, int Stages>
 static __device__ __forceinline__ void rows_tile(Machine &m, int block, const RowsWork &w,
@@ -314,37 +427,46 @@ static __device__ __forceinline__ void rows_tile(Machine &m, int block, const Ro
     const int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP % 4;
     const int slot = tile * TILE + warp * 16 + lane / 4;
     const int at[2] = { min(slot, w.n - 1), min(slot + 8, w.n - 1) };
+    const int own = min(tile * TILE + warp * 16 + lane % 16, w.n - 1); /* looked up by this lane */
+    constexpr bool LATE = Machine::BRIEF && Stages == (REST | QKV);
     float sum[64];
     uint32_t a[8][4];
 
     target += threadIdx.x / WARP * 16;
     __syncwarp(); /* all lanes have read what the tile before left */
-    if (lane < 16)
-        find_target<Stages>(w, min(tile * TILE + warp * 16 + lane, w.n - 1), target + lane);
+    if (!LATE && lane < 16)
+        target[lane] = target_of<Stages>(w, w.slot[own]);
     if constexpr (Stages & REST) {
-        rest_of_layer(m, block, w, parameters, at, lane, sum);
-        pack(sum, a);
+        rest_of_layer<Machine, Stages>(m, block, w, parameters, at, LATE ? w.slot[own] : 0, lane,
+                                       target, sum, a);
     } else {
         const int row[2] = { w.slot[at[0]], w.slot[at[1]] };
         load_rows(a, w.x, row, lane);
     }
     __syncwarp();
-    Rows rows;
-#pragma unroll
-    for (int i = 0; i < 2; i++) {
-        rows.live[i] = any && slot + 8 * i < w.n;
-        rows.to[i] = target[lane / 4 + 8 * i].to;
-        if (rows.live[i])
-#pragma unroll
-            for (int c = 0; c < 4; c++)
-                *(uint4 *)(w.y + (size_t)rows.to[i] * OWN_CHANNELS + 32 * c + lane % 4 * 8) =
-                    chunk_of(a, i, c);
+    const int first = block + (Stages & REST ? OWN_REST_BLOCKS : 0);
+    const half *bias = parameters + (Stages & REST ? OWN_QKV_BIAS : 0);
+    if constexpr (Machine::BRIEF && Stages & QKV) {
+        next_vqk(m, first, w, bias, target, slot, any, lane, a, sum);
+    } else {
+        const Rows rows(w, target, slot, any, lane);
+        store_rows(a, w.y, rows, lane);
+        if constexpr (Stages & QKV) {
+            const struct flatten_cell cell[2] = { target[lane / 4].cell,
+                                                  target[lane / 4 + 8].cell };
+            next_qkv(m, first, w, bias, rows, cell, lane, a, sum);
+        }
     }
-    if constexpr (Stages & QKV) {
-        const struct flatten_cell cell[2] = { target[lane / 4].cell, target[lane / 4 + 8].cell };
-        next_qkv(m, block + (Stages & REST ? OWN_REST_BLOCKS : 0), w,
-                 parameters + (Stages & REST ? OWN_QKV_BIAS : 0), rows, cell, lane, a, sum);
-    }
+}
+
+/* Rows of o and x into the L2 cache, a line of each by every thread. */
+static __device__ __forceinline__ void fetch_ahead(const RowsWork &w, int tile)
+{
+    const int thread = threadIdx.x % (4 * WARP);
+    const size_t at = (size_t)min(tile * TILE + thread / 2, w.n - 1) * OWN_CHANNELS +
+                      thread % 2 * (OWN_CHANNELS / 2);
+    asm volatile("prefetch.global.L2 [%0];" ::"l"(w.o + at));
+    asm volatile("prefetch.global.L2 [%0];" ::"l"(w.x + at));
 }
 
 /* Tiles in equal shares to the clusters of blocks, CLUSTER * TEAMS of a share at a time. */
@@ -354,14 +476,15 @@ __global__ void __launch_bounds__(Machine::THREADS, 1) encoder_rows(RowsWork w)
     constexpr int BLOCKS = RowsShape<Stages>::BLOCKS, STEP = Machine::TEAMS * Machine::CLUSTER;
     extern __shared__ uint4 memory[]; /* the Machine's, parameters, a Target for each row */
     const int clusters = gridDim.x / Machine::CLUSTER, cluster = blockIdx.x / Machine::CLUSTER;
-    const int rank = blockIdx.x % Machine::CLUSTER, team = threadIdx.x / (4 * WARP);
-    const int begin = (int)((long)w.tiles * cluster / clusters);
-    const int end = (int)((long)w.tiles * (cluster + 1) / clusters);
-    const int passes = (end - begin + STEP - 1) / STEP;
+    const int begin = share_begin(w.tiles, cluster, clusters);
+    const int end = share_begin(w.tiles, cluster + 1, clusters);
+    const int blocks = (end - begin + STEP - 1) / STEP * BLOCKS; /* of weights */
     uint4 *shared = memory;
-    Machine m(shared, w.blocks, passes * BLOCKS);
+    Machine m(shared, w.blocks, blocks);
     Target *target = (Target *)((char *)shared + Machine::TARGETS);
     const half *parameters = w.parameters;
+    if constexpr (Machine::BRIEF)
+        m.fill();
     if constexpr (Machine::PARAMETERS) {
         half *copy = (half *)((char *)shared + Machine::PARAMETERS);
         for (int i = threadIdx.x; i < RowsShape<Stages>::PARAMETERS / 8; i += Machine::THREADS)
@@ -370,15 +493,19 @@ __global__ void __launch_bounds__(Machine::THREADS, 1) encoder_rows(RowsWork w)
     }
     __syncthreads();
     m.begin();
-    for (int pass = 0; pass < passes; pass++) {
-        const int tile = begin + pass * STEP + team * Machine::CLUSTER + rank;
+    int tile = begin + threadIdx.x / (4 * WARP) * Machine::CLUSTER + blockIdx.x % Machine::CLUSTER;
+    for (int block = 0; block < blocks; block += BLOCKS, tile += STEP) {
+        if (Machine::BRIEF && Stages & REST && tile + STEP < end)
+            fetch_ahead(w, tile + STEP);
         if (Machine::IDLES && tile >= end) /* the ring turns for the other teams */
-            for (int b = 0; b < BLOCKS; b++) {
-                m.take(pass * BLOCKS + b);
-                m.done(pass * BLOCKS + b);
+#pragma unroll 1
+            for (int b = block; b < block + BLOCKS; b++) {
+                m.take(b);
+                m.done(b);
             }
         else
-            rows_tile<Machine, Stages>(m, pass * BLOCKS, w, parameters, target, tile, tile < end);
+            rows_tile<Machine, Stages>(m, block, w, parameters, target, tile,
+                                       Machine::IDLES || tile < end);
     }
     m.end();
 }

@@ -1,33 +1,96 @@
-/* own_sm90.cu - our own rows by wgmma and bulk copies, launches overlapping. */
+/*
+ * own_sm90.cu - our own rows by wgmma and bulk copies, launches overlapping: attention with a group
+ * to a block or spread evenly, the rest of a layer in long or in brief code, of three or of four
+ * tiles of rows at a time.
+ */
 #include "own_hopper.cuh"
 #include "own_launch.cuh"
 
 OP_BEGIN
 
+/* ---- attention ---- */
+
 enum op_status group_attn_own_sm90_setup(const struct group_attn_problem *p,
                                          const struct op_memory *, op_stream, void **state)
 {
     *state = NULL;
-    return prepare_attention<true>(p->group);
+    return prepare_attention<true, false>(p->group);
 }
 
 enum op_status group_attn_own_sm90_run(const struct group_attn_problem *p,
                                        const struct group_attn_args *a, void *, op_stream s)
 {
-    return attend<true>(p, (const half *)a->qkv, (half *)a->o, s);
+    return attend<true, false>(p, 0, (const half *)a->qkv, (half *)a->o, s);
 }
+
+/* *state: how many multiprocessors there are. */
+enum op_status group_attn_own_even_setup(const struct group_attn_problem *p,
+                                         const struct op_memory *, op_stream, void **state)
+{
+    int *count = (int *)malloc(sizeof *count);
+    *state = count;
+    const enum op_status status = count ? count_multiprocessors(count) : OP_ENOMEM;
+    return status ? status : prepare_attention<true, true>(p->group);
+}
+
+enum op_status group_attn_own_even_run(const struct group_attn_problem *p,
+                                       const struct group_attn_args *a, void *state, op_stream s)
+{
+    return attend<true, true>(p, *(const int *)state, (const half *)a->qkv, (half *)a->o, s);
+}
+
+/* ---- encoder ---- */
 
 enum op_status encoder_own_sm90_setup(const struct encoder_problem *p, const struct encoder_host *h,
                                       const struct encoder_args *, const struct op_memory *memory,
                                       op_stream s, void **state)
 {
-    return setup_encoder<Hopper, true>(p, h, memory, s, state);
+    return setup_encoder<Hopper, true, false>(p, h, memory, s, state);
 }
 
 enum op_status encoder_own_sm90_run(const struct encoder_problem *p, const struct encoder_args *a,
                                     void *state, op_stream s)
 {
-    return run_encoder<Hopper, true>(p, a, (const OwnState *)state, s);
+    return run_encoder<Hopper, true, false>(p, a, (const OwnState *)state, s);
+}
+
+enum op_status encoder_own_even_setup(const struct encoder_problem *p, const struct encoder_host *h,
+                                      const struct encoder_args *, const struct op_memory *memory,
+                                      op_stream s, void **state)
+{
+    return setup_encoder<Hopper, true, true>(p, h, memory, s, state);
+}
+
+enum op_status encoder_own_even_run(const struct encoder_problem *p, const struct encoder_args *a,
+                                    void *state, op_stream s)
+{
+    return run_encoder<Hopper, true, true>(p, a, (const OwnState *)state, s);
+}
+
+enum op_status encoder_own_brief_setup(const struct encoder_problem *p,
+                                       const struct encoder_host *h, const struct encoder_args *,
+                                       const struct op_memory *memory, op_stream s, void **state)
+{
+    return setup_encoder<HopperBrief, true, true>(p, h, memory, s, state);
+}
+
+enum op_status encoder_own_brief_run(const struct encoder_problem *p, const struct encoder_args *a,
+                                     void *state, op_stream s)
+{
+    return run_encoder<HopperBrief, true, true>(p, a, (const OwnState *)state, s);
+}
+
+enum op_status encoder_own_wide_setup(const struct encoder_problem *p, const struct encoder_host *h,
+                                      const struct encoder_args *, const struct op_memory *memory,
+                                      op_stream s, void **state)
+{
+    return setup_encoder<HopperWide, true, true>(p, h, memory, s, state);
+}
+
+enum op_status encoder_own_wide_run(const struct encoder_problem *p, const struct encoder_args *a,
+                                    void *state, op_stream s)
+{
+    return run_encoder<HopperWide, true, true>(p, a, (const OwnState *)state, s);
 }
 
 OP_END
