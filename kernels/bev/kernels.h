@@ -9,6 +9,18 @@ OP_BEGIN
 /* own.cu */
 extern bev_setup_fn bev_own_setup;
 extern bev_run_fn bev_own;
+/* A layer of it, but the first; map: [BEV_MAPS], of which the canvas and the result are not used.
+ * Errors: cudaGetLastError.  bev_own_allow, OP_OK or OP_EDEVICE, comes before. */
+void bev_own_layer(const struct bev_problem *p, const struct bev_args *a, half_bits *const *map,
+                   int number, op_stream s);
+enum op_status bev_own_allow(void);
+
+/* rows_sm90.cu */
+extern bev_setup_fn bev_rows_setup;
+extern bev_run_fn bev_rows;
+/* One of its layers, for tests to time; the first with the scatter of pillars. */
+enum op_status bev_rows_layer(const struct bev_problem *p, const struct bev_args *a, void *state,
+                              int number, op_stream s);
 
 /* bev_cudnn.c of the baselines. */
 extern bev_setup_fn bev_cudnn_setup;
