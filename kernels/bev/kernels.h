@@ -18,7 +18,7 @@ enum op_status bev_own_allow(void);
 /* rows_sm90.cu */
 extern bev_setup_fn bev_rows_setup;
 extern bev_run_fn bev_rows;
-/* One of its layers, for tests to time; the first with the scatter of pillars. */
+/* One of its layers, for tests to time; the first with pillars to the map and off it again. */
 enum op_status bev_rows_layer(const struct bev_problem *p, const struct bev_args *a, void *state,
                               int number, op_stream s);
 
@@ -32,6 +32,9 @@ enum op_status bev_cudnn_supports(const struct bev_problem *, const char **why);
 /* Canvas from pillars; it is zeroed first. */
 enum op_status bev_scatter(const struct bev_problem *p, const struct bev_args *a, half_bits *canvas,
                            op_stream s);
+/* Rows of the canvas that have pillars, the others as they are; x: a->x, or NULL for zeros. */
+enum op_status bev_scatter_rows(const struct bev_problem *p, const struct bev_args *a,
+                                const half_bits *x, half_bits *canvas, op_stream s);
 /* y += x */
 enum op_status bev_add(size_t count, const half_bits *x, half_bits *y, op_stream s);
 /* Neck [side][side][256] of its parts [side][side][128] and [side / 2][side / 2][512]. */

@@ -1,6 +1,7 @@
 /*
  * rows_sm90.cu - the detector behind the encoder, its 3 x 3 layers of stride 1 by wgmma: 306 of 329
- * GFLOP.  The others are those of own.cu; the first reads a map that pillars are scattered to.
+ * GFLOP.  The others are those of own.cu.  The first reads a map that pillars are scattered to, and
+ * that is zero between runs: what has been written is cleared behind it.
  *
  * A product takes 64 cells of a row of the input and makes 64 outputs for each of the three taps
  * along x at once; taps are put together behind it:
@@ -30,6 +31,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "../common/launch.cuh"
 #include "../common/mbarrier.cuh"
 #include "../common/tma.cuh"
 #include "../common/wgmma_smem.cuh"
@@ -112,7 +114,8 @@ static __device__ __forceinline__ void produce(const rows_io &io, const rows_roo
             for (int dx = 0; dx < 3; dx++)
                 bulk_copy_box3(room.weights(dy, block) + dx * (TAPS / 3), w_map,
                                io.channel + block * STEP, 3 * dy + dx, chunk * OUTS, room.loaded());
-    unsigned n = 0; /* rows of the input so far */
+    wait_for_previous(); /* weights need not */
+    unsigned n = 0;      /* rows of the input so far */
     for (int tile = begin; tile < end;) {
         const segment s = segment_at(io, tile, end);
         for (int i = 0; i < s.rows + 2; i++, n++) {
@@ -283,6 +286,7 @@ static __device__ __forceinline__ void consume(const rows_io &io, const rows_roo
         if (!lane)
             mbarrier_arrive(room.empty(i));
     };
+    wait_for_previous();
     mbarrier_wait(room.loaded(), 0);
     unsigned n = 0; /* rows of the input before the segment */
     int done = 0;   /* row tiles of the block before it */
@@ -357,6 +361,7 @@ bev_rows_conv(const __grid_constant__ CUtensorMap x_map,
         mbarrier_init_done();
     }
     __syncthreads();
+    let_next_start(); /* it takes SMs, and loads its weights, as blocks of this one end */
     const int tiles = io.columns * io.side, chunk = blockIdx.y;
     const int begin = (int)((long long)tiles * blockIdx.x / gridDim.x);
     const int end = (int)((long long)tiles * (blockIdx.x + 1) / gridDim.x);
@@ -370,7 +375,7 @@ bev_rows_conv(const __grid_constant__ CUtensorMap x_map,
 
 struct rows_state {
     CUtensorMap x_map[BEV_LAYERS], w_map[BEV_LAYERS];
-    half_bits *map[BEV_MAPS]; /* result: not ours */
+    half_bits *map[BEV_MAPS]; /* result: not ours; the canvas: zero between runs */
     float4 *partial;
     int sms;
 };
@@ -381,15 +386,15 @@ static bool by_rows(const bev_layer *l)
 }
 
 template <int BLOCKS>
-static void launch(const rows_state *t, int number, const rows_io &io, op_stream s)
+static enum op_status launch(const rows_state *t, int number, const rows_io &io, op_stream s)
 {
     const int chunks = bev_layers[number].rows / OUTS;
-    const dim3 grid(max(1, t->sms / chunks), chunks);
-    bev_rows_conv<BLOCKS><<<grid, THREADS, rows_shape<BLOCKS>::BYTES, s>>>(t->x_map[number],
-                                                                      t->w_map[number], io);
+    return launch_early_shared(bev_rows_conv<BLOCKS>, dim3(max(1, t->sms / chunks), chunks), THREADS,
+                               1, rows_shape<BLOCKS>::BYTES, s, t->x_map[number], t->w_map[number],
+                               io);
 }
 
-static void run_layer(const bev_problem *p, const bev_args *a, const rows_state *t, int number,
+static enum op_status run_layer(const bev_problem *p, const bev_args *a, const rows_state *t, int number,
                       op_stream s)
 {
     const bev_layer *l = &bev_layers[number];
@@ -403,15 +408,15 @@ static void run_layer(const bev_problem *p, const bev_args *a, const rows_state 
     io.at = l->at;
     io.residual = l->residual;
     io.relu = l->relu;
-    if (l->cin == STEP) {
-        launch<1>(t, number, io, s);
-        return;
-    }
-    for (; io.channel < l->cin; io.channel += 2 * STEP) {
+    if (l->cin == STEP)
+        return launch<1>(t, number, io, s);
+    enum op_status status = OP_OK;
+    for (; io.channel < l->cin && !status; io.channel += 2 * STEP) {
         io.load_partial = io.channel > 0;
         io.store_partial = io.channel + 2 * STEP < l->cin;
-        launch<2>(t, number, io, s);
+        status = launch<2>(t, number, io, s);
     }
+    return status;
 }
 
 template <int BLOCKS> static bool allow(void)
@@ -439,7 +444,6 @@ enum op_status bev_rows_setup(const struct bev_problem *p, const struct bev_args
     rows_state *t = (rows_state *)aligned_alloc(alignof(rows_state), sizeof *t);
     const size_t tiles = (size_t)((p->side + VALID - 1) / VALID) * p->side;
     int device = 0;
-    (void)stream;
     *state = t;
     if (!t)
         return OP_ENOMEM;
@@ -456,6 +460,9 @@ enum op_status bev_rows_setup(const struct bev_problem *p, const struct bev_args
     t->partial = (float4 *)m->take(m->context, tiles * 8 * TEAM * sizeof(float4));
     if (!t->partial)
         return OP_ENOMEM;
+    const size_t canvas = bev_map_size(p, BEV_CANVAS) * sizeof(half);
+    if (cudaMemsetAsync(t->map[BEV_CANVAS], 0, canvas, stream) != cudaSuccess)
+        return OP_EDEVICE;
     for (int i = 0; i < BEV_LAYERS; i++)
         if (by_rows(&bev_layers[i]) && !map_layer(p, a, t, i))
             return OP_EDEVICE;
@@ -466,16 +473,19 @@ enum op_status bev_rows_layer(const struct bev_problem *p, const struct bev_args
                               int number, op_stream s)
 {
     const rows_state *t = (const rows_state *)state;
-    if (!number) {
-        const enum op_status status = bev_scatter(p, a, t->map[BEV_CANVAS], s);
-        if (status)
-            return status;
-    }
-    if (by_rows(&bev_layers[number]))
-        run_layer(p, a, t, number, s);
-    else
+    half_bits *canvas = t->map[BEV_CANVAS];
+    enum op_status status = OP_OK;
+    if (!by_rows(&bev_layers[number])) {
         bev_own_layer(p, a, t->map, number, s);
-    return cudaGetLastError() == cudaSuccess ? OP_OK : OP_EDEVICE;
+        return cudaGetLastError() == cudaSuccess ? OP_OK : OP_EDEVICE;
+    }
+    if (!number)
+        status = bev_scatter_rows(p, a, a->x, canvas, s);
+    if (!status)
+        status = run_layer(p, a, t, number, s);
+    if (!number && !status) /* all zeros again: a twentieth of the map has pillars */
+        status = bev_scatter_rows(p, a, NULL, canvas, s);
+    return status;
 }
 
 enum op_status bev_rows(const struct bev_problem *p, const struct bev_args *a, void *state,
