@@ -1,7 +1,7 @@
 /*
- * rows_sm90.cu - the detector behind the encoder, its 3 x 3 layers of stride 1 by wgmma: 306 of 329
- * GFLOP.  The others are those of own.cu.  The first reads a map that pillars are scattered to, and
- * that is zero between runs: what has been written is cleared behind it.
+ * rows_sm90.cu - the detector behind the encoder, its layers of stride 1 by wgmma: 317 of 329 GFLOP.
+ * The one of stride 2 and the outputs are those of own.cu.  The first layer reads a map that pillars
+ * are scattered to, and that is zero between runs: what has been written is cleared behind it.
  *
  * A product takes 64 cells of a row of the input and makes 64 outputs for each of the three taps
  * along x at once; taps are put together behind it:
@@ -21,7 +21,8 @@
  *     warpgroup g    rows g, g + 2, ... of the output: while one puts its taps together the other
  *                    multiplies
  *
- * 256 channels are taken in two halves: the first leaves its sums in float.
+ * 256 channels are taken in two halves: the first leaves its sums in float.  Layers of one tap make
+ * 128 outputs of 64 cells, of the transposed one those of one cell of four.
  *
  * Bound by tensor cores; a product m64n192k16 takes 96 clocks and reads 8 KB of shared memory, 64
  * clocks.
@@ -39,9 +40,9 @@
 #include "kernels.h"
 
 constexpr unsigned ALL = 0xffffffffu;
-constexpr int CELLS = 64, VALID = CELLS - 2, OUTS = 64, STEP = 64; /* STEP: channels of a row */
+constexpr int CELLS = 64, OUTS = 64, STEP = 64; /* STEP: channels of a row */
 constexpr int TEAMS = 2, TEAM = 128, THREADS = TEAMS * TEAM + 32;
-constexpr int ROW = CELLS * STEP * 2, TAPS = 3 * OUTS * STEP * 2; /* bytes: of cells, of one dy */
+constexpr int ROW = CELLS * STEP * 2, BOX = OUTS * STEP * 2; /* bytes: of cells, of weights */
 constexpr int EDGE = 3 * OUTS; /* floats of a warp's first rows that the warp before needs */
 
 /* What a layer is to the kernel. */
@@ -49,28 +50,32 @@ struct rows_io {
     const float *b;
     half *y;
     float4 *partial; /* [row tiles][8][TEAM] */
-    int side, columns, y_step; /* of the map; columns of VALID cells; channels of a cell of y */
+    int side, columns, y_step; /* of the map; columns of tiles; channels of a cell of y */
     int at, channel;           /* first channel of y, of x */
-    int residual, relu, load_partial, store_partial;
+    int up, residual, relu, load_partial, store_partial;
 };
 
-template <int BLOCKS> struct rows_shape { /* of 64 channels */
-    static constexpr int STAGES = BLOCKS == 1 ? 8 : 4, SLOT = BLOCKS * ROW;
-    static constexpr int RING = 3 * BLOCKS * TAPS, EDGES = RING + STAGES * SLOT;
+/* KERNEL: taps each way, 1 or 3.  BLOCKS: of 64 channels. */
+template <int KERNEL, int BLOCKS> struct rows_shape {
+    static constexpr int PARTS = KERNEL == 3 ? 3 : 2;  /* of 64 columns of a product */
+    static constexpr int CHUNK = KERNEL == 3 ? 1 : 2;  /* of 64 outputs of a block */
+    static constexpr int VALID = CELLS + 1 - KERNEL, SUMS = PARTS * 32;
+    static constexpr int STAGES = BLOCKS == 1 ? 8 : 4, SLOT = BLOCKS * ROW, TAPS = PARTS * BOX;
+    static constexpr int RING = KERNEL * BLOCKS * TAPS, EDGES = RING + STAGES * SLOT;
     static constexpr int BARRIERS = EDGES + 2 * TEAMS * 4 * EDGE * (int)sizeof(float);
     static constexpr int BYTES = BARRIERS + (2 * STAGES + 1) * 8 + 1024;
     static_assert(BYTES <= 227 * 1024, "shared memory of a block");
 };
 
 /* Where things are in shared memory. */
-template <int BLOCKS> struct rows_room {
-    typedef rows_shape<BLOCKS> Shape;
+template <int KERNEL, int BLOCKS> struct rows_room {
+    typedef rows_shape<KERNEL, BLOCKS> Shape;
     uint32_t base; /* multiple of 1024 */
     float *edges;
 
     __device__ __forceinline__ uint32_t weights(int dy, int block) const
     {
-        return base + (dy * BLOCKS + block) * TAPS;
+        return base + (dy * BLOCKS + block) * Shape::TAPS;
     }
     __device__ __forceinline__ uint32_t row(unsigned i) const
     {
@@ -96,36 +101,41 @@ struct segment {
     int x, y, rows; /* first cell and row of the output */
 };
 
-static __device__ __forceinline__ segment segment_at(const rows_io &io, int tile, int end)
+static __device__ __forceinline__ segment segment_at(const rows_io &io, int valid, int tile,
+                                                      int end)
 {
     const int y = tile % io.side;
-    return { tile / io.side * VALID, y, min(end - tile, io.side - y) };
+    return { tile / io.side * valid, y, min(end - tile, io.side - y) };
 }
 
-template <int BLOCKS>
-static __device__ __forceinline__ void produce(const rows_io &io, const rows_room<BLOCKS> &room,
+template <int KERNEL, int BLOCKS>
+static __device__ __forceinline__ void produce(const rows_io &io,
+                                               const rows_room<KERNEL, BLOCKS> &room,
                                                const CUtensorMap *x_map, const CUtensorMap *w_map,
                                                int chunk, int begin, int end)
 {
-    typedef rows_shape<BLOCKS> Shape;
-    mbarrier_expect(room.loaded(), 3 * BLOCKS * TAPS);
-    for (int dy = 0; dy < 3; dy++)
+    typedef rows_shape<KERNEL, BLOCKS> Shape;
+    mbarrier_expect(room.loaded(), KERNEL * BLOCKS * Shape::TAPS);
+    for (int dy = 0; dy < KERNEL; dy++)
         for (int block = 0; block < BLOCKS; block++)
-            for (int dx = 0; dx < 3; dx++)
-                bulk_copy_box3(room.weights(dy, block) + dx * (TAPS / 3), w_map,
-                               io.channel + block * STEP, 3 * dy + dx, chunk * OUTS, room.loaded());
+            for (int part = 0; part < Shape::PARTS; part++) /* taps, or outputs */
+                bulk_copy_box3(room.weights(dy, block) + part * BOX, w_map,
+                               io.channel + block * STEP, KERNEL == 3 ? 3 * dy + part : 0,
+                               (chunk * Shape::CHUNK + (KERNEL == 3 ? 0 : part)) * OUTS,
+                               room.loaded());
     wait_for_previous(); /* weights need not */
     unsigned n = 0;      /* rows of the input so far */
     for (int tile = begin; tile < end;) {
-        const segment s = segment_at(io, tile, end);
-        for (int i = 0; i < s.rows + 2; i++, n++) {
+        const segment s = segment_at(io, Shape::VALID, tile, end);
+        for (int i = 0; i < s.rows + KERNEL - 1; i++, n++) {
             mbarrier_wait(room.empty(n), room.parity(n) ^ 1);
             mbarrier_expect(room.full(n), Shape::SLOT);
             for (int block = 0; block < BLOCKS; block++)
-                bulk_copy_box3(room.row(n) + block * ROW, x_map, io.channel + block * STEP, s.x - 1,
-                               s.y + i - 1, room.full(n));
-            const int users = min(i, s.rows - 1) - max(i - 2, 0) + 1; /* rows of the output */
-            for (int warp = 4 * users; warp < 4 * 3; warp++)
+                bulk_copy_box3(room.row(n) + block * ROW, x_map, io.channel + block * STEP,
+                               s.x - KERNEL / 2, s.y + i - KERNEL / 2, room.full(n));
+            /* rows of the output that take it */
+            const int users = min(i, s.rows - 1) - max(i - (KERNEL - 1), 0) + 1;
+            for (int warp = 4 * users; warp < 4 * KERNEL; warp++)
                 mbarrier_arrive(room.empty(n)); /* for rows that are not there */
         }
         tile += s.rows;
@@ -134,13 +144,14 @@ static __device__ __forceinline__ void produce(const rows_io &io, const rows_roo
 
 /* ---- a row of the output ---- */
 
-/* d = the products of the rows n, n + 1, n + 2 of the input.  They run when this returns. */
-template <int BLOCKS>
-static __device__ __forceinline__ void multiply(const rows_room<BLOCKS> &room, unsigned n,
-                                                float (&d)[96])
+/* d = the products of the rows from n on of the input, a group each; they run when this returns. */
+template <int KERNEL, int BLOCKS>
+static __device__ __forceinline__ void
+multiply(const rows_room<KERNEL, BLOCKS> &room, unsigned n,
+         float (&d)[rows_shape<KERNEL, BLOCKS>::SUMS])
 {
 #pragma unroll
-    for (int dy = 0; dy < 3; dy++) {
+    for (int dy = 0; dy < KERNEL; dy++) {
         mbarrier_wait(room.full(n + dy), room.parity(n + dy));
         wgmma_fence();
 #pragma unroll
@@ -195,7 +206,7 @@ static __device__ __forceinline__ void add_tap(cells *sum, const float (&d)[96],
     }
 }
 
-/* The 4 x 4 words of four neighbouring lanes turned over: word k of lane c becomes word c of lane k. */
+/* 4 x 4 words of four neighbouring lanes turned over: word k of lane c becomes word c of lane k. */
 static __device__ __forceinline__ uint4 turn(const uint32_t (&x)[4])
 {
     const int lane = threadIdx.x % 32;
@@ -222,7 +233,7 @@ static __device__ __forceinline__ uint4 turn(const uint32_t (&x)[4])
 
 /* Inputs of the cells, for layers that add them: outputs are channels of block `chunk`. */
 template <int BLOCKS>
-static __device__ __forceinline__ void load_residual(const rows_room<BLOCKS> &room, unsigned n,
+static __device__ __forceinline__ void load_residual(const rows_room<3, BLOCKS> &room, unsigned n,
                                                      int chunk, uint32_t (&r)[2][8])
 {
     const int lane = threadIdx.x % 32, first = threadIdx.x / 32 % 4 * 16 + lane / 4 + 1;
@@ -238,11 +249,12 @@ static __device__ __forceinline__ void load_residual(const rows_room<BLOCKS> &ro
         }
 }
 
-/* Sums to the map: bias, relu, residual. */
+/* Sums to the map: bias, relu, residual.  to: 64 outputs of the tile's first cell; step: elements
+ * to the next; valid: how many cells there are. */
 static __device__ __forceinline__ void store_cells(const rows_io &io, const cells &sum,
                                                    const float2 (&bias)[8],
-                                                   const uint32_t (&residual)[2][8], int chunk, int x,
-                                                   int y)
+                                                   const uint32_t (&residual)[2][8], half *to,
+                                                   int step, int valid)
 {
     const int lane = threadIdx.x % 32, first = threadIdx.x / 32 % 4 * 16 + lane / 4;
 #pragma unroll
@@ -261,26 +273,58 @@ static __device__ __forceinline__ void store_cells(const rows_io &io, const cell
             const half2 packed = __floats2half2_rn(v.x, v.y);
             out[j] = *(const uint32_t *)&packed;
         }
-        half *to = io.y + ((size_t)y * io.side + x + cell) * io.y_step + io.at + chunk * OUTS;
 #pragma unroll
         for (int m = 0; m < 2; m++) {
             const uint32_t four[4] = { out[4 * m], out[4 * m + 1], out[4 * m + 2], out[4 * m + 3] };
             const uint4 eight = turn(four); /* outputs 8 (4 m + lane % 4) .. + 7 */
-            if (cell < VALID && x + cell < io.side)
-                *(uint4 *)(to + 8 * (4 * m + lane % 4)) = eight;
+            if (cell < valid)
+                *(uint4 *)(to + (size_t)cell * step + 8 * (4 * m + lane % 4)) = eight;
         }
     }
 }
 
-template <int BLOCKS>
-static __device__ __forceinline__ void consume(const rows_io &io, const rows_room<BLOCKS> &room,
-                                               int chunk, int begin, int end)
+/* Sums of one tap: outputs 64 part .. of the product. */
+template <int SUMS>
+static __device__ __forceinline__ cells cells_of(const float (&d)[SUMS], int part)
 {
-    const int team = threadIdx.x / TEAM, lane = threadIdx.x % 32, warp = threadIdx.x / 32 % 4;
-    float2 bias[8];
+    cells sum;
 #pragma unroll
-    for (int j = 0; j < 8; j++)
-        bias[j] = *(const float2 *)(io.b + chunk * OUTS + 8 * j + lane % 4 * 2);
+    for (int i = 0; i < 32; i++)
+        sum.v[i / 2 % 2][i / 4][i % 2] = d[32 * part + i];
+    return sum;
+}
+
+/* Its partial sums added, or stored instead: true where they are stored. */
+static __device__ __forceinline__ bool through_partial(const rows_io &io, int tile, cells *sum)
+{
+    float4 *partial = io.partial + (size_t)tile * 8 * TEAM + threadIdx.x % TEAM;
+    if (io.load_partial)
+#pragma unroll
+        for (int i = 0; i < 8; i++) {
+            const float4 v = partial[i * TEAM];
+            sum->v[0][i][0] += v.x, sum->v[0][i][1] += v.y;
+            sum->v[1][i][0] += v.z, sum->v[1][i][1] += v.w;
+        }
+    if (io.store_partial)
+#pragma unroll
+        for (int i = 0; i < 8; i++)
+            partial[i * TEAM] = make_float4(sum->v[0][i][0], sum->v[0][i][1], sum->v[1][i][0],
+                                            sum->v[1][i][1]);
+    return io.store_partial;
+}
+
+template <int KERNEL, int BLOCKS>
+static __device__ __forceinline__ void consume(const rows_io &io,
+                                               const rows_room<KERNEL, BLOCKS> &room, int chunk,
+                                               int begin, int end)
+{
+    typedef rows_shape<KERNEL, BLOCKS> Shape;
+    const int team = threadIdx.x / TEAM, lane = threadIdx.x % 32, warp = threadIdx.x / 32 % 4;
+    float2 bias[Shape::CHUNK][8];
+#pragma unroll
+    for (int j = 0; j < 8 * Shape::CHUNK; j++)
+        bias[j / 8][j % 8] =
+            *(const float2 *)(io.b + chunk * Shape::CHUNK * OUTS + 8 * j + lane % 4 * 2);
     auto release = [&](unsigned i) {
         __syncwarp();
         if (!lane)
@@ -291,71 +335,71 @@ static __device__ __forceinline__ void consume(const rows_io &io, const rows_roo
     unsigned n = 0; /* rows of the input before the segment */
     int done = 0;   /* row tiles of the block before it */
     for (int tile = begin; tile < end;) {
-        const segment s = segment_at(io, tile, end);
+        const segment s = segment_at(io, Shape::VALID, tile, end);
+        const int valid = min(Shape::VALID, io.side - s.x);
         for (int j = (team + done) % TEAMS; j < s.rows; j += TEAMS) {
-            float d[96];
+            float d[Shape::SUMS];
+            const int y = s.y + j;
             multiply(room, n + j, d);
             uint32_t residual[2][8] = {};
-            if (io.residual)
-                load_residual(room, n + j + 1, chunk, residual);
-            wgmma_wait<2>();
-            release(n + j);
-            wgmma_wait<1>();
-            release(n + j + 1);
+            if constexpr (KERNEL == 3) {
+                if (io.residual)
+                    load_residual(room, n + j + 1, chunk, residual);
+                wgmma_wait<2>();
+                release(n + j);
+                wgmma_wait<1>();
+                release(n + j + 1);
+            }
             wgmma_wait<0>();
-            release(n + j + 2);
+            release(n + j + KERNEL - 1);
 #pragma unroll
-            for (int i = 0; i < 96; i++)
+            for (int i = 0; i < Shape::SUMS; i++)
                 asm volatile("" : "+f"(d[i])::"memory");
-            /* two sets of edges: who writes one has met all others behind its last readers */
-            float *edges = room.edges + ((done + j) / TEAMS % 2 * TEAMS + team) * 4 * EDGE;
-            give_edge(edges + warp * EDGE, d);
-            asm volatile("bar.sync %0, %1;" ::"r"(1 + team), "n"(TEAM) : "memory");
-            cells sum;
-#pragma unroll
-            for (int i = 0; i < 32; i++)
-                sum.v[i / 2 % 2][i / 4][i % 2] = d[i];
-            const float *behind = edges + min(warp + 1, 3) * EDGE; /* of warp 3 nothing is stored */
-            add_tap<1>(&sum, d, behind);
-            add_tap<2>(&sum, d, behind);
-            float4 *partial = io.partial + (size_t)(tile + j) * 8 * TEAM + threadIdx.x % TEAM;
-            if (io.load_partial)
-#pragma unroll
-                for (int i = 0; i < 8; i++) {
-                    const float4 v = partial[i * TEAM];
-                    sum.v[0][i][0] += v.x, sum.v[0][i][1] += v.y;
-                    sum.v[1][i][0] += v.z, sum.v[1][i][1] += v.w;
-                }
-            if (io.store_partial) {
-#pragma unroll
-                for (int i = 0; i < 8; i++)
-                    partial[i * TEAM] = make_float4(sum.v[0][i][0], sum.v[0][i][1], sum.v[1][i][0],
-                                                    sum.v[1][i][1]);
+            if constexpr (KERNEL == 3) {
+                /* two sets of edges: who writes one has met all others behind its last readers */
+                float *edges = room.edges + ((done + j) / TEAMS % 2 * TEAMS + team) * 4 * EDGE;
+                give_edge(edges + warp * EDGE, d);
+                asm volatile("bar.sync %0, %1;" ::"r"(1 + team), "n"(TEAM) : "memory");
+                cells sum = cells_of(d, 0);
+                const float *behind = edges + min(warp + 1, 3) * EDGE; /* warp 3: not stored */
+                add_tap<1>(&sum, d, behind);
+                add_tap<2>(&sum, d, behind);
+                half *to = io.y + ((size_t)y * io.side + s.x) * io.y_step + io.at + chunk * OUTS;
+                if (!through_partial(io, tile + j, &sum))
+                    store_cells(io, sum, bias[0], residual, to, io.y_step, valid);
             } else {
-                store_cells(io, sum, bias, residual, chunk, s.x, s.y + j);
+                /* of a transposed layer a chunk is one of four cells */
+                const size_t cell = io.up ? ((size_t)(2 * y + chunk / 2) * io.side + s.x) * 2 +
+                                                chunk % 2
+                                          : (size_t)y * io.side + s.x;
+                half *to = io.y + cell * io.y_step + io.at + (io.up ? 0 : chunk * 2 * OUTS);
+#pragma unroll
+                for (int part = 0; part < 2; part++)
+                    store_cells(io, cells_of(d, part), bias[part], residual, to + part * OUTS,
+                                io.y_step << io.up, valid);
             }
         }
-        n += s.rows + 2;
+        n += s.rows + KERNEL - 1;
         done += s.rows;
         tile += s.rows;
     }
 }
 
-template <int BLOCKS>
+template <int KERNEL, int BLOCKS>
 __global__ void __launch_bounds__(THREADS, 1)
 bev_rows_conv(const __grid_constant__ CUtensorMap x_map,
               const __grid_constant__ CUtensorMap w_map, rows_io io)
 {
-    typedef rows_shape<BLOCKS> Shape;
+    typedef rows_shape<KERNEL, BLOCKS> Shape;
     extern __shared__ __align__(1024) unsigned char memory[];
     const uint32_t start = shared_address(memory);
-    rows_room<BLOCKS> room;
+    rows_room<KERNEL, BLOCKS> room;
     room.base = (start + 1023) & ~1023u;
     room.edges = (float *)(memory + (room.base - start) + Shape::EDGES);
     if (threadIdx.x == THREADS - 32) {
         for (int i = 0; i < Shape::STAGES; i++) {
             mbarrier_init(room.full(i), 1);
-            mbarrier_init(room.empty(i), 3 * 4); /* warps of three rows of the output */
+            mbarrier_init(room.empty(i), KERNEL * 4); /* warps of so many rows of the output */
         }
         mbarrier_init(room.loaded(), 1);
         mbarrier_init_done();
@@ -382,20 +426,21 @@ struct rows_state {
 
 static bool by_rows(const bev_layer *l)
 {
-    return l->kernel == 3 && l->stride == 1 && l->groups == 1;
+    return l->stride == 1 && l->groups == 1;
 }
 
-template <int BLOCKS>
-static enum op_status launch(const rows_state *t, int number, const rows_io &io, op_stream s)
+template <int KERNEL, int BLOCKS>
+static enum op_status launch(const rows_state *t, int number, rows_io io, op_stream s)
 {
-    const int chunks = bev_layers[number].rows / OUTS;
-    return launch_early_shared(bev_rows_conv<BLOCKS>, dim3(max(1, t->sms / chunks), chunks), THREADS,
-                               1, rows_shape<BLOCKS>::BYTES, s, t->x_map[number], t->w_map[number],
-                               io);
+    typedef rows_shape<KERNEL, BLOCKS> Shape;
+    const int chunks = bev_layers[number].rows / (Shape::CHUNK * OUTS);
+    io.columns = (io.side + Shape::VALID - 1) / Shape::VALID;
+    return launch_early_shared(bev_rows_conv<KERNEL, BLOCKS>, dim3(max(1, t->sms / chunks), chunks),
+                               THREADS, 1, Shape::BYTES, s, t->x_map[number], t->w_map[number], io);
 }
 
-static enum op_status run_layer(const bev_problem *p, const bev_args *a, const rows_state *t, int number,
-                      op_stream s)
+static enum op_status run_layer(const bev_problem *p, const bev_args *a, const rows_state *t,
+                                int number, op_stream s)
 {
     const bev_layer *l = &bev_layers[number];
     rows_io io = {};
@@ -403,26 +448,29 @@ static enum op_status run_layer(const bev_problem *p, const bev_args *a, const r
     io.y = (half *)t->map[l->to];
     io.partial = t->partial;
     io.side = p->side / bev_maps[l->from].scale;
-    io.columns = (io.side + VALID - 1) / VALID;
     io.y_step = bev_maps[l->to].channels;
     io.at = l->at;
+    io.up = l->up;
     io.residual = l->residual;
     io.relu = l->relu;
+    if (l->kernel == 1)
+        return l->cin == STEP ? launch<1, 1>(t, number, io, s) : launch<1, 2>(t, number, io, s);
     if (l->cin == STEP)
-        return launch<1>(t, number, io, s);
+        return launch<3, 1>(t, number, io, s);
     enum op_status status = OP_OK;
     for (; io.channel < l->cin && !status; io.channel += 2 * STEP) {
         io.load_partial = io.channel > 0;
         io.store_partial = io.channel + 2 * STEP < l->cin;
-        status = launch<2>(t, number, io, s);
+        status = launch<3, 2>(t, number, io, s);
     }
     return status;
 }
 
-template <int BLOCKS> static bool allow(void)
+template <int KERNEL, int BLOCKS> static bool allow(void)
 {
-    return cudaFuncSetAttribute(bev_rows_conv<BLOCKS>, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                rows_shape<BLOCKS>::BYTES) == cudaSuccess;
+    return cudaFuncSetAttribute(bev_rows_conv<KERNEL, BLOCKS>,
+                                cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                rows_shape<KERNEL, BLOCKS>::BYTES) == cudaSuccess;
 }
 
 /* Maps of the bulk copy engine for a layer: of its input and its weights. */
@@ -432,8 +480,8 @@ static bool map_layer(const bev_problem *p, const bev_args *a, rows_state *t, in
     const int side = p->side / bev_maps[l->from].scale;
     return tma_map_half3(&t->x_map[number], t->map[l->from], side, side,
                          bev_maps[l->from].channels, CELLS, 1) &&
-           tma_map_half3(&t->w_map[number], a->w + bev_weight_at(number), l->rows, 9, l->cin, 1,
-                         OUTS);
+           tma_map_half3(&t->w_map[number], a->w + bev_weight_at(number), l->rows,
+                         l->kernel * l->kernel, l->cin, 1, OUTS);
 }
 
 OP_BEGIN
@@ -442,7 +490,8 @@ enum op_status bev_rows_setup(const struct bev_problem *p, const struct bev_args
                               const struct op_memory *m, op_stream stream, void **state)
 {
     rows_state *t = (rows_state *)aligned_alloc(alignof(rows_state), sizeof *t);
-    const size_t tiles = (size_t)((p->side + VALID - 1) / VALID) * p->side;
+    const int valid = rows_shape<3, 2>::VALID;
+    const size_t tiles = (size_t)((p->side + valid - 1) / valid) * p->side;
     int device = 0;
     *state = t;
     if (!t)
@@ -450,7 +499,8 @@ enum op_status bev_rows_setup(const struct bev_problem *p, const struct bev_args
     memset((void *)t, 0, sizeof *t);
     if (cudaGetDevice(&device) != cudaSuccess ||
         cudaDeviceGetAttribute(&t->sms, cudaDevAttrMultiProcessorCount, device) != cudaSuccess ||
-        !allow<1>() || !allow<2>() || bev_own_allow() != OP_OK)
+        !allow<3, 1>() || !allow<3, 2>() ||
+        !allow<1, 1>() || !allow<1, 2>() || bev_own_allow() != OP_OK)
         return OP_EDEVICE;
     for (int i = 0; i < BEV_RESULT; i++) {
         t->map[i] = (half_bits *)m->take(m->context, bev_map_size(p, (bev_map)i) * sizeof(half));

@@ -31,7 +31,7 @@
  *
  *     out = relu(max over points (W2a h1) + W2b m1 + b2)
  *
- * h1 leaves the first product [points][outputs] as the second takes it for W2a h1 [outputs][points]:
+ * h1 leaves the first product [points][outputs] as the second, W2a h1 [outputs][points], takes it:
  * the maximum of a unit is then one of two registers and four lanes.
  *
  * Results do not depend on the order in which points arrive: means are sums of integers, steps of
@@ -283,7 +283,8 @@ static __device__ __forceinline__ fetched fetch(const units_state &s, int first,
 #pragma unroll
     for (int u = 0; u < OF_WARP; u++)
         if (first + u < units) {
-            const float *row = (const float *)(s.point + 2 * ((size_t)(first + u) * UNIT + lane / 4));
+            const size_t point = (size_t)(first + u) * UNIT + lane / 4;
+            const float *row = (const float *)(s.point + 2 * point);
             f.v[u] = row[lane % 4];
             f.b[u] = row[4];
         }
@@ -299,7 +300,8 @@ static __device__ __forceinline__ void repeat_first(fetched *f, const unit_of *u
 #pragma unroll
     for (int u = 0; u < OF_WARP; u++) {
         const int n = unit[u].points - UNIT * (first + u - unit[u].first);
-        const float v = __shfl_sync(ALL, f->v[u], lane % 4), b = __shfl_sync(ALL, f->b[u], lane % 4);
+        const float v = __shfl_sync(ALL, f->v[u], lane % 4);
+        const float b = __shfl_sync(ALL, f->b[u], lane % 4);
         f->v[u] = lane / 4 < n ? f->v[u] : v;
         f->b[u] = lane / 4 < n ? f->b[u] : b;
     }
@@ -367,7 +369,7 @@ static __device__ __forceinline__ uint32_t maxima_of_rows(const uint32_t (&h)[8]
     for (int j = 0; j < 8; j++)
         x[j] = h[j];
 #pragma unroll
-    for (int keep = 4; keep; keep /= 2) { /* the lanes of bit `keep` of the row take the upper half */
+    for (int keep = 4; keep; keep /= 2) { /* rows with bit `keep` take the upper half */
         const bool upper = lane / 4 & keep;
 #pragma unroll
         for (int j = 0; j < keep; j++) {
@@ -474,8 +476,8 @@ struct pairs_of_m {
 /* Maxima of a column by pillar, to the row of its first unit: all rows up to there are read.  Those
  * of pillars that reach out go to scratch. */
 template <class Columns>
-static __device__ __forceinline__ void merge(tile *t, const units_state &s, const spans &p, int here,
-                                             int x)
+static __device__ __forceinline__ void merge(tile *t, const units_state &s, const spans &p,
+                                             int here, int x)
 {
     typename Columns::value most = *Columns::at(t, 0, x);
     int start = 0;
