@@ -75,11 +75,27 @@ enum op_status bev_vendor_run(const struct bev_problem *p, const struct bev_args
     return status ? status : bev_pick(p, v->rows, a->y, s);
 }
 
+/* Whether it can be part of a CUDA graph, as runs are. */
+static int captures(const struct bev_problem *p, bev_step_fn *step, void *state, int number,
+                    const struct bev_step *what, op_stream s)
+{
+    cudaGraph_t graph = NULL;
+    if (cudaStreamBeginCapture(s, cudaStreamCaptureModeThreadLocal))
+        return 0;
+    const enum op_status status = step(p, state, number, what, s);
+    const int good = !cudaStreamEndCapture(s, &graph) && graph && !status;
+    if (graph)
+        cudaGraphDestroy(graph);
+    return good;
+}
+
 static int time_between(const struct bev_problem *p, const struct bev_vendor *v, bev_step_fn *step,
                         void *state, int number, const struct bev_step *what, op_stream s,
                         const cudaEvent_t event[2], float *ms)
 {
     if (step(p, state, number, what, s)) /* loads its code */
+        return -1;
+    if (!captures(p, step, state, number, what, s))
         return -1;
     for (int i = 0; i < FILLS; i++) /* the device is busy until all behind is enqueued */
         if (cudaMemsetAsync(v->workspace, 0, BEV_WORKSPACE, s))
