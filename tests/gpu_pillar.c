@@ -2,14 +2,14 @@
  * gpu_pillar.c - every way to make pillars on the GPU against the reference: the set of pillars
  * exactly, vectors within their bounds; counts of points around tiles, pillars that reach over many
  * tiles, none at all; capture into a graph; runs that must agree to the bit; planted faults.
- * `gpu_pillar times` prints microseconds a run in a graph instead.
+ * `gpu_pillar times` prints microseconds a run in a graph instead, of pillar_units also by part.
  */
 #include <math.h>
 #include <stdlib.h>
 
 #include "../harness/device.h"
 #include "../harness/error.h"
-#include "../kernels/pillar/pillar.h"
+#include "../kernels/pillar/kernels.h"
 #include "../suites/data/build.h"
 #include "../suites/data/pillars.h"
 #include "../suites/data/street.h"
@@ -31,6 +31,7 @@ struct run {
     void *state, *taken[TAKEN_MAX], *memory[5]; /* in, model, count, cell, out */
     int count;
     struct pillar_args a;
+    enum pillar_units_end end; /* of enqueue_part */
 };
 
 static int tried;
@@ -266,32 +267,64 @@ static void frame(struct cb_device *d, const struct model *m)
     free(in);
 }
 
-/* Microseconds a run of a graph of 20, median of 15. */
-static void times(struct cb_device *d, const struct model *m)
+/* Microseconds a run of a graph of 20, median of 15; 0 where it fails. */
+static double median_us(struct run *r, int (*step)(void *, int))
 {
     enum { STEPS = 20, ROUNDS = 15 };
+    struct cb_graph *g = NULL;
+    double us[ROUNDS] = { 0 };
+    CHECK(!cb_graph_make(r->d, step, r, STEPS, &g) && g);
+    for (int k = 0; g && k < ROUNDS; k++) {
+        struct cb_window w = { 0 };
+        CHECK(!cb_graph_window(r->d, g, false, &w));
+        int at = k;
+        for (; at && us[at - 1] > w.us / STEPS; at--)
+            us[at] = us[at - 1];
+        us[at] = w.us / STEPS;
+    }
+    cb_graph_free(r->d, g);
+    return us[ROUNDS / 2];
+}
+
+/* pillar_units up to the kernel of r->end. */
+static int enqueue_part(void *context, int i)
+{
+    struct run *r = context;
+    (void)i;
+    return pillar_units_part(r->p, &r->a, r->state, r->end, cb_device_stream(r->d)) == OP_OK ? 0 : -1;
+}
+
+/* What each of its parts adds. */
+static void parts(struct run *r, const float *in, const struct model *m)
+{
+    static const char *const name[] = { "counts", "places", "layers", "pillars of many tiles" };
+    double before = 0;
+    for (int k = PILLAR_UNITS_COUNTED; k <= PILLAR_UNITS_ALL; k++) {
+        r->end = (enum pillar_units_end)k;
+        r->count = 0;
+        open_run(r, in, m); /* each part leaves its state in its own way */
+        const double us = median_us(r, enqueue_part);
+        printf("    %s: %.1f us\n", name[k], us - before);
+        before = us;
+        close_run(r);
+    }
+}
+
+static void times(struct cb_device *d, const struct model *m)
+{
     for (int frames = 1; frames <= 3; frames++) {
         struct pillar_problem p;
         float *in = street(frames, &p);
         for (const struct pillar_impl *i = pillar_impls; in && i->base.name; i++) {
             struct run r = { .d = d, .p = &p, .impl = i };
-            struct cb_graph *g = NULL;
-            double us[ROUNDS];
             if (!usable(d, i))
                 continue;
             open_run(&r, in, m);
-            CHECK(!cb_graph_make(d, enqueue, &r, STEPS, &g) && g);
-            for (int k = 0; g && k < ROUNDS; k++) {
-                struct cb_window w = { 0 };
-                CHECK(!cb_graph_window(d, g, false, &w));
-                int at = k;
-                for (; at && us[at - 1] > w.us / STEPS; at--)
-                    us[at] = us[at - 1];
-                us[at] = w.us / STEPS;
-            }
-            printf("%d frames, %d points, %s: %.1f us\n", frames, p.points, i->base.name, us[ROUNDS / 2]);
-            cb_graph_free(d, g);
+            printf("%d frames, %d points, %s: %.1f us\n", frames, p.points, i->base.name,
+                   median_us(&r, enqueue));
             close_run(&r);
+            if (i->run == pillar_units)
+                parts(&r, in, m);
         }
         free(in);
     }

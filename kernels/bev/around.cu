@@ -14,6 +14,7 @@ static int blocks_of(size_t n)
     return (int)((n + THREADS - 1) / THREADS);
 }
 
+/* x NULL: zeros. */
 __global__ void __launch_bounds__(THREADS)
 scatter_rows(int pillars, int wide, const flatten_cell *cell, const uint4 *x, uint4 *canvas)
 {
@@ -22,7 +23,7 @@ scatter_rows(int pillars, int wide, const flatten_cell *cell, const uint4 *x, ui
     if (row >= pillars)
         return;
     const flatten_cell c = cell[row];
-    canvas[((size_t)c.y * wide + c.x) * PIECES + i % PIECES] = x[i];
+    canvas[((size_t)c.y * wide + c.x) * PIECES + i % PIECES] = x ? x[i] : make_uint4(0, 0, 0, 0);
 }
 
 /* Piece i of the unfolded rows. */
@@ -123,15 +124,21 @@ static void join(const bev_problem *p, const half_bits *plain, const half_bits *
 
 OP_BEGIN
 
+enum op_status bev_scatter_rows(const struct bev_problem *p, const struct bev_args *a,
+                                const half_bits *x, half_bits *canvas, op_stream s)
+{
+    scatter_rows<<<blocks_of((size_t)p->pillars * (BEV_IN / EIGHT)), THREADS, 0, s>>>(
+        p->pillars, p->side * bev_shape_of(p)->heights, a->cell, (const uint4 *)x,
+        (uint4 *)canvas);
+    return launched();
+}
+
 enum op_status bev_scatter(const struct bev_problem *p, const struct bev_args *a, half_bits *canvas,
                            op_stream s)
 {
     if (cudaMemsetAsync(canvas, 0, bev_map_size(p, BEV_CANVAS) * sizeof *canvas, s) != cudaSuccess)
         return OP_EDEVICE;
-    scatter_rows<<<blocks_of((size_t)p->pillars * (BEV_IN / EIGHT)), THREADS, 0, s>>>(
-        p->pillars, p->side * bev_shape_of(p)->heights, a->cell, (const uint4 *)a->x,
-        (uint4 *)canvas);
-    return launched();
+    return bev_scatter_rows(p, a, a->x, canvas, s);
 }
 
 enum op_status bev_unfold(const struct bev_layer *l, int side, int channels, int y, int high,

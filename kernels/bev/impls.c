@@ -64,5 +64,10 @@ const struct bev_impl bev_impls[] = {
                           "the pillars, no scatter",
                 .sm_min = 80, .sm_max = 999, .symbol = "bev_conv" },
       .nets = ALL, .setup = OP_CUDA(bev_own_setup), .teardown = teardown, .run = OP_CUDA(bev_own) },
+    { .base = { .name = "bev_rows", .title = "rows of cells, wgmma", .role = OP_OWN,
+                .origin = "layers of stride 1: rows of 64 cells times the taps of a row, put "
+                          "together behind the product; the other two as bev_tiles",
+                .sm_min = 90, .sm_max = 90, .symbol = "bev_rows_conv" },
+      .setup = OP_CUDA(bev_rows_setup), .teardown = teardown, .run = OP_CUDA(bev_rows) },
     { .base = { .name = NULL } },
 };

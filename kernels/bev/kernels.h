@@ -9,6 +9,18 @@ OP_BEGIN
 /* own.cu */
 extern bev_setup_fn bev_own_setup;
 extern bev_run_fn bev_own;
+/* A layer of it, but the first; map: [BEV_MAPS], of which the canvas and the result are not used.
+ * Errors: cudaGetLastError.  bev_own_allow, OP_OK or OP_EDEVICE, comes before. */
+void bev_own_layer(const struct bev_problem *p, const struct bev_args *a, half_bits *const *map,
+                   int number, op_stream s);
+enum op_status bev_own_allow(void);
+
+/* rows_sm90.cu */
+extern bev_setup_fn bev_rows_setup;
+extern bev_run_fn bev_rows;
+/* One of its layers, for tests to time; the first with pillars to the map and off it again. */
+enum op_status bev_rows_layer(const struct bev_problem *p, const struct bev_args *a, void *state,
+                              int number, op_stream s);
 
 /* Of the baselines: bev_cudnn.c, bev_legacy_cudnn.c, bev_cublas.c. */
 extern bev_setup_fn bev_cudnn_setup, bev_legacy_setup, bev_cublas_setup;
@@ -23,6 +35,9 @@ enum op_status bev_legacy_supports(const struct bev_problem *, const char **why)
 /* Canvas from pillars; it is zeroed first. */
 enum op_status bev_scatter(const struct bev_problem *p, const struct bev_args *a, half_bits *canvas,
                            op_stream s);
+/* Rows of the canvas that have pillars, the others as they are; x: a->x, or NULL for zeros. */
+enum op_status bev_scatter_rows(const struct bev_problem *p, const struct bev_args *a,
+                                const half_bits *x, half_bits *canvas, op_stream s);
 /* Rows of a convolution's product: to [high * side / stride][kernel][kernel][channels] of rows
  * y .. y + high - 1 of its output, from x [side][side][channels]. */
 enum op_status bev_unfold(const struct bev_layer *l, int side, int channels, int y, int high,

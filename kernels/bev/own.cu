@@ -220,7 +220,7 @@ bev_index(int pillars, int wide, const flatten_cell *cell, int32_t *index)
 
 struct bev_state {
     int32_t *index;
-    half *map[BEV_MAPS]; /* canvas and result: not ours */
+    half_bits *map[BEV_MAPS]; /* canvas and result: not ours */
 };
 
 template <int KERNEL, int STRIDE, int TILES, bool GATHER>
@@ -240,17 +240,17 @@ static void launch(const conv_io &io, int rows, op_stream s)
     bev_conv<KERNEL, STRIDE, TILES, GATHER><<<grid, THREADS, Shape::BYTES, s>>>(io);
 }
 
-static void run_layer(const bev_problem *p, const bev_args *a, const bev_state *t, int number,
-                      op_stream s)
+static void run_layer(const bev_problem *p, const bev_args *a, const int32_t *index,
+                      half_bits *const *map, int number, op_stream s)
 {
     const bev_layer *l = &bev_layers[number];
     const bev_shape *n = bev_shape_of(p);
     conv_io io = {};
-    io.x = l->from == BEV_CANVAS ? (const half *)a->x : t->map[l->from];
-    io.index = t->index;
+    io.x = (const half *)(l->from == BEV_CANVAS ? a->x : map[l->from]);
+    io.index = index;
     io.w = (const half *)a->w + bev_weight_at(number);
     io.b = a->b + bev_bias_at(number);
-    io.y = l->to == BEV_RESULT ? (half *)a->y : t->map[l->to];
+    io.y = (half *)(l->to == BEV_RESULT ? a->y : map[l->to]);
     io.side = p->side / n->map[l->from].scale;
     io.out_side = io.side / l->stride;
     io.cin = l->cin;
@@ -284,6 +284,20 @@ static size_t index_bytes(const bev_problem *p)
 
 OP_BEGIN
 
+enum op_status bev_own_allow(void)
+{
+    return allow<3, 1, 8, true>() && allow<3, 1, 1, false>() && allow<3, 2, 8, false>() &&
+                   allow<3, 1, 8, false>() && allow<1, 1, 8, false>()
+               ? OP_OK
+               : OP_EDEVICE;
+}
+
+void bev_own_layer(const struct bev_problem *p, const struct bev_args *a, half_bits *const *map,
+                   int number, op_stream s)
+{
+    run_layer(p, a, NULL, map, number, s);
+}
+
 enum op_status bev_own_setup(const struct bev_problem *p, const struct bev_args *a,
                              const struct op_memory *m, op_stream stream, void **state)
 {
@@ -292,14 +306,13 @@ enum op_status bev_own_setup(const struct bev_problem *p, const struct bev_args 
     *state = t;
     if (!t)
         return OP_ENOMEM;
-    if (!allow<3, 1, 8, true>() || !allow<3, 1, 1, false>() || !allow<3, 2, 8, false>() ||
-        !allow<3, 1, 8, false>() || !allow<1, 1, 8, false>())
+    if (bev_own_allow() != OP_OK)
         return OP_EDEVICE;
     t->index = (int32_t *)m->take(m->context, index_bytes(p));
     if (!t->index)
         return OP_ENOMEM;
     for (int i = BEV_A0; i < BEV_RESULT; i++) {
-        t->map[i] = (half *)m->take(m->context, bev_map_size(p, (bev_map)i) * sizeof(half));
+        t->map[i] = (half_bits *)m->take(m->context, bev_map_size(p, (bev_map)i) * sizeof(half));
         if (!t->map[i])
             return OP_ENOMEM;
     }
@@ -316,7 +329,7 @@ enum op_status bev_own(const struct bev_problem *p, const struct bev_args *a, vo
         return OP_EDEVICE;
     bev_index<<<blocks, THREADS, 0, s>>>(p->pillars, p->side * n->heights, a->cell, t->index);
     for (int i = n->first; i < n->end; i++)
-        run_layer(p, a, t, i, s);
+        run_layer(p, a, t->index, t->map, i, s);
     return cudaGetLastError() == cudaSuccess ? OP_OK : OP_EDEVICE;
 }
 

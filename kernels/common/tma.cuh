@@ -84,6 +84,16 @@ static __device__ __forceinline__ void bulk_copy_box_to(uint32_t shared, const C
                  : "memory");
 }
 
+/* The box of a map of three dimensions that begins at (x, y, z), x fastest; also below zero. */
+static __device__ __forceinline__ void bulk_copy_box3(uint32_t shared, const CUtensorMap *map, int x,
+                                                      int y, int z, uint32_t barrier)
+{
+    asm volatile("cp.async.bulk.tensor.3d.shared::cluster.global.tile.mbarrier::complete_tx::bytes"
+                 " [%0], [%1, {%2, %3, %4}], [%5];" ::"r"(shared),
+                 "l"(map), "r"(x), "r"(y), "r"(z), "r"(barrier)
+                 : "memory");
+}
+
 /*
  * Host: map of a row-major matrix with boxes of 128 bytes of columns by `box_rows`,
  * stored with the 128-byte swizzle that wgmma reads:
@@ -94,8 +104,9 @@ static __device__ __forceinline__ void bulk_copy_box_to(uint32_t shared, const C
  * arrive as zeros and count as bytes.  The encoder is asked of the runtime, so
  * that nothing links against the driver's library.  False where it refuses.
  */
-static inline bool tma_map(CUtensorMap *map, CUtensorMapDataType type, int element,
-                           const void *matrix, int rows, int columns, int box_rows)
+static inline bool tma_map_of(CUtensorMap *map, CUtensorMapDataType type, int dimensions,
+                              const void *from, const cuuint64_t *size, const cuuint64_t *stride,
+                              const cuuint32_t *box)
 {
     typedef CUresult Encode(CUtensorMap *, CUtensorMapDataType, cuuint32_t, void *,
                             const cuuint64_t *, const cuuint64_t *, const cuuint32_t *,
@@ -107,13 +118,20 @@ static inline bool tma_map(CUtensorMap *map, CUtensorMapDataType type, int eleme
                                          cudaEnableDefault, &found) ||
         found != cudaDriverEntryPointSuccess)
         return false;
-    const cuuint64_t size[] = { (cuuint64_t)columns, (cuuint64_t)rows };
-    const cuuint64_t stride[] = { (cuuint64_t)columns * element };
-    const cuuint32_t box[] = { 128u / element, (cuuint32_t)box_rows }, step[] = { 1, 1 };
-    return ((Encode *)encode)(map, type, 2, (void *)matrix, size, stride, box, step,
+    const cuuint32_t step[] = { 1, 1, 1 };
+    return ((Encode *)encode)(map, type, dimensions, (void *)from, size, stride, box, step,
                               CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
                               CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
                               CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE) == CUDA_SUCCESS;
+}
+
+static inline bool tma_map(CUtensorMap *map, CUtensorMapDataType type, int element,
+                           const void *matrix, int rows, int columns, int box_rows)
+{
+    const cuuint64_t size[] = { (cuuint64_t)columns, (cuuint64_t)rows };
+    const cuuint64_t stride[] = { (cuuint64_t)columns * element };
+    const cuuint32_t box[] = { 128u / element, (cuuint32_t)box_rows };
+    return tma_map_of(map, type, 2, matrix, size, stride, box);
 }
 
 static inline bool tma_map_half(CUtensorMap *map, const void *matrix, int rows, int columns,
@@ -127,6 +145,17 @@ static inline bool tma_map_bytes(CUtensorMap *map, const void *matrix, int rows,
                                  int box_rows)
 {
     return tma_map(map, CU_TENSOR_MAP_DATA_TYPE_UINT8, 1, matrix, rows, columns, box_rows);
+}
+
+/* The same of halves [planes][rows][columns], columns a multiple of 8: boxes of 64 columns by
+ * box_rows by box_planes, rows of the box one after another. */
+static inline bool tma_map_half3(CUtensorMap *map, const void *from, int planes, int rows,
+                                 int columns, int box_rows, int box_planes)
+{
+    const cuuint64_t size[] = { (cuuint64_t)columns, (cuuint64_t)rows, (cuuint64_t)planes };
+    const cuuint64_t stride[] = { (cuuint64_t)columns * 2, (cuuint64_t)rows * columns * 2 };
+    const cuuint32_t box[] = { 64, (cuuint32_t)box_rows, (cuuint32_t)box_planes };
+    return tma_map_of(map, CU_TENSOR_MAP_DATA_TYPE_FLOAT16, 3, from, size, stride, box);
 }
 
 #endif

@@ -31,20 +31,19 @@ static __device__ __forceinline__ void write_rank(int32_t *slot, int32_t *rank, 
 
 /* Sum of v over the threads before this one, and over all of them in *total.  sums: shared,
  * [THREADS / 32]; all threads must call. */
-template <int THREADS>
-static __device__ __forceinline__ uint32_t sum_before_all(uint32_t v, uint32_t *sums,
-                                                          uint32_t *total)
+template <int THREADS, class T>
+static __device__ __forceinline__ T sum_before_all(T v, T *sums, T *total)
 {
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-    uint32_t sum = v;
+    T sum = v;
     for (int d = 1; d < 32; d *= 2) {
-        const uint32_t other = __shfl_up_sync(0xffffffffu, sum, d);
+        const T other = __shfl_up_sync(0xffffffffu, sum, d);
         sum += lane >= d ? other : 0;
     }
     if (lane == 31)
         sums[warp] = sum;
     __syncthreads();
-    uint32_t before = 0, all = 0;
+    T before = 0, all = 0;
     for (int w = 0; w < THREADS / 32; w++) {
         before += w < warp ? sums[w] : 0;
         all += sums[w];

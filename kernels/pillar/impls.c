@@ -27,5 +27,10 @@ const struct pillar_impl pillar_impls[] = {
                           "memory; a memset and five kernels",
                 .sm_min = 80, .sm_max = 999, .symbol = "pillar_net" },
       .setup = OP_CUDA(pillar_own_setup), .teardown = teardown, .run = OP_CUDA(pillar_own) },
+    { .base = { .name = "pillar_units", .title = "counts of runs, units of 8", .role = OP_OWN,
+                .origin = "points in place by counts of runs, eight to a unit; both layers in "
+                          "registers; five kernels",
+                .sm_min = 80, .sm_max = 999, .symbol = "units_net" },
+      .setup = OP_CUDA(pillar_units_setup), .teardown = teardown, .run = OP_CUDA(pillar_units) },
     { .base = { .name = NULL } },
 };

@@ -13,6 +13,17 @@ typedef enum op_status pillar_setup_fn(const struct pillar_problem *, const stru
 extern pillar_setup_fn pillar_own_setup;
 extern pillar_run_fn pillar_own;
 
+/* units.cu */
+extern pillar_setup_fn pillar_units_setup;
+extern pillar_run_fn pillar_units;
+/* Its first kernels alone, for tests to time: up to counts, to points in place, to all but pillars
+ * of more than one tile, to the end.  A state that has run to counts alone is of no further use. */
+enum pillar_units_end {
+    PILLAR_UNITS_COUNTED, PILLAR_UNITS_PLACED, PILLAR_UNITS_NET, PILLAR_UNITS_ALL
+};
+enum op_status pillar_units_part(const struct pillar_problem *, const struct pillar_args *,
+                                 void *state, enum pillar_units_end, op_stream);
+
 /* published.cu: what stands between the two products of matrices, given by the caller. */
 struct pillar_published;
 extern pillar_setup_fn pillar_published_setup;

@@ -31,6 +31,7 @@
 #include "../flatten/rank.cuh"
 #include "../gemm/mma.cuh"
 #include "kernels.h"
+#include "ordered.cuh"
 
 constexpr int BIN_THREADS = 256, SCAN_THREADS = 256, CHUNK = 1024; /* cells of a scan's block */
 constexpr int TILE = 64, THREADS = 256, GROUP = 8;                 /* GROUP: lanes a pillar */
@@ -300,18 +301,6 @@ static __device__ void points_through_second_layer(tile *t)
         *(float2 *)(d + 8 * j) = make_float2(sum[j][0], sum[j][1]);
         *(float2 *)(d + 8 * j + 8 * D_STEP) = make_float2(sum[j][2], sum[j][3]);
     }
-}
-
-/* Floats in ascending order as unsigned numbers; 0 is below all of them. */
-static __device__ __forceinline__ unsigned ordered(float x)
-{
-    const unsigned u = __float_as_uint(x);
-    return u & 0x80000000u ? ~u : u | 0x80000000u;
-}
-
-static __device__ __forceinline__ float unordered(unsigned u)
-{
-    return __uint_as_float(u & 0x80000000u ? u & 0x7fffffffu : ~u);
 }
 
 /* Maxima of rows by pillar, in place: pillar k ends at row k or behind it, so that row k has been
