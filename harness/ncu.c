@@ -21,7 +21,8 @@ int ncu_tool(char *path, int size)
 
 /* ---- comma-separated values ---- */
 
-enum { FIELDS = 64 };
+/* A page of raw metrics has 286 columns with attributes of the device (2025.3, 2 metrics asked). */
+enum { FIELDS = 1024 };
 
 /* A record, its fields in place: quotes off, "" made one quote.  Returns where the next starts. */
 struct record {

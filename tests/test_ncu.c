@@ -55,6 +55,28 @@ static void test_forms(void)
     CHECK_NEAR(c[1].counter, 12, 0);
 }
 
+/* The columns stand behind 400 others. */
+static void test_many_columns(void)
+{
+    static char text[40000];
+    struct ncu_counts c[1];
+    int n = 0;
+    for (int line = 0; line < 3; line++) {
+        static const char *const first[] = { HEAD, "\"1\",\"mark_kernel()\",\"\",\"(1, 1, 1)\",",
+                                             "\"2\",\"k\",\"\",\"(1, 1, 1)\"," };
+        static const char *const last[] = { "\"sass__inst_executed_per_opcode\"\n",
+                                            "\"1 (EXIT: 1)\"\n", "\"9 (HMMA: 4; LDG: 5)\"\n" };
+        n += snprintf(text + n, sizeof text - (size_t)n, "%s", first[line]);
+        for (int i = 0; i < 400; i++)
+            n += snprintf(text + n, sizeof text - (size_t)n, "\"attribute %d\",", i);
+        n += snprintf(text + n, sizeof text - (size_t)n, "%s", last[line]);
+    }
+    CHECK(!ncu_parse(text, table, c, 1));
+    CHECK(c[0].launches == 1);
+    CHECK_NEAR(c[0].pipe[SASS_TENSOR], 4, 0);
+    CHECK_NEAR(c[0].all, 9, 0);
+}
+
 /* What a text with one thing changed gives: the error holds `says`. */
 static void refused(const char *from, const char *to, const char *says)
 {
@@ -152,6 +174,7 @@ int main(void)
         return 1;
     CHECK(!sass_table_load("configs/sass.json", &table));
     test_forms();
+    test_many_columns();
     test_refused();
     test_called();
     test_verb();
