@@ -59,20 +59,8 @@ if [ "$(printf '%s\n' "$made" | wc -l)" -lt 3 ]; then
     echo "accuracy_table: no accuracy is recorded in $results" >&2
     exit 1
 fi
-if [ -z "$into" ]; then
+if [ -n "$into" ]; then
+    printf '%s\n' "$made" | tools/into.sh "$into" accuracy
+else
     printf '%s\n' "$made"
-    exit
 fi
-grep -qx '<!-- accuracy -->' "$into" && grep -qx '<!-- /accuracy -->' "$into" || {
-    echo "accuracy_table: $into has no place for the table" >&2
-    exit 1
-}
-changed=$(mktemp)
-trap 'rm -f "$changed"' EXIT
-printf '%s\n' "$made" > "$changed.table"
-awk -v table="$changed.table" '
-    /^<!-- \/accuracy -->$/ { skip = 0 }
-    !skip { print }
-    /^<!-- accuracy -->$/ { skip = 1; while ((getline line < table) > 0) print line }' "$into" > "$changed"
-rm -f "$changed.table"
-cat "$changed" > "$into"
