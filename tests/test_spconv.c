@@ -227,14 +227,19 @@ static void try_choices(void)
     for (int taps = 1; taps <= SPCONV_TAPS_MAX; taps++)
         for (int rows = 1; rows < 1 << 20; rows *= 3)
             for (int c = 16; c <= 512; c *= 2) {
-                const struct own_choice choice = own_choose(rows, taps, c, c);
-                CHECK(choice.splits >= 1 && choice.splits <= taps && choice.most == 0);
+                const struct own_choice choice = own_choose(rows, c > 64, taps, c, c);
+                CHECK(choice.splits >= 1 && choice.splits <= taps);
+                CHECK(choice.most >= 0 && choice.most <= OWN_WHOLE);
                 CHECK(rows > 10000 || choice.splits == 1);
             }
-    CHECK(own_choose(95000, 27, 64, 64).splits == 1);
-    CHECK(own_choose(42000, 27, 128, 128).splits == 2);
-    CHECK(own_choose(42000, 8, 128, 128).splits == 1);
-    CHECK(own_choose(300, 27, 256, 256).shape == OWN_SHARES);
+    CHECK(own_choose(95000, 0, 27, 64, 64).most == 12);
+    CHECK(own_choose(42000, 0, 27, 128, 128).most == OWN_WHOLE);
+    CHECK(own_choose(21000, 0, 27, 256, 256).splits == 2);
+    CHECK(own_choose(42000, 0, 8, 128, 128).splits == 1);
+    CHECK(own_choose(9500, 1, 8, 256, 256).most == OWN_WHOLE);
+    CHECK(own_choose(9500, 0, 8, 256, 256).most == 0);
+    CHECK(own_choose(300, 0, 27, 256, 256).shape == OWN_SHARES);
+    CHECK(own_choose(300, 0, 27, 32, 32).most == 4);
 }
 
 int main(void)

@@ -92,8 +92,9 @@ enum op_status net_own_cut(const struct sparse_net *net, int step, int rows, int
         return OP_EINVAL;
     const int channels = backward ? most->columns : most->channels;
     const int columns = backward ? most->channels : most->columns;
+    const int from = net->tensor[most->from].level, to = net->tensor[most->to].level;
     if (!choice->splits)
-        *choice = own_choose(rows, most->taps, channels, columns);
+        *choice = own_choose(rows, backward ? to > from : from > to, most->taps, channels, columns);
     const enum op_status status = own_cut_for(choice, channels, columns, cut);
     cut->columns = (widest + 15) / 16 * 16;
     return status;

@@ -63,10 +63,13 @@ static enum op_status setup(const struct spconv_problem *p, const struct spconv_
                             int splits, const struct op_memory *memory, op_stream s, void **state)
 {
     const bool forward = p->pass == SPCONV_FORWARD;
-    struct own_choice choice = forward ? own_choose(p->out, p->taps, p->cin, p->cout)
-                                       : own_choose(p->in, p->taps, p->cout, p->cin);
-    if (splits)
+    struct own_choice choice =
+        forward ? own_choose(p->out, p->out > p->in, p->taps, p->cin, p->cout)
+                : own_choose(p->in, p->in > p->out, p->taps, p->cout, p->cin);
+    if (splits && splits != choice.splits) {
         choice.splits = splits;
+        choice.most = 0;
+    }
     return spconv_own_setup_as(&choice, p, a, memory, s, state);
 }
 

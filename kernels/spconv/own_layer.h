@@ -28,13 +28,16 @@ enum own_shape {
     OWN_SHARES    /* 64 columns a block: more blocks where there are few rows */
 };
 
+enum { OWN_WHOLE = 32 }; /* parts of so many taps: tiles are not cut */
+
 /* What a layer runs as: a form, ranges of taps, taps of a part (0: by what there is to do). */
 struct own_choice {
     enum own_shape shape;
     int splits, most;
 };
-/* For so many rows, at most, of a map: by what was measured on an H200 (own_rules.c). */
-struct own_choice own_choose(int rows, int taps, int channels, int columns);
+/* For so many rows, at most, of a map: by what was measured on an H200 (own_rules.c).  finer: 1
+ * where they gather from fewer, as on the way up or back. */
+struct own_choice own_choose(int rows, int finer, int taps, int channels, int columns);
 
 /* How a plan is cut for such a layer. */
 enum op_status own_cut_for(const struct own_choice *choice, int channels, int columns,
