@@ -88,8 +88,8 @@ OWN_ATTENTION(own_sm90)
 OWN_ATTENTION(own_even)
 OWN_ENCODER(own_sm90)
 OWN_ENCODER(own_even)
-OWN_ENCODER(own_brief)
 OWN_ENCODER(own_wide)
+OWN_ENCODER(own_fit)
 
 #undef OWN_ATTENTION
 #undef OWN_ENCODER

@@ -208,7 +208,6 @@ template <int Cycle, int Teams, bool Brief> struct HopperRing {
 };
 
 template <int Cycle> using Hopper = HopperRing<Cycle, 3, false>;
-template <int Cycle> using HopperBrief = HopperRing<Cycle, 3, true>;
 /* The last layer's rows, which end at y, would not keep to 128 registers. */
 template <int Cycle> using HopperWide = HopperRing<Cycle, Cycle == OWN_REST_BLOCKS ? 3 : 4, true>;
 
