@@ -52,7 +52,8 @@ struct cudnn_place {
 struct cudnn_graph; /* opaque */
 
 /* At most `most` plans with at most so many bytes of workspace, cuDNN's best guess first; of its
- * fallback where it guesses none.  OP_EUNSUPPORTED: no plan; OP_ENOMEM; OP_EDEVICE.  *out is NULL on failure. */
+ * fallback where it guesses none.  OP_EUNSUPPORTED: no plan; OP_ENOMEM; OP_EDEVICE.  *out is NULL
+ * on failure. */
 enum op_status cudnn_graph_open(const struct cudnn_place *at, const struct cudnn_conv *conv,
                                 size_t workspace, int most, struct cudnn_graph **out);
 int cudnn_graph_plans(const struct cudnn_graph *g);

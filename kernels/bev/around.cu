@@ -1,7 +1,8 @@
 /*
  * around.cu - steps that are no convolutions, for forms whose convolutions are a library's: pillars
- * to the map, neighbours side by side, the relu and the sum behind it, parts of the neck side by side, outputs of the branches
- * picked from padded rows, weights of groups among zeros.  Each bound by memory: 16 bytes a thread where neighbours allow.
+ * to the map, neighbours side by side, the relu and the sum behind it, parts of the neck side by
+ * side, outputs of the branches picked from padded rows, weights of groups among zeros.  Each is
+ * bound by memory: 16 bytes a thread where neighbours allow.
  */
 #include <cuda_fp16.h>
 
