@@ -91,7 +91,8 @@ static enum op_status try_form(const struct bev_problem *p, struct state *t, int
     l->other = other;
     for (int i = 0; !status && i < cudnn_graph_plans(l->graph); i++) {
         l->plan = i;
-        const float ms = bev_vendor_time(p, &t->around, run_step, t, number, step, s);
+        const float ms =
+            bev_vendor_time(p, &t->around, run_step, t, number, step, *least, s);
         if (ms < *least) {
             *least = ms;
             best = i;

@@ -157,7 +157,8 @@ static enum op_status choose(const struct bev_problem *p, struct state *t, int n
         c->algo = (cudnnConvolutionFwdAlgo_t)i;
         if (!step->layer->relu && c->algo != CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM)
             continue;
-        const float ms = bev_vendor_time(p, &t->around, run_step, t, number, step, s);
+        const float ms =
+            bev_vendor_time(p, &t->around, run_step, t, number, step, least, s);
         if (ms < least) {
             least = ms;
             best = c->algo;

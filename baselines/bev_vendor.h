@@ -43,10 +43,12 @@ struct bev_step bev_vendor_step(const struct bev_problem *p, const struct bev_ar
 enum op_status bev_vendor_run(const struct bev_problem *p, const struct bev_args *a,
                               const struct bev_vendor *v, bev_step_fn *step, void *state,
                               op_stream s);
-/* Milliseconds of some runs of a step one after another; INFINITY where it fails, or cannot be part of
- * a CUDA graph.  Waits. */
+/* Milliseconds of some runs of a step one after another; INFINITY where it fails, or cannot be part
+ * of a CUDA graph.  One run only where that takes over twice `least`: the fastest so far, or
+ * INFINITY.  Waits. */
 float bev_vendor_time(const struct bev_problem *p, const struct bev_vendor *v, bev_step_fn *step,
-                      void *state, int number, const struct bev_step *what, op_stream s);
+                      void *state, int number, const struct bev_step *what, float least,
+                      op_stream s);
 
 OP_END
 #endif

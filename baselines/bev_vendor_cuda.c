@@ -6,6 +6,7 @@
 #include <cuda_runtime_api.h>
 
 enum { REPEATS = 8, FILLS = 2 };
+static const float LAUNCH_MS = .1f; /* what a launch of its own may add */
 
 static half_bits *take(const struct op_memory *m, size_t elements, int *failed)
 {
@@ -89,14 +90,27 @@ static int captures(const struct bev_problem *p, bev_step_fn *step, void *state,
     return good;
 }
 
+/* Of what is enqueued between two events. */
+static int elapsed(const cudaEvent_t event[2], op_stream s, float *ms)
+{
+    return cudaEventRecord(event[1], s) || cudaEventSynchronize(event[1]) ||
+                   cudaEventElapsedTime(ms, event[0], event[1])
+               ? -1
+               : 0;
+}
+
 static int time_between(const struct bev_problem *p, const struct bev_vendor *v, bev_step_fn *step,
-                        void *state, int number, const struct bev_step *what, op_stream s,
-                        const cudaEvent_t event[2], float *ms)
+                        void *state, int number, const struct bev_step *what, float least,
+                        op_stream s, const cudaEvent_t event[2], float *ms)
 {
     if (step(p, state, number, what, s)) /* loads its code */
         return -1;
     if (!captures(p, step, state, number, what, s))
         return -1;
+    if (cudaEventRecord(event[0], s) || step(p, state, number, what, s) || elapsed(event, s, ms))
+        return -1;
+    if (*ms > 2 * least + LAUNCH_MS)
+        return 0;
     for (int i = 0; i < FILLS; i++) /* the device is busy until all behind is enqueued */
         if (cudaMemsetAsync(v->workspace, 0, BEV_WORKSPACE, s))
             return -1;
@@ -105,19 +119,17 @@ static int time_between(const struct bev_problem *p, const struct bev_vendor *v,
     for (int r = 0; r < REPEATS; r++)
         if (step(p, state, number, what, s))
             return -1;
-    return cudaEventRecord(event[1], s) || cudaEventSynchronize(event[1]) ||
-                   cudaEventElapsedTime(ms, event[0], event[1])
-               ? -1
-               : 0;
+    return elapsed(event, s, ms);
 }
 
 float bev_vendor_time(const struct bev_problem *p, const struct bev_vendor *v, bev_step_fn *step,
-                      void *state, int number, const struct bev_step *what, op_stream s)
+                      void *state, int number, const struct bev_step *what, float least,
+                      op_stream s)
 {
     cudaEvent_t event[2] = { NULL, NULL };
     float ms = INFINITY;
     if (cudaEventCreate(&event[0]) || cudaEventCreate(&event[1]) ||
-        time_between(p, v, step, state, number, what, s, event, &ms))
+        time_between(p, v, step, state, number, what, least, s, event, &ms))
         ms = INFINITY;
     for (int i = 0; i < 2; i++)
         if (event[i])
