@@ -153,19 +153,19 @@ static enum op_status choose(const struct bev_problem *p, struct state *t, int n
     struct conv *c = &t->conv[number - t->first];
     cudnnConvolutionFwdAlgo_t best = CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM;
     float least = INFINITY;
-    for (int i = 0; i < CUDNN_CONVOLUTION_FWD_ALGO_COUNT; i++) {
+    const enum op_status status = bev_vendor_fill(step, s);
+    for (int i = 0; i < CUDNN_CONVOLUTION_FWD_ALGO_COUNT && !status; i++) {
         c->algo = (cudnnConvolutionFwdAlgo_t)i;
         if (!step->layer->relu && c->algo != CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM)
             continue;
-        const float ms =
-            bev_vendor_time(p, &t->around, run_step, t, number, step, least, s);
-        if (ms < least) {
+        const float ms = bev_vendor_time(p, &t->around, run_step, t, number, step, least, s);
+        if (ms < least && bev_vendor_right(p, run_step, t, number, step, s)) {
             least = ms;
             best = c->algo;
         }
     }
     c->algo = best;
-    return least < INFINITY ? OP_OK : OP_EUNSUPPORTED;
+    return status ? status : least < INFINITY ? OP_OK : OP_EUNSUPPORTED;
 }
 
 enum op_status bev_legacy_setup(const struct bev_problem *p, const struct bev_args *a,

@@ -50,5 +50,11 @@ float bev_vendor_time(const struct bev_problem *p, const struct bev_vendor *v, b
                       void *state, int number, const struct bev_step *what, float least,
                       op_stream s);
 
+/* Puts numbers into a step's x, so that it can be judged.  Waits. */
+enum op_status bev_vendor_fill(const struct bev_step *what, op_stream s);
+/* Whether a run of a step gives what its layer is (bev_sample.h).  Waits. */
+int bev_vendor_right(const struct bev_problem *p, bev_step_fn *step, void *state, int number,
+                     const struct bev_step *what, op_stream s);
+
 OP_END
 #endif

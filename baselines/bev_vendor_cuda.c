@@ -1,7 +1,9 @@
 /* bev_vendor_cuda.c - see bev_vendor.h. */
+#include "bev_sample.h"
 #include "bev_vendor.h"
 
 #include <math.h>
+#include <stdlib.h>
 
 #include <cuda_runtime_api.h>
 
@@ -136,4 +138,61 @@ float bev_vendor_time(const struct bev_problem *p, const struct bev_vendor *v, b
             cudaEventDestroy(event[i]);
     cudaGetLastError(); /* of an algorithm that did not launch */
     return ms;
+}
+
+/* ---- whether it is right ---- */
+
+static size_t rows_of(const struct bev_step *what)
+{
+    const size_t side = (size_t)(what->side / what->layer->stride);
+    return side * side * (size_t)what->rows;
+}
+
+static size_t elements_of(const struct bev_step *what)
+{
+    return (size_t)what->side * (size_t)what->side * (size_t)what->channels;
+}
+
+enum op_status bev_vendor_fill(const struct bev_step *what, op_stream s)
+{
+    const size_t count = elements_of(what);
+    half_bits *x = malloc(count * sizeof *x);
+    if (!x)
+        return OP_ENOMEM;
+    bev_sample_fill(x, count);
+    const int failed = cudaMemcpyAsync((void *)what->x, x, count * sizeof *x,
+                                       cudaMemcpyHostToDevice, s) ||
+                       cudaStreamSynchronize(s);
+    free(x);
+    return failed ? OP_EDEVICE : OP_OK;
+}
+
+static half_bits *copy_of(const half_bits *from, size_t count, op_stream s, int *failed)
+{
+    half_bits *to = malloc(count * sizeof *to);
+    *failed |= !to || cudaMemcpyAsync(to, from, count * sizeof *to, cudaMemcpyDeviceToHost, s) ||
+               cudaStreamSynchronize(s);
+    return to;
+}
+
+int bev_vendor_right(const struct bev_problem *p, bev_step_fn *step, void *state, int number,
+                     const struct bev_step *what, op_stream s)
+{
+    const size_t count = rows_of(what);
+    const size_t weights = (size_t)what->rows * (size_t)what->channels *
+                           (size_t)(what->layer->kernel * what->layer->kernel);
+    int failed = cudaMemsetAsync(what->y, 0xff, count * sizeof *what->y, s) != cudaSuccess ||
+                 step(p, state, number, what, s) != OP_OK;
+    half_bits *x = copy_of(what->x, elements_of(what), s, &failed);
+    half_bits *w = copy_of(what->w, weights, s, &failed);
+    half_bits *bias = copy_of(what->bias, (size_t)what->rows, s, &failed);
+    half_bits *y = copy_of(what->y, count, s, &failed);
+    const struct bev_sample sample = { what->layer, what->side, what->channels, what->rows,
+                                       x, w, bias, y };
+    const int right = !failed && !bev_sample_wrong(&sample);
+    free(x);
+    free(w);
+    free(bias);
+    free(y);
+    return right;
 }

@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "../baselines/bev_sample.h"
 #include "../kernels/bev/bev.h"
 #include "test.h"
 
@@ -213,6 +214,65 @@ static void try_center(void)
     net = BEV_FLATFORMER;
 }
 
+/* ---- results judged at some places ---- */
+
+enum { AROUND = 20, CHANNELS = 24, ROWS = 24 };
+
+/* Input by input: what each adds to the outputs around it. */
+static void make_result(const struct bev_sample *s, half_bits *y)
+{
+    static double sum[AROUND * AROUND * ROWS];
+    const struct bev_layer *l = s->layer;
+    const int side = s->side / l->stride, k = l->kernel;
+    for (int i = 0; i < side * side * ROWS; i++)
+        sum[i] = half_to_float(s->bias[i % ROWS]);
+    for (int v = 0; v < s->side; v++)
+        for (int u = 0; u < s->side; u++)
+            for (int tap = 0; tap < k * k; tap++) {
+                const int a = v - tap / k + k / 2, b = u - tap % k + k / 2;
+                if (a < 0 || b < 0 || a % l->stride || b % l->stride || a / l->stride >= side ||
+                    b / l->stride >= side)
+                    continue;
+                for (int r = 0; r < ROWS; r++)
+                    for (int c = 0; c < CHANNELS; c++)
+                        sum[(a / l->stride * side + b / l->stride) * ROWS + r] +=
+                            (double)half_to_float(s->x[(v * s->side + u) * CHANNELS + c]) *
+                            half_to_float(s->w[(r * k * k + tap) * CHANNELS + c]);
+            }
+    for (int i = 0; i < side * side * ROWS; i++) {
+        double v = l->relu ? fmax(sum[i], 0) : sum[i];
+        y[i] = half_from_float((float)(l->residual ? v + half_to_float(s->x[i]) : v));
+    }
+}
+
+static void try_sample(int kernel, int stride, int relu, int residual)
+{
+    static half_bits x0[AROUND * AROUND * CHANNELS], w[ROWS * 9 * CHANNELS], bias[ROWS];
+    static half_bits y[AROUND * AROUND * ROWS];
+    const struct bev_layer l = { .kernel = kernel, .stride = stride, .relu = relu,
+                                 .residual = residual };
+    const struct bev_sample s = { &l, AROUND, CHANNELS, ROWS, x0, w, bias, y };
+    const int side = AROUND / stride, last = side * side * ROWS - 1;
+    bev_sample_fill(x0, sizeof x0 / sizeof *x0);
+    bev_sample_fill(w, (size_t)(ROWS * kernel * kernel * CHANNELS));
+    bev_sample_fill(bias, ROWS);
+    make_result(&s, y);
+    CHECK(bev_sample_wrong(&s) == 0);
+    const half_bits right = y[last];
+    y[last] = 0xffff; /* as it was before */
+    CHECK(bev_sample_wrong(&s) >= 1);
+    y[last] = right;
+    for (int r = 0; r < ROWS; r++) /* a corner that nothing wrote */
+        y[r] = 0;
+    CHECK(bev_sample_wrong(&s) >= 1);
+    make_result(&s, y);
+    const half_bits weight = w[CHANNELS + 3]; /* another weight in a hundred places */
+    w[CHANNELS + 3] = half_from_float(half_to_float(weight) + 8);
+    CHECK(bev_sample_wrong(&s) >= 10);
+    w[CHANNELS + 3] = weight;
+    CHECK(bev_sample_wrong(&s) == 0);
+}
+
 int main(void)
 {
     weights = malloc(bev_weight_at(bev_shapes[BEV_CENTERPOINT].end) * sizeof *weights);
@@ -230,5 +290,9 @@ int main(void)
     }
     free(weights);
     free(biases);
+    for (int form = 0; form < 8; form++) {
+        try_sample(3, 1, form & 1, form >> 1 & 1);
+        try_sample(form & 4 ? 3 : 1, form & 4 ? 2 : 1, form & 1, 0);
+    }
     return TEST_END();
 }
