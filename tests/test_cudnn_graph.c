@@ -434,6 +434,15 @@ static void try_choices(void)
 
 /* ---- the library that is installed ---- */
 
+#ifdef __SANITIZE_ADDRESS__
+/* What cuBLASLt keeps for cuDNN's engines is not freed with them. */
+const char *__lsan_default_suppressions(void);
+const char *__lsan_default_suppressions(void)
+{
+    return "leak:libcublasLt.so\nleak:libcudnn";
+}
+#endif
+
 /* What cuDNN asks of a device. */
 static const char h200[] =
     "{\"deviceName\":\"NVIDIA H200\",\"deviceVer\":900,\"driverVer\":13000,\"cudaDeviceId\":0,"
