@@ -14,6 +14,7 @@
 #include <cuda_fp16.h>
 #include <stdint.h>
 
+#include "../common/tf32.cuh"
 #include "../common/warp.cuh"
 #include "../gemm/mma.cuh"
 
@@ -105,19 +106,7 @@ struct Half {
 /* To nearest, ties away from zero, as a float whose low 13 bits are 0. */
 static __device__ __forceinline__ uint32_t tf32(uint32_t x)
 {
-    uint32_t y;
-    asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(y) : "f"(__uint_as_float(x)));
-    return y;
-}
-
-/* c += a b, float sums */
-static __device__ __forceinline__ void mma_tf32(float (&c)[4], const uint32_t (&a)[4], uint32_t b0,
-                                                uint32_t b1)
-{
-    asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 "
-        "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+    return to_tf32(__uint_as_float(x));
 }
 
 struct Tf32 {
