@@ -11,47 +11,16 @@
 
 #include "../kmap/device.h"
 #include "own_parts.cuh"
+#include "own_source.cuh"
 #include "plan.h"
 #include "upload.cuh"
 
 constexpr int THREADS = 256;
 
-static __device__ __forceinline__ int rows_of(const own_source &t)
-{
-    return t.count ? min(__ldg(t.count), t.rows) : t.rows;
-}
-
-static __device__ __forceinline__ uint32_t mask_of(const own_source &t, int row)
-{
-    if (t.mask)
-        return __ldg(t.mask + row);
-    uint32_t mask = 0;
-    for (int d = 0; d < t.taps; d++)
-        mask |= (uint32_t)(__ldg(t.partner + (size_t)row * t.taps + d) >= 0) << d;
-    return mask;
-}
-
-/* Lane d of a warp counts tap d. */
 static __global__ __launch_bounds__(THREADS) void count_taps(own_source t, int32_t *count)
 {
     __shared__ int sums[SPCONV_TAPS_MAX];
-    const int lane = threadIdx.x % 32, n = rows_of(t);
-    if (threadIdx.x < SPCONV_TAPS_MAX)
-        sums[threadIdx.x] = 0;
-    __syncthreads();
-    int mine = 0;
-    for (int first = (blockIdx.x * THREADS + threadIdx.x) / 32 * 32; first < n;
-         first += gridDim.x * THREADS) {
-        const uint32_t mask = first + lane < n ? mask_of(t, first + lane) : 0;
-        for (int d = 0; d < t.taps; d++) {
-            const int rows = __popc(__ballot_sync(~0u, mask >> d & 1));
-            mine += lane == d ? rows : 0;
-        }
-    }
-    atomicAdd(sums + lane, mine);
-    __syncthreads();
-    if (threadIdx.x < t.taps)
-        atomicAdd(count + threadIdx.x, sums[threadIdx.x]);
+    count_source<THREADS>(t, rows_of(t), sums, count);
 }
 
 /* Descending, ranges in order; padding has the smallest key of its range. */
@@ -63,15 +32,8 @@ static __global__ __launch_bounds__(THREADS) void make_keys(own_source t, own_pl
     const int padded = plan.tiles * SPCONV_TILE, split = blockIdx.y, first = split * plan.taps;
     const int taps = min(plan.taps, t.taps - first);
     const int i = blockIdx.x * THREADS + threadIdx.x;
-    if (threadIdx.x < taps) {
-        const int d = threadIdx.x, mine = __ldg(count + first + d);
-        int more = 0;
-        for (int e = 0; e < taps; e++) {
-            const int other = __ldg(count + first + e);
-            more += other > mine || (other == mine && e < d);
-        }
-        rank[d] = more;
-    }
+    if (threadIdx.x < taps)
+        rank[threadIdx.x] = rank_of(count + first, threadIdx.x, taps);
     __syncthreads();
     if (i >= padded)
         return;

@@ -12,6 +12,7 @@
 #include "../kmap/device.h"
 #include "own_parts.cuh"
 #include "own_plans.h"
+#include "own_source.cuh"
 #include "plan.h"
 #include "upload.cuh"
 
@@ -36,46 +37,16 @@ static __host__ __device__ __forceinline__ own_segment segment_of(const Plans &p
              p.base[i] + ((uint32_t)(plan.splits - 1 - split) << plan.taps) };
 }
 
-static __device__ __forceinline__ int rows_of(const own_source &t)
-{
-    return t.count ? min(__ldg(t.count), t.rows) : t.rows;
-}
-
-static __device__ __forceinline__ uint32_t mask_of(const own_source &t, int row)
-{
-    if (t.mask)
-        return __ldg(t.mask + row);
-    uint32_t mask = 0;
-    for (int d = 0; d < t.taps; d++)
-        mask |= (uint32_t)(__ldg(t.partner + (size_t)row * t.taps + d) >= 0) << d;
-    return mask;
-}
-
-/* Lane d of a warp counts tap d; blockIdx.y is the plan. */
+/* blockIdx.y is the plan. */
 static __global__ __launch_bounds__(THREADS) void count_all(const __grid_constant__ Plans p,
                                                             int32_t *count)
 {
     __shared__ int sums[SPCONV_TAPS_MAX];
     const own_source &t = p.list.source[blockIdx.y];
-    const int lane = threadIdx.x % 32, n = rows_of(t);
+    const int n = rows_of(t);
     if (blockIdx.x * THREADS >= (unsigned)n)
         return;
-    if (threadIdx.x < SPCONV_TAPS_MAX)
-        sums[threadIdx.x] = 0;
-    __syncthreads();
-    int mine = 0;
-    for (int first = (blockIdx.x * THREADS + threadIdx.x) / 32 * 32; first < n;
-         first += gridDim.x * THREADS) {
-        const uint32_t mask = first + lane < n ? mask_of(t, first + lane) : 0;
-        for (int d = 0; d < t.taps; d++) {
-            const int rows = __popc(__ballot_sync(~0u, mask >> d & 1));
-            mine += lane == d ? rows : 0;
-        }
-    }
-    atomicAdd(sums + lane, mine);
-    __syncthreads();
-    if (threadIdx.x < t.taps)
-        atomicAdd(count + blockIdx.y * SPCONV_TAPS_MAX + threadIdx.x, sums[threadIdx.x]);
+    count_source<THREADS>(t, n, sums, count + blockIdx.y * SPCONV_TAPS_MAX);
 }
 
 /* A block a tile of a range, before sorting. */
@@ -90,15 +61,8 @@ static __global__ __launch_bounds__(SPCONV_TILE) void key_all(const __grid_const
     const int taps = max(min(p.list.plan[g.plan].taps, t.taps - first), 0);
     const int i = (blockIdx.x - g.first) * SPCONV_TILE + threadIdx.x;
     count += g.plan * SPCONV_TAPS_MAX + first;
-    if (threadIdx.x < taps) {
-        const int d = threadIdx.x, mine = __ldg(count + d);
-        int more = 0;
-        for (int e = 0; e < taps; e++) {
-            const int other = __ldg(count + e);
-            more += other > mine || (other == mine && e < d);
-        }
-        rank[d] = more;
-    }
+    if (threadIdx.x < taps)
+        rank[threadIdx.x] = rank_of(count, threadIdx.x, taps);
     __syncthreads();
     const bool exists = i < rows_of(t);
     uint32_t word = 0;
