@@ -14,11 +14,12 @@
 #include "../kernels/bev/kernels.h"
 #include "../suites/data/build.h"
 #include "../suites/data/pillars.h"
+#include "graph_median.h"
 #include "test.h"
 
 #ifdef WITH_CUDA
 
-enum { TAKEN_MAX = 40 };
+enum { TAKEN_MAX = 40, STEPS = 5 };
 
 struct run {
     struct cb_device *d;
@@ -237,25 +238,6 @@ static void try_map(struct cb_device *d, enum bev_net net, int side, int pillars
     close_run(&r);
 }
 
-/* Microseconds a run of a graph of 5, median of 15; 0 where it fails. */
-static double median_us(struct run *r, int (*step)(void *, int))
-{
-    enum { STEPS = 5, ROUNDS = 15 };
-    struct cb_graph *g = NULL;
-    double us[ROUNDS] = { 0 };
-    CHECK(!cb_graph_make(r->d, step, r, STEPS, &g) && g);
-    for (int k = 0; g && k < ROUNDS; k++) {
-        struct cb_window w = { 0 };
-        CHECK(!cb_graph_window(r->d, g, false, &w));
-        int at = k;
-        for (; at && us[at - 1] > w.us / STEPS; at--)
-            us[at] = us[at - 1];
-        us[at] = w.us / STEPS;
-    }
-    cb_graph_free(r->d, g);
-    return us[ROUNDS / 2];
-}
-
 static int enqueue_layer(void *context, int i)
 {
     struct run *r = context;
@@ -280,12 +262,13 @@ static void times(struct cb_device *d, enum bev_net net, int side, int pillars)
         const enum op_status s = i->setup(&r.p, &r.a, &memory, cb_device_stream(d), &r.state);
         CHECK(s == OP_OK && !cb_sync(d) && !enqueue(&r, 0) && !cb_sync(d));
         clock_gettime(CLOCK_MONOTONIC, &to);
-        const double us = s == OP_OK ? median_us(&r, enqueue) : 0;
+        const double us = s == OP_OK ? graph_median(r.d, enqueue, &r, STEPS) : 0;
         printf("%s: %.1f us, %.0f TFLOP/s, set-up %.1f s\n", i->base.name, us,
                bev_flops(&r.p) / us * 1e-6,
                (double)(to.tv_sec - from.tv_sec) + 1e-9 * (double)(to.tv_nsec - from.tv_nsec));
         for (r.layer = 0; s == OP_OK && i->run == bev_rows && r.layer < BEV_LAYERS; r.layer++)
-            printf("    %s: %.1f us\n", bev_layers[r.layer].name, median_us(&r, enqueue_layer));
+            printf("    %s: %.1f us\n", bev_layers[r.layer].name,
+                   graph_median(r.d, enqueue_layer, &r, STEPS));
         i->teardown(r.state);
         give(&r);
     }

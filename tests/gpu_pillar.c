@@ -13,11 +13,12 @@
 #include "../suites/data/build.h"
 #include "../suites/data/pillars.h"
 #include "../suites/data/street.h"
+#include "graph_median.h"
 #include "test.h"
 
 #ifdef WITH_CUDA
 
-enum { TAKEN_MAX = 40 };
+enum { TAKEN_MAX = 40, STEPS = 20 };
 
 struct model {
     float w1[PILLAR_HIDDEN * PILLAR_RAW], b1[PILLAR_HIDDEN], b2[PILLAR_OUT];
@@ -267,25 +268,6 @@ static void frame(struct cb_device *d, const struct model *m)
     free(in);
 }
 
-/* Microseconds a run of a graph of 20, median of 15; 0 where it fails. */
-static double median_us(struct run *r, int (*step)(void *, int))
-{
-    enum { STEPS = 20, ROUNDS = 15 };
-    struct cb_graph *g = NULL;
-    double us[ROUNDS] = { 0 };
-    CHECK(!cb_graph_make(r->d, step, r, STEPS, &g) && g);
-    for (int k = 0; g && k < ROUNDS; k++) {
-        struct cb_window w = { 0 };
-        CHECK(!cb_graph_window(r->d, g, false, &w));
-        int at = k;
-        for (; at && us[at - 1] > w.us / STEPS; at--)
-            us[at] = us[at - 1];
-        us[at] = w.us / STEPS;
-    }
-    cb_graph_free(r->d, g);
-    return us[ROUNDS / 2];
-}
-
 /* pillar_units up to the kernel of r->end. */
 static int enqueue_part(void *context, int i)
 {
@@ -303,7 +285,7 @@ static void parts(struct run *r, const float *in, const struct model *m)
         r->end = (enum pillar_units_end)k;
         r->count = 0;
         open_run(r, in, m); /* each part leaves its state in its own way */
-        const double us = median_us(r, enqueue_part);
+        const double us = graph_median(r->d, enqueue_part, r, STEPS);
         printf("    %s: %.1f us\n", name[k], us - before);
         before = us;
         close_run(r);
@@ -321,7 +303,7 @@ static void times(struct cb_device *d, const struct model *m)
                 continue;
             open_run(&r, in, m);
             printf("%d frames, %d points, %s: %.1f us\n", frames, p.points, i->base.name,
-                   median_us(&r, enqueue));
+                   graph_median(r.d, enqueue, &r, STEPS));
             close_run(&r);
             if (i->run == pillar_units)
                 parts(&r, in, m);
