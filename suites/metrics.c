@@ -190,24 +190,16 @@ static struct result_value breakeven(const struct result_experiment *e,
 
 static struct result_value figure_of(const json_t *list, const char *name)
 {
-    size_t i;
-    json_t *f;
-    json_array_foreach(list, i, f) if (!strcmp(result_text(f, "name"), name))
-    {
-        double x = result_number(f, "value", NAN);
-        return plain(x, result_number(f, "low", x), result_number(f, "high", x));
-    }
-    return (struct result_value){ 0 };
+    const json_t *f = result_listed(list, "name", name);
+    if (!f)
+        return (struct result_value){ 0 };
+    double x = result_number(f, "value", NAN);
+    return plain(x, result_number(f, "low", x), result_number(f, "high", x));
 }
 
 static double ceiling_of(const struct result *r, const char *id)
 {
-    size_t i;
-    json_t *c;
-    json_array_foreach(json_object_get(r->doc, "ceilings"), i, c)
-        if (!strcmp(result_text(c, "id"), id))
-            return result_number(c, "value", 0);
-    return 0;
+    return result_number(result_listed(json_object_get(r->doc, "ceilings"), "id", id), "value", 0);
 }
 
 /* us of the bytes that the case says caches must fetch; 0: it does not say. */

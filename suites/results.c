@@ -22,6 +22,16 @@ const char *result_text(const json_t *object, const char *key)
     return cb_json_text(object, key);
 }
 
+json_t *result_listed(const json_t *list, const char *key, const char *text)
+{
+    size_t i;
+    json_t *member;
+    json_array_foreach((json_t *)list, i, member)
+        if (!strcmp(result_text(member, key), text))
+            return member;
+    return NULL;
+}
+
 double result_number(const json_t *object, const char *key, double fallback)
 {
     const json_t *v = json_object_get(object, key);

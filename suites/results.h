@@ -119,6 +119,8 @@ bool result_matches(const struct result_case *c, const json_t *filter);
 const char *result_param(const struct result_case *c, const char *name, char *text, size_t size);
 bool result_has_flag(const json_t *object, const char *flag);
 const char *result_text(const json_t *object, const char *key); /* "" if it is no text */
+/* The member of a list of objects whose `key` is `text`; NULL: none. */
+json_t *result_listed(const json_t *list, const char *key, const char *text);
 double result_number(const json_t *object, const char *key, double fallback);
 /* What one execution amounts to: of the row, else of the case; NULL: not recorded. */
 const json_t *result_work(const struct result_case *c, const struct result_row *row);

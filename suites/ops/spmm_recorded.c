@@ -68,12 +68,8 @@ double recorded_cusparse(const struct result_case *c)
 /* A figure of the matrix that the run recorded; 0: none. */
 static double figure(const struct result_case *c, const char *name)
 {
-    size_t i;
-    json_t *f;
-    json_array_foreach(json_object_get(c->json, "figures"), i, f)
-        if (!strcmp(result_text(f, "name"), name))
-            return result_number(f, "value", 0);
-    return 0;
+    return result_number(result_listed(json_object_get(c->json, "figures"), "name", name), "value",
+                         0);
 }
 
 bool recorded_problem(const struct result_case *c, const char *experiment,
