@@ -587,8 +587,9 @@ static int rooflines(const struct plots *w, const struct view *v)
             continue;
         slope[c] = memory ? value * 1e-9 : 0;
         flat[c] = memory ? 0 : value * 1e-9;
-        snprintf(roof[c], sizeof roof[c], "%.40s, %.4g %s", id, value * 1e-9,
-                 memory ? "GB/s" : "GFLOP/s");
+        bool large = value >= 1e12;
+        snprintf(roof[c], sizeof roof[c], "%.40s, %.4g %s%s", id, value * (large ? 1e-12 : 1e-9),
+                 large ? "T" : "G", memory ? "B/s" : "FLOP/s");
         names[c] = roof[c];
         c++;
     }

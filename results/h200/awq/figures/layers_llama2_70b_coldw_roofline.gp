@@ -3,7 +3,7 @@ title = "layers_llama2_70b (coldw): measured ceilings"
 caption = "NVIDIA H200, driver 580.159.04, CUDA 13.0, cache coldw, regime steady, profile reproduce, 3 invocations, n = 16 cases, run c65c5366-6aee-411d-9f61-bd876ac132ac"
 in = "layers_llama2_70b_coldw_roofline.tsv"
 array legend[4] = ["published", "cublas_fp16", "own", "w4a16_awq2023_gemm"]
-array roof[8] = ["dram_copy, 4303 GB/s", "dram_read, 4540 GB/s", "l2_read, 8668 GB/s", "fp32_fma, 6.398e+04 GFLOP/s", "fp16x2_fma, 6.671e+04 GFLOP/s", "fp64_fma, 3.06e+04 GFLOP/s", "tensor_fp16, 6.571e+05 GFLOP/s", "tensor_fp8, 1.229e+06 GFLOP/s"]
+array roof[8] = ["dram_copy, 4.303 TB/s", "dram_read, 4.54 TB/s", "l2_read, 8.668 TB/s", "fp32_fma, 63.98 TFLOP/s", "fp16x2_fma, 66.71 TFLOP/s", "fp64_fma, 30.6 TFLOP/s", "tensor_fp16, 657.1 TFLOP/s", "tensor_fp8, 1229 TFLOP/s"]
 n = 4
 c = 8
 lowest = 0.6665
