@@ -1,0 +1,14 @@
+out = "pillar_net_cold_speedup"
+title = "points to pillars: unique cells, two layers, maxima (cold)"
+caption = "NVIDIA H200, driver 580.159.04, CUDA 13.0, cache cold, regime steady, profile reproduce, 3 invocations, n = 3 cases, run c9453bf9-aef2-4249-ab71-d15bc7f6782d"
+in = "pillar_net_cold_speedup.tsv"
+xlabel = ""
+ylabel = "speedup over pillar_published, x"
+reported = ""
+array legend[3] = ["sort, scatter, cuBLAS TF32", "counts, fused tiles", "counts of runs, units of 8"]
+n = 3
+cases = 3
+stacked = 0
+rotate = 0
+width = 940
+load "bars.gp"
