@@ -23,6 +23,7 @@ refused() { ! "$@"; }
 cp README.md "$work/README.md"
 check 'table of perplexities made' tools/accuracy_table.sh -w "$work/README.md" results/host
 check 'table of layers made' tools/layers_table.sh -w "$work/README.md" results/h200
+check 'table of times made' tools/times_table.sh flatformer -w "$work/README.md" results/h200
 check 'tables are as recorded' diff README.md "$work/README.md"
 
 # A figure changed by hand is seen.
@@ -31,6 +32,8 @@ check 'planted figure' refused cmp -s README.md "$work/README.md"
 tools/layers_table.sh -w "$work/README.md" results/h200
 check 'planted figure is replaced' cmp README.md "$work/README.md"
 check 'nothing recorded' refused tools/layers_table.sh "$work"
+check 'nothing recorded of a suite' refused tools/times_table.sh flatformer "$work"
+check 'a suite without cases' refused tools/times_table.sh accuracy
 echo text > "$work/other"
 check 'no place for a table' refused tools/into.sh "$work/other" layers
 check 'such a file stays' grep -qx text "$work/other"

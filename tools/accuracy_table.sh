@@ -10,10 +10,7 @@
 # problems with the same bits and group those with the most windows count, and of groups 128 (64 at
 # 2 bits).  Fails where nothing is recorded.
 set -eu
-cd "$(dirname "$0")/.."
-into=
-[ "${1-}" != -w ] || { into=$2; shift 2; }
-results=${1:-results/h200}
+. "$(dirname "$0")/table_out.sh"
 
 lines() { # experiment, bits, group, table
     [ -f "$4" ] || return 0
@@ -54,13 +51,4 @@ table() {
     lines 'activations and cache too' 4 128 "$results/qserve/tables/methods.tsv"
 }
 
-made=$(table)
-if [ "$(printf '%s\n' "$made" | wc -l)" -lt 3 ]; then
-    echo "accuracy_table: no accuracy is recorded in $results" >&2
-    exit 1
-fi
-if [ -n "$into" ]; then
-    printf '%s\n' "$made" | tools/into.sh "$into" accuracy
-else
-    printf '%s\n' "$made"
-fi
+table | put accuracy

@@ -9,10 +9,7 @@
 # From tables/layers_llama2_{7b,70b}.tsv of awq, weights cold: for each m the sum of the medians of
 # four layers, of rows that have all four.  Fails where nothing is recorded.
 set -eu
-cd "$(dirname "$0")/.."
-into=
-[ "${1-}" != -w ] || { into=$2; shift 2; }
-results=${1:-results/h200}
+. "$(dirname "$0")/table_out.sh"
 rows='w4a16_pdl w4a16 w4a16_awq2024_gemv w4a16_awq2024_gemm w4a16_awq2023_gemm w4a16_gptq cublaslt_f16_best cublaslt_fp8'
 
 sums() { # model, table
@@ -53,13 +50,4 @@ table() {
     sums Llama-2-70B "$results/awq/tables/layers_llama2_70b.tsv"
 }
 
-made=$(table)
-if [ "$(printf '%s\n' "$made" | wc -l)" -lt 3 ]; then
-    echo "layers_table: no layers are recorded in $results" >&2
-    exit 1
-fi
-if [ -n "$into" ]; then
-    printf '%s\n' "$made" | tools/into.sh "$into" layers
-else
-    printf '%s\n' "$made"
-fi
+table | put layers
