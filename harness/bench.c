@@ -188,9 +188,11 @@ static int check_after(void *arg, int subject, int (*again)(void *), void *again
     struct job *j = arg;
     int i = j->subject[subject];
     struct cb_outcome *o = &j->out->out[i];
+    double start = now_us();
     if (each_output(j, i, j->set, poison_ff) || again(again_arg))
         return -1;
     int good = passes(j, i, j->set);
+    j->out->check_s += (now_us() - start) * 1e-6;
     if (good < 0)
         return -1;
     o->post_check = good;
@@ -286,6 +288,14 @@ static bool applies(struct job *j, struct cb_outcome *o)
     return !o->left_out;
 }
 
+static int timed_check(struct job *j, int i)
+{
+    double start = now_us();
+    int status = check_before(j, i);
+    j->out->check_s += (now_us() - start) * 1e-6;
+    return status;
+}
+
 static int set_up(struct job *j, int i)
 {
     struct cb_outcome *o = &j->out->out[i];
@@ -297,10 +307,11 @@ static int set_up(struct job *j, int i)
     if (cb_sync(j->c->device))
         return -1;
     o->setup_us = now_us() - start;
+    j->out->bind_s += o->setup_us * 1e-6;
     o->work = j->op->work ? j->op->work(j->instance, o->impl) : (struct cb_work){ 0 };
     if (j->op->choice && j->op->choice(j->bound[i]))
         snprintf(o->choice, sizeof o->choice, "%s", j->op->choice(j->bound[i]));
-    return j->op->untimed ? 0 : check_before(j, i);
+    return j->op->untimed ? 0 : timed_check(j, i);
 }
 
 static void drop(struct job *j, int i)
@@ -470,6 +481,7 @@ int cb_run_case(struct cb_context *c, const struct cb_op *op, const void *params
             goto record;
         }
     }
+    out->prepare_s = (now_us() - start) * 1e-6;
     for (int i = 0; i < out->count && !status; i++) {
         if (out->out[i].status != CB_OK || out->out[i].left_out)
             continue;

@@ -168,6 +168,7 @@ struct cb_case {
     struct cb_session session;
     bool cold_unverified;
     double wall_s;
+    double prepare_s, bind_s, check_s; /* of it: operands; set-up of rows; references and checks */
 };
 
 /* Runs one case over impl, ended by NULL.  Returns 0 whenever out says what

@@ -359,6 +359,9 @@ json_t *cb_case_json(const struct cb_context *c, const struct cb_place *where,
     put(session, "refills", json_integer(out->session.refills));
     put(session, "warmup_s", number(out->session.warmup_s));
     put(session, "sampling_s", number(out->session.wall_s));
+    put(session, "prepare_s", number(out->prepare_s));
+    put(session, "bind_s", number(out->bind_s));
+    put(session, "check_s", number(out->check_s));
     put(session, "clock_stable", json_boolean(out->session.clock_stable));
     put(session, "settled", json_boolean(out->session.settled));
     if (out->session.clock_median > 0) {
