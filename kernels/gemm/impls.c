@@ -167,6 +167,16 @@ static enum op_status own_group(const struct gemm_problem *p, const char **why)
     return own_bytes_of_x(p, 1, why);
 }
 
+static enum op_status own_channel_few(const struct gemm_problem *p, const char **why)
+{
+    return p->m > W4A8_FEW ? no(why, "m exceeds 32") : own_channel(p, why);
+}
+
+static enum op_status own_group_few(const struct gemm_problem *p, const char **why)
+{
+    return p->m > W4A8_FEW ? no(why, "m exceeds 32") : own_group(p, why);
+}
+
 /* ---- bytes ---- */
 
 static double codes_bytes(const struct gemm_problem *p)
@@ -366,6 +376,12 @@ static double quarot_sums(const struct gemm_problem *p)
 #define OWN_W4A8_group                                                                             \
     .scheme = GEMM_W4A8_GROUP, .accumulate = GEMM_ACC_S32, .supports = own_group,                  \
     .weight_bytes = own_group_bytes
+#define OWN_W4A8_FEW_ROW(form, text, grouped)                                                      \
+    .base = { .name = "w4a8_" #form "_few", .title = text, .origin = W4A8_ON, .role = OP_OWN,      \
+              .sm_min = 90, .sm_max = 90,                                                          \
+              .symbol = "w4a8_portableILi8ELi2ELb" grouped "ELb1E" },                              \
+    .accumulate = GEMM_ACC_S32, .supports = own_##form##_few, .weight_bytes = own_##form##_bytes,  \
+    .setup = OP_CUDA(gemm_w4a8_##form##_few_setup), OWN_RUN(w4a8_few)
 #define OWN_W4A8_WITHOUT(form, suffix, text, left_out, instance)                                   \
     .base = { .name = "w4a8_" #form "_own_" #suffix, .title = text ", " #suffix,                   \
               .origin = W4A8_ON, .role = OP_ABLATION, .ablates = "w4a8_" #form "_own",             \
@@ -494,11 +510,15 @@ const struct gemm_impl gemm_kernels[] = {
     { OWN_W4A8(group, own, "W4A8 per group, " PDL, W4A8_ON, OP_OWN, 90, 90,
                OWN_W4A8_FEW("1", "b1ELb1ELb1")),
       .extra_bytes = own_group_sums, OWN_RUN(w4a8_own) },
+    { OWN_W4A8_FEW_ROW(channel, "W4A8 per channel, few tokens, " PDL, "0"),
+      .scheme = GEMM_W4A8_CHANNEL },
+    { OWN_W4A8_FEW_ROW(group, "W4A8 per group, few tokens, " PDL, "1"),
+      .scheme = GEMM_W4A8_GROUP },
     { OWN_W4A8(channel, portable, "W4A8 per channel portable", W4A8_PORTABLE, OP_OWN, 80, 999,
-               "w4a8_portableILi8ELi2ELb0E"),
+               "w4a8_portableILi8ELi2ELb0ELb0E"),
       OWN_RUN(w4a8_portable) },
     { OWN_W4A8(group, portable, "W4A8 per group portable", W4A8_PORTABLE, OP_OWN, 80, 999,
-               "w4a8_portableILi8ELi2ELb1E"),
+               "w4a8_portableILi8ELi2ELb1ELb0E"),
       OWN_RUN(w4a8_portable) },
 
     /* AWQ's kernels with a stage left out */

@@ -29,5 +29,11 @@ extern gemm_setup_fn gemm_w4a8_channel_portable_setup, gemm_w4a8_group_portable_
 extern gemm_run_fn gemm_w4a8_portable;
 void gemm_w4a8_portable_teardown(void *state);
 
+/* w4a8_few_sm90.cu: the same for up to W4A8_FEW tokens. */
+enum { W4A8_FEW = 32 };
+extern gemm_setup_fn gemm_w4a8_channel_few_setup, gemm_w4a8_group_few_setup;
+extern gemm_run_fn gemm_w4a8_few;
+void gemm_w4a8_few_teardown(void *state);
+
 OP_END
 #endif
