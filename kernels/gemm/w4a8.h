@@ -6,6 +6,7 @@
 #define KERNELS_GEMM_W4A8_H
 
 #include "gemm.h"
+#include "w4a8_shapes.h"
 
 OP_BEGIN
 
@@ -21,6 +22,10 @@ extern gemm_setup_fn gemm_w4a8_channel_own_nodeq_setup, gemm_w4a8_group_own_node
 extern gemm_setup_fn gemm_w4a8_channel_own_loadonly_setup, gemm_w4a8_group_own_loadonly_setup;
 extern gemm_setup_fn gemm_w4a8_channel_own_mmaonly_setup, gemm_w4a8_group_own_mmaonly_setup;
 extern gemm_setup_fn gemm_w4a8_channel_own_deqonly_setup, gemm_w4a8_group_own_deqonly_setup;
+/* The same in a tiling that is given: OP_EUNSUPPORTED where it is not compiled or does not fit. */
+enum op_status gemm_w4a8_own_shaped(const struct gemm_problem *p, const struct gemm_args *a,
+                                    int grouped, struct w4a8_shape shape,
+                                    const struct op_memory *m, op_stream s, void **state);
 extern gemm_run_fn gemm_w4a8_own;
 void gemm_w4a8_own_teardown(void *state);
 

@@ -244,7 +244,7 @@ static inline double w4a8_partials(const struct w4a8_plan *s, int groups)
 /* ---- the choice ---- */
 
 /* The first row with m <= most_m, n <= most_n; measured on an H200 with weights out of
- * cache, layers of Llama-3-8B and Llama-2-70B.  Few channels: narrow tiles, of which
+ * cache, layers of Llama-3-8B and Llama-2-70B (tools/w4a8_sweep.c measures all tilings).  Few channels: narrow tiles, of which
  * there are more; two blocks a multiprocessor where tiles do not go round once. */
 static inline struct w4a8_shape w4a8_best(const struct gemm_problem *p, int grouped)
 {

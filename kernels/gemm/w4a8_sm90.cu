@@ -172,6 +172,14 @@ SETUPS(_deqonly, W4A8DeqOnly)
 #undef SETUPS
 #undef SETUP
 
+enum op_status gemm_w4a8_own_shaped(const struct gemm_problem *p, const struct gemm_args *a,
+                                    int grouped, struct w4a8_shape shape,
+                                    const struct op_memory *m, op_stream s, void **state)
+{
+    return grouped ? own_setup<true, W4A8Full>(p, a, shape, m, s, state)
+                   : own_setup<false, W4A8Full>(p, a, shape, m, s, state);
+}
+
 gemm_run_fn gemm_w4a8_own;
 
 /* X is that of the set-up: its map was made there. */
