@@ -39,6 +39,7 @@
 #ifndef KERNELS_GEMM_W4A16_LARGE_CUH
 #define KERNELS_GEMM_W4A16_LARGE_CUH
 
+#include "../common/launch.cuh"
 #include "../common/mbarrier.cuh"
 #include "../common/tma.cuh"
 #include "../common/wgmma.cuh"
@@ -139,18 +140,6 @@ static __device__ __forceinline__ W4Room room_of(const struct w4_large_plan &pla
 }
 
 /* ---- producer ---- */
-
-/* Lets the next launch of the stream begin as soon as there is room for it. */
-static __device__ __forceinline__ void grid_let_next()
-{
-    asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
-}
-
-/* Until the launch before has ended and what it wrote is seen. */
-static __device__ __forceinline__ void grid_wait_last()
-{
-    asm volatile("griddepcontrol.wait;" ::: "memory");
-}
 
 template <int Blocks64, int Tokens, bool Symmetric> struct W4Producer {
     static constexpr int NEAR_BYTES =
@@ -655,7 +644,7 @@ static __global__ __launch_bounds__(LARGE_THREADS,
             tma_map_fetch(&x_map);
             ahead = producer.begin();
         }
-        grid_let_next();
+        let_next_start();
     }
     __syncthreads();
     if (p.plan.shape.cluster > 1) {
@@ -667,13 +656,13 @@ static __global__ __launch_bounds__(LARGE_THREADS,
         asm volatile("setmaxnreg.dec.sync.aligned.u32 40;");
         if constexpr (Stages::LOAD)
             if (threadIdx.x == LARGE_CONSUMERS) {
-                grid_wait_last();
+                wait_for_previous();
                 producer.go_on(ahead);
             }
         __syncwarp();
     } else {
         asm volatile("setmaxnreg.inc.sync.aligned.u32 232;");
-        grid_wait_last();
+        wait_for_previous();
         multiply_tiles<Blocks64, Tokens, Symmetric, Stages>(p, room, rank);
         __syncwarp();
     }

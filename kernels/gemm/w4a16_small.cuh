@@ -31,6 +31,7 @@
 #ifndef KERNELS_GEMM_W4A16_SMALL_CUH
 #define KERNELS_GEMM_W4A16_SMALL_CUH
 
+#include "../common/launch.cuh"
 #include "../common/mbarrier.cuh"
 #include "../common/tma.cuh"
 #include "mma.cuh"
@@ -62,18 +63,6 @@ template <int Stages> struct W4Async {
 static __device__ __forceinline__ void copy_arrive(uint32_t barrier)
 {
     asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(barrier) : "memory");
-}
-
-/* The next kernel of the stream may begin, where its launch asks for that. */
-static __device__ __forceinline__ void let_next_begin()
-{
-    asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
-}
-
-/* The kernel before has ended and what it wrote is visible. */
-static __device__ __forceinline__ void await_previous()
-{
-    asm volatile("griddepcontrol.wait;" ::: "memory");
 }
 
 /* ---- products ---- */
@@ -355,10 +344,10 @@ void w4a16_small(const W4Small p)
         __syncwarp();
         for (int i = 0; i < stages; i++)
             fetch(i);
-        let_next_begin();
+        let_next_start();
         if constexpr (Across > 1)
             __syncthreads(); /* the barriers for X are there */
-        await_previous();
+        wait_for_previous();
         fetch_first_x();
     } else {
         fetch_first_x();

@@ -33,6 +33,7 @@
 #ifndef KERNELS_GEMM_W4A8_OWN_CUH
 #define KERNELS_GEMM_W4A8_OWN_CUH
 
+#include "../common/launch.cuh"
 #include "../common/mbarrier.cuh"
 #include "../common/tma.cuh"
 #include "../common/wgmma_s8.cuh"
@@ -88,18 +89,6 @@ struct W4A8Slot {
 };
 
 /* ---- producer ---- */
-
-/* Lets the next launch of the stream begin as soon as there is room for it. */
-static __device__ __forceinline__ void grid_let_next()
-{
-    asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
-}
-
-/* Until the launch before has ended and what it wrote is seen. */
-static __device__ __forceinline__ void grid_wait_last()
-{
-    asm volatile("griddepcontrol.wait;" ::: "memory");
-}
 
 template <int Blocks64, int Tokens, bool Grouped> struct W4A8Producer {
     using Form = W4A8Form<Blocks64, Tokens>;
@@ -549,7 +538,7 @@ static __device__ __forceinline__ void multiply_tiles(const W4A8 &p, const W4A8R
     /* in time where there are registers for it */
     if (!Form::WIDE && w4a8_part_at(&p.plan, slices, p.groups, cluster, 0, &t))
         channels_of(t.tile);
-    grid_wait_last();
+    wait_for_previous();
     /* from here on one warpgroup stores its tile while the other still multiplies */
     if (warpgroup)
         spend(p.plan.skew);
@@ -640,7 +629,7 @@ w4a8_own(const __grid_constant__ CUtensorMap x_map, const __grid_constant__ W4A8
                                                                    slices };
     int ahead = 0;
     if (threadIdx.x == W4A8_CONSUMERS) {
-        grid_let_next();
+        let_next_start();
         tma_map_fetch(&x_map);
         for (int i = 0; i < p.plan.stages; i++) {
             mbarrier_init(room.full + 8 * i, 1);
@@ -661,7 +650,7 @@ w4a8_own(const __grid_constant__ CUtensorMap x_map, const __grid_constant__ W4A8
             asm volatile("setmaxnreg.dec.sync.aligned.u32 40;");
         if constexpr (Stages::LOAD)
             if (threadIdx.x == W4A8_CONSUMERS) {
-                grid_wait_last();
+                wait_for_previous();
                 producer.go_on(ahead);
             }
         __syncwarp();
