@@ -29,6 +29,7 @@ struct cuda {
     size_t scratch_bytes;
     void *words;                /* small device buffer: flags, sums of a comparison */
     unsigned *sink;
+    bool l2_is_plain;           /* nothing of the L2 is set aside, by us */
 };
 struct cb_graph {
     cudaGraph_t graph;
@@ -361,10 +362,17 @@ static int cuda_flush(struct cb_device *d)
 
 static int cuda_reset_l2(struct cb_device *d)
 {
-    (void)d;
-    /* a device without this feature has nothing to reset */
-    if (cudaDeviceSetLimit(cudaLimitPersistingL2CacheSize, 0) == cudaSuccess)
+    struct cuda *g = d->own;
+    size_t aside = 0;
+    /* A device without this feature has nothing to reset.  Where nothing is set aside no line
+     * persists: set once, and again only where a library has raised the limit, so that no case
+     * calls for what changes the device's state (tests/gpu_launch.c). */
+    if (cudaDeviceGetLimit(&aside, cudaLimitPersistingL2CacheSize) == cudaSuccess &&
+        (aside || !g->l2_is_plain) &&
+        cudaDeviceSetLimit(cudaLimitPersistingL2CacheSize, 0) == cudaSuccess) {
         cudaCtxResetPersistingL2Cache();
+        g->l2_is_plain = true;
+    }
     cudaGetLastError();
     return 0;
 }
