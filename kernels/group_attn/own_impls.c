@@ -63,7 +63,7 @@ const struct encoder_impl encoder_own[] = {
       .scheme = ENCODER_GROUPS, .supports = layers_fit, .setup = OP_CUDA(encoder_own_wide_setup),
       .teardown = free, .run = OP_CUDA(encoder_own_wide_run) },
     { .base = { .name = "own_fit", .title = "own, fitting", .role = OP_OWN,
-                .origin = "own_sm90, own_even or own_wide by the number of pillars", .sm_min = 90,
+                .origin = "own_sm90, own_even or own_wide by pillars and group", .sm_min = 90,
                 .sm_max = 90, .symbol = "encoder_rows" },
       .scheme = ENCODER_GROUPS, .supports = layers_fit, .setup = OP_CUDA(encoder_own_fit_setup),
       .teardown = free, .run = OP_CUDA(encoder_own_fit_run) },
