@@ -49,10 +49,14 @@ static __device__ __forceinline__ void append(bool has, word key, int *counter, 
         to[at + __popc(lanes & ((1u << lane) - 1))] = key;
 }
 
-__global__ void __launch_bounds__(THREADS) boxes_collect(boxes_view v, word *key, int *counter)
+/* count: of groups that will have no box. */
+__global__ void __launch_bounds__(THREADS)
+boxes_collect(boxes_view v, word *key, int *counter, int32_t *count)
 {
     const int cell = blockIdx.x * THREADS + threadIdx.x;
     const bool inside = cell < v.cells;
+    if (cell < BOXES_GROUPS)
+        count[cell] = 0;
     if (v.rules.groups == 1) {
         int label;
         const float score = inside ? best_of(v, cell, &label) : 0;
@@ -64,8 +68,8 @@ __global__ void __launch_bounds__(THREADS) boxes_collect(boxes_view v, word *key
         const float score =
             inside ? box_score_of(&v.rules, v.map + (size_t)cell * v.out, k) : 0;
         append(score > v.rules.threshold,
-               (word)half_float_bits(score) << 32 | ~(unsigned)(k * v.cells + cell), counter + FOUND,
-               key);
+               (word)half_float_bits(score) << 32 | ~(unsigned)(k * v.cells + cell),
+               counter + FOUND, key);
     }
 }
 
@@ -180,8 +184,8 @@ static __device__ __forceinline__ word staying(const word *bits, word gone, int 
 }
 
 /* One block: through n boxes of a group.  bits: of this group. */
-static __device__ void finish(const boxes_box *box, const word *bits, int n, int most, boxes_box *out,
-                              int32_t *count)
+static __device__ void finish(const boxes_box *box, const word *bits, int n, int most,
+                              boxes_box *out, int32_t *count)
 {
     __shared__ word gone[WORDS], own[TILE], kept;
     const int words = (n + TILE - 1) / TILE, t = threadIdx.x % TILE, part = threadIdx.x / TILE;
@@ -280,10 +284,10 @@ enum op_status boxes_rank(const struct boxes_problem *p, const struct boxes_args
 {
     const rank_state *t = (const rank_state *)state;
     const boxes_view v = view_of(p, a);
-    if (cudaMemsetAsync(t->counter, 0, COUNTERS * sizeof *t->counter, s) ||
-        cudaMemsetAsync(a->count, 0, BOXES_GROUPS * sizeof *a->count, s))
+    if (cudaMemsetAsync(t->counter, 0, COUNTERS * sizeof *t->counter, s))
         return OP_EDEVICE;
-    boxes_collect<<<(v.cells + THREADS - 1) / THREADS, THREADS, 0, s>>>(v, t->key, t->counter);
+    boxes_collect<<<(v.cells + THREADS - 1) / THREADS, THREADS, 0, s>>>(v, t->key, t->counter,
+                                                                        a->count);
     boxes_choose<<<1, CHOOSERS, 0, s>>>(t->key, t->chosen, t->counter);
     boxes_place<<<WORDS, THREADS, 0, s>>>(v, t->chosen, t->box, t->counter);
     boxes_overlap<<<dim3(WORDS, v.rules.groups), THREADS, 0, s>>>(v, t->box, t->bits, t->counter,
