@@ -93,6 +93,7 @@ OWN_ATTENTION(own_even)
 OWN_ENCODER(own_sm90)
 OWN_ENCODER(own_even)
 OWN_ENCODER(own_wide)
+OWN_ENCODER(own_lean)
 OWN_ENCODER(own_fit)
 
 #undef OWN_ATTENTION

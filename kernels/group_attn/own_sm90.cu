@@ -80,6 +80,19 @@ enum op_status encoder_own_wide_run(const struct encoder_problem *p, const struc
     return run_encoder<HopperWide, true, true>(p, a, (const OwnState *)state, s);
 }
 
+enum op_status encoder_own_lean_setup(const struct encoder_problem *p, const struct encoder_host *h,
+                                      const struct encoder_args *, const struct op_memory *memory,
+                                      op_stream s, void **state)
+{
+    return setup_encoder<HopperLean, true, false>(p, h, memory, s, state);
+}
+
+enum op_status encoder_own_lean_run(const struct encoder_problem *p, const struct encoder_args *a,
+                                    void *state, op_stream s)
+{
+    return run_encoder<HopperLean, true, false>(p, a, (const OwnState *)state, s);
+}
+
 static enum own_form fitting(const struct encoder_problem *p, int multiprocessors)
 {
     return own_fitting(p->layer.n, p->layer.group, multiprocessors);
