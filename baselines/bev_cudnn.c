@@ -2,12 +2,12 @@
  * bev_cudnn.c - the detector behind the encoder by graphs of cuDNN: convolution, bias, relu and the
  * sum behind it in one plan, channels-last half with sums in float.
  *
- * Set-up times the plans that cuDNN's heuristics name for a layer and keeps the fastest whose result
- * is right, also in a graph behind a kernel that writes late (bev_vendor_right): on an H200 one for a
- * map of 100 x 100 was right alone only.  Some layers have two forms: an addition behind the relu in
- * the graph, for which cuDNN compiles kernels, or after it; outputs of branches over all channels, or
- * in groups.  Layers of one shape share a plan; neighbours have a workspace each, so that a plan that
- * clears its own early clears no other's.
+ * Set-up times the plans that cuDNN's heuristics name for a layer and keeps the fastest whose
+ * result is right, also in a graph behind a kernel that writes late (bev_vendor_right): on an H200
+ * one for a map of 100 x 100 was right alone only.  Some layers have two forms: an addition behind
+ * the relu in the graph, for which cuDNN compiles kernels, or after it; outputs of branches over all
+ * channels, or in groups.  Layers of one shape share a plan; neighbours have a workspace each, so
+ * that a plan that clears its own early clears no other's.
  */
 #include "bev_vendor.h"
 #include "cudnn_graph.h"
@@ -80,7 +80,7 @@ static int alike(const struct state *t, int at)
     return at;
 }
 
-/* Replaces the layer's plan by a faster one of this form among the first `most`, if there is one. */
+/* Replaces the layer's plan by a faster one of this form among the first `most`, if any is. */
 static enum op_status try_plans(const struct bev_problem *p, struct state *t, int number,
                                 const struct bev_step *step, int other, int most, float *least,
                                 op_stream s)

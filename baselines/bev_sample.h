@@ -30,8 +30,8 @@ struct bev_expected {
 };
 void bev_sample_expect(const struct bev_sample *s, struct bev_expected *e);
 
-/* How many of y[at[..]] are off by more than 2 % of themselves and of the root mean square, or not a
- * number. */
+/* How many of y[at[..]] are off by more than 2 % of themselves and of the root mean square, or not
+ * a number. */
 long bev_sample_wrong(const struct bev_expected *e, const half_bits got[BEV_PLACES]);
 
 /* The first BEV_PERIOD of count halves from -1 to 1, the same in every call. */

@@ -60,7 +60,7 @@ float bev_vendor_time(const struct bev_problem *p, const struct bev_vendor *v, b
                       void *state, int number, const struct bev_step *what, float least,
                       op_stream s);
 
-/* Puts numbers into a step's x, and what its result at some places is then into *e and v.  Waits. */
+/* Puts numbers into a step's x; what its result at some places is then into *e and v.  Waits. */
 enum op_status bev_vendor_expect(const struct bev_vendor *v, const struct bev_step *what,
                                  struct bev_expected *e, op_stream s);
 /* Whether runs of a step give what was expected last: one run, and two replays of a graph; its

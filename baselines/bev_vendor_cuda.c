@@ -176,7 +176,8 @@ enum op_status bev_vendor_expect(const struct bev_vendor *v, const struct bev_st
                                            x, w, bias };
         bev_sample_fill(x, BEV_PERIOD);
         bev_sample_expect(&sample, e);
-        failed = cudaMemcpyAsync(v->pattern, x, BEV_PERIOD * sizeof *x, cudaMemcpyHostToDevice, s) ||
+        failed = cudaMemcpyAsync(v->pattern, x, BEV_PERIOD * sizeof *x, cudaMemcpyHostToDevice,
+                                 s) ||
                  cudaMemcpyAsync(v->got->at, e->at, sizeof e->at, cudaMemcpyHostToDevice, s) ||
                  bev_late(elements_of(what), BEV_PERIOD, v->pattern, (half_bits *)what->x, s) ||
                  cudaStreamSynchronize(s);
@@ -188,8 +189,9 @@ enum op_status bev_vendor_expect(const struct bev_vendor *v, const struct bev_st
 }
 
 /* One judged run.  The input is not a number until just before the step. */
-static int enqueue_judged(const struct bev_problem *p, const struct bev_vendor *v, bev_step_fn *step,
-                          void *state, int number, const struct bev_step *what, op_stream s)
+static int enqueue_judged(const struct bev_problem *p, const struct bev_vendor *v,
+                          bev_step_fn *step, void *state, int number, const struct bev_step *what,
+                          op_stream s)
 {
     const size_t in = elements_of(what), out = rows_of(what);
     return cudaMemsetAsync((void *)what->x, 0xff, in * sizeof *what->x, s) ||

@@ -1,8 +1,8 @@
 /*
- * gpu_boxes.c - boxes of a map on the GPU: every row against the definition, to the bit, on generated
- * maps of both networks, with no candidates, more than are looked at, all of one score, scores that
- * differ in their last digits; twice, and in a graph; planted faults.  `gpu_boxes times` prints
- * microseconds a run in a graph instead.
+ * gpu_boxes.c - boxes of a map on the GPU: every row against the definition, to the bit, on
+ * generated maps of both networks, with no candidates, more than are looked at, all of one score,
+ * few scores, scores that differ in their last digits; twice, and in a graph; planted faults.
+ * `gpu_boxes times` prints microseconds a run in a graph instead.
  */
 #include <stdlib.h>
 

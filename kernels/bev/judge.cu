@@ -47,7 +47,8 @@ pick_places(size_t count, const half *y, int places, const uint64_t *at, half *g
 
 OP_BEGIN
 
-enum op_status bev_late(size_t count, int period, const half_bits *pattern, half_bits *x, op_stream s)
+enum op_status bev_late(size_t count, int period, const half_bits *pattern, half_bits *x,
+                        op_stream s)
 {
     late_rows<<<LATE_BLOCKS, THREADS, 0, s>>>(count, period, (const half *)pattern, (half *)x);
     return cudaGetLastError() == cudaSuccess ? OP_OK : OP_EDEVICE;

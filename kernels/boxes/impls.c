@@ -15,8 +15,8 @@ const struct boxes_impl boxes_impls[] = {
                 .sm_min = 80, .sm_max = 999 },
       .setup = OP_CUDA(boxes_sort_setup), .teardown = teardown, .run = OP_CUDA(boxes_sort) },
     { .base = { .name = "boxes_rank", .title = "candidates, ranks, chunks", .role = OP_OWN,
-                .origin = "scores above the threshold only, placed by counting; 64 boxes decided at "
-                          "a time, until there are enough; a memset and four kernels",
+                .origin = "scores above the threshold only, placed by counting; 64 boxes decided "
+                          "at a time, until there are enough; a memset and four kernels",
                 .sm_min = 80, .sm_max = 999, .symbol = "boxes_overlap" },
       .setup = OP_CUDA(boxes_rank_setup), .teardown = teardown, .run = OP_CUDA(boxes_rank) },
     { .base = { .name = NULL } },

@@ -1,7 +1,7 @@
 /*
  * published.cu - boxes as detectors' published code finds them: all scores by one radix sort (CUB),
- * the best decoded, split by class, overlaps of all pairs as bits of 64 x 64 tiles, and one box after
- * the other through them.
+ * the best decoded, split by class, overlaps of all pairs as bits of 64 x 64 tiles, and one box
+ * after the other through them.
  *
  * There the bits are copied to the host, which goes through them, and classes are split by masks
  * whose sizes the host waits for; here both are kernels, so that a graph can hold them.
@@ -130,8 +130,8 @@ template <class T> static T *take(const op_memory *m, size_t count)
 
 OP_BEGIN
 
-enum op_status boxes_sort_setup(const struct boxes_problem *p, const struct op_memory *m, op_stream s,
-                                void **state)
+enum op_status boxes_sort_setup(const struct boxes_problem *p, const struct op_memory *m,
+                                op_stream s, void **state)
 {
     sort_state *t = (sort_state *)calloc(1, sizeof *t);
     *state = t;

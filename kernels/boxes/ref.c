@@ -9,8 +9,8 @@ const struct boxes_rules boxes_rules[BEV_NETS] = {
                          .heat = 11, .before = { 2048, 1024, 1024 }, .after = { 300, 100, 100 },
                          .overlap = { .8f, .55f, .55f } },
     [BEV_CENTERPOINT] = { .cell = .8f, .origin = -75.2f, .threshold = .1f, .lowest = -2.2f,
-                          .groups = 1, .offset = 0, .height = 2, .size = 3, .rotation = 6, .iou = -1,
-                          .heat = 8, .before = { 4096 }, .after = { 500 }, .overlap = { .7f } },
+                          .groups = 1, .offset = 0, .height = 2, .size = 3, .rotation = 6,
+                          .iou = -1, .heat = 8, .before = { 4096 }, .after = { 500 }, .overlap = { .7f } },
 };
 
 struct candidate {
@@ -81,7 +81,8 @@ static int decode(const struct boxes_problem *p, const half_bits *map, const str
     return found;
 }
 
-static int suppress(const struct boxes_box *box, int n, float limit, int most, struct boxes_box *out)
+static int suppress(const struct boxes_box *box, int n, float limit, int most,
+                    struct boxes_box *out)
 {
     int kept = 0;
     for (int i = 0; i < n && kept < most; i++) {

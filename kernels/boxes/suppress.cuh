@@ -1,8 +1,8 @@
 /*
  * suppress.cuh - what both forms share: a candidate's box, and which boxes of a tile one overlaps.
  *
- *     bits    [group][BOXES_TOP][WORDS] words of 64: bit c of word w of a row is set where the row's
- *             box overlaps box 64 w + c, which is behind it; words in front of the row's own are not
+ *     bits    [group][BOXES_TOP][WORDS] words of 64: bit c of word w of a row is set where its box
+ *             overlaps box 64 w + c, which is behind it; words in front of the row's own are not
  *             written
  */
 #ifndef KERNELS_BOXES_SUPPRESS_CUH

@@ -2,8 +2,8 @@
 #include "own.h"
 
 /*
- * From times recorded on an H200 (suite flatformer, experiments `encoder` and `encoder_frames`, state
- * hot; tests/test_encoder_own.c has them).  Rows of pillars go by tiles of 64:
+ * From times recorded on an H200 (suite flatformer, experiments `encoder` and `encoder_frames`,
+ * state hot; tests/test_encoder_own.c has them).  Rows of pillars go by tiles of 64:
  *
  *     few tiles a multiprocessor    even   groups a block each leave some without one; the smaller
  *                                          the groups, the longer this pays
