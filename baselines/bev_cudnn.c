@@ -2,10 +2,12 @@
  * bev_cudnn.c - the detector behind the encoder by graphs of cuDNN: convolution, bias, relu and the
  * sum behind it in one plan, channels-last half with sums in float.
  *
- * Set-up times the plans that cuDNN's heuristics name for a layer and keeps the fastest whose result
- * is right: on an H200 one for a map of 100 x 100 was not.  Some layers have two forms: an addition
- * behind the relu in the graph, for which cuDNN compiles kernels, or after it; outputs of branches
- * over all channels, or in groups.  Layers of one shape share a plan.
+ * Set-up times the plans that cuDNN's heuristics name for a layer and keeps the fastest whose
+ * result is right, also in a graph behind a kernel that writes late (bev_vendor_right): on an H200
+ * one for a map of 100 x 100 was right alone only.  Some layers have two forms: an addition behind
+ * the relu in the graph, for which cuDNN compiles kernels, or after it; outputs of branches over all
+ * channels, or in groups.  Layers of one shape share a plan; neighbours have a workspace each, so
+ * that a plan that clears its own early clears no other's.
  */
 #include "bev_vendor.h"
 #include "cudnn_graph.h"
@@ -13,8 +15,9 @@
 #include <math.h>
 #include <stdlib.h>
 
-/* A search is for maps whose time matters; compiling takes a second a plan. */
+/* A search is for maps whose time matters; compiling may take a second a plan. */
 enum { PLANS = 40, PLANS_SMALL = 1, SMALL = 64 };
+static const double SECONDS = .5; /* of making plans, for a form of a layer */
 
 struct layer {
     struct cudnn_conv conv;
@@ -26,6 +29,7 @@ struct state {
     struct bev_vendor around;
     struct cudnn_place place;
     int first;
+    struct bev_expected expected; /* of the layer being chosen */
     struct layer layer[BEV_LAYERS_MAX];
 };
 
@@ -46,9 +50,10 @@ static enum op_status run_step(const struct bev_problem *p, void *state, int num
 {
     const struct state *t = state;
     const struct layer *l = &t->layer[t->layer[number - t->first].like];
-    const enum op_status status = cudnn_graph_run(l->graph, l->plan, step->x,
-                                                  l->other ? step->grouped : step->w, step->bias,
-                                                  step->y, t->around.workspace);
+    char *workspace = (char *)t->around.workspace + (number & 1) * (BEV_WORKSPACE / 2);
+    const enum op_status status =
+        cudnn_graph_run(l->graph, l->plan, step->x, l->other ? step->grouped : step->w, step->bias,
+                        step->y, workspace);
     if (status || !l->other || !step->layer->residual)
         return status;
     return bev_add(bev_map_size(p, step->layer->to), step->x, step->y, s);
@@ -75,9 +80,10 @@ static int alike(const struct state *t, int at)
     return at;
 }
 
-/* Replaces the layer's plan by a faster one of this form, if there is one. */
-static enum op_status try_form(const struct bev_problem *p, struct state *t, int number,
-                               const struct bev_step *step, int other, float *least, op_stream s)
+/* Replaces the layer's plan by a faster one of this form among the first `most`, if any is. */
+static enum op_status try_plans(const struct bev_problem *p, struct state *t, int number,
+                                const struct bev_step *step, int other, int most, float *least,
+                                op_stream s)
 {
     struct layer *l = &t->layer[number - t->first], before = *l;
     struct cudnn_conv conv = l->conv;
@@ -86,15 +92,15 @@ static enum op_status try_form(const struct bev_problem *p, struct state *t, int
         conv.residual = 0;
         conv.groups = step->layer->groups;
     }
-    const enum op_status status =
-        cudnn_graph_open(&t->place, &conv, BEV_WORKSPACE, p->side < SMALL ? PLANS_SMALL : PLANS,
-                         &l->graph);
+    const enum op_status status = cudnn_graph_open(&t->place, &conv, BEV_WORKSPACE / 2, most,
+                                                    &l->graph);
     l->other = other;
     for (int i = 0; !status && i < cudnn_graph_plans(l->graph); i++) {
         l->plan = i;
         const float ms =
             bev_vendor_time(p, &t->around, run_step, t, number, step, *least, s);
-        if (ms < *least && bev_vendor_right(p, run_step, t, number, step, s)) {
+        if (ms < *least &&
+            bev_vendor_right(p, &t->around, run_step, t, number, step, &t->expected, s)) {
             *least = ms;
             best = i;
         }
@@ -110,6 +116,17 @@ static enum op_status try_form(const struct bev_problem *p, struct state *t, int
     return OP_OK;
 }
 
+static enum op_status try_form(const struct bev_problem *p, struct state *t, int number,
+                               const struct bev_step *step, int other, float *least, op_stream s)
+{
+    enum op_status status = OP_OK;
+    if (p->side < SMALL)
+        status = try_plans(p, t, number, step, other, PLANS_SMALL, least, s);
+    if (p->side >= SMALL || (!status && !t->layer[number - t->first].graph)) /* none was right */
+        status = try_plans(p, t, number, step, other, PLANS, least, s);
+    return status;
+}
+
 static enum op_status choose(const struct bev_problem *p, struct state *t, int number,
                              const struct bev_step *step, op_stream s)
 {
@@ -120,7 +137,7 @@ static enum op_status choose(const struct bev_problem *p, struct state *t, int n
     l->like = alike(t, at);
     if (l->like != at)
         return OP_OK;
-    enum op_status status = bev_vendor_fill(step, s);
+    enum op_status status = bev_vendor_expect(&t->around, step, &t->expected, s);
     if (!status)
         status = try_form(p, t, number, step, 0, &least, s);
     if (l->conv.residual || step->layer->groups > 1) {
@@ -140,6 +157,7 @@ enum op_status bev_cudnn_setup(const struct bev_problem *p, const struct bev_arg
     if (!t)
         return OP_ENOMEM;
     t->first = n->first;
+    t->place.seconds = SECONDS;
     t->place.library = cudnn_library(&why);
     if (!t->place.library)
         return OP_EUNSUPPORTED;

@@ -10,20 +10,31 @@
 
 OP_BEGIN
 
-/* A layer and its operands in host memory: x [side][side][channels], w [rows][kernel][kernel]
- * [channels], bias [rows], y [side / stride][side / stride][rows] = relu(conv(x, w) + bias) + x,
- * relu and + x as the layer has them. */
+enum { BEV_PLACES = 2048, BEV_PERIOD = 1000003 };
+
+/* A layer and its operands in host memory: x [side][side][channels], of which element i is
+ * x[i % BEV_PERIOD], w [rows][kernel][kernel][channels], bias [rows]; its result y
+ * [side / stride][side / stride][rows] = relu(conv(x, w) + bias) + x, relu and + x as the layer has
+ * them. */
 struct bev_sample {
     const struct bev_layer *layer;
     int side, channels, rows;
-    const half_bits *x, *w, *bias, *y;
+    const half_bits *x, *w, *bias;
 };
 
-/* How many elements of y are not finite, or at places drawn (corners are among them) off by more
- * than 2 % of themselves and of the root mean square of those. */
-long bev_sample_wrong(const struct bev_sample *s);
+/* Elements of y at places drawn, corners among them, and what they are. */
+struct bev_expected {
+    uint64_t at[BEV_PLACES];
+    double value[BEV_PLACES];
+    double size; /* their root mean square */
+};
+void bev_sample_expect(const struct bev_sample *s, struct bev_expected *e);
 
-/* count halves from -1 to 1, the same in every call. */
+/* How many of y[at[..]] are off by more than 2 % of themselves and of the root mean square, or not
+ * a number. */
+long bev_sample_wrong(const struct bev_expected *e, const half_bits got[BEV_PLACES]);
+
+/* The first BEV_PERIOD of count halves from -1 to 1, the same in every call. */
 void bev_sample_fill(half_bits *x, size_t count);
 
 OP_END

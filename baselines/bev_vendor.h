@@ -11,6 +11,7 @@
 #define BASELINES_BEV_VENDOR_H
 
 #include "../kernels/bev/kernels.h"
+#include "bev_sample.h"
 
 OP_BEGIN
 
@@ -21,6 +22,15 @@ struct bev_vendor {
     half_bits *plain, *up, *rows; /* parts of the neck; rows of the branches' outputs */
     half_bits *bias, *outputs;    /* biases in half; weights of the outputs */
     void *workspace;              /* [BEV_WORKSPACE] */
+    half_bits *pattern;           /* [BEV_PERIOD]: what x is made of to judge a layer */
+    struct bev_got *got;
+};
+
+/* What is picked of a layer's result, in device memory. */
+struct bev_got {
+    uint64_t at[BEV_PLACES];
+    half_bits value[BEV_PLACES];
+    int broken;
 };
 
 /* A convolution: x [side][side][channels], y [side / stride][side / stride][rows], both without
@@ -50,11 +60,14 @@ float bev_vendor_time(const struct bev_problem *p, const struct bev_vendor *v, b
                       void *state, int number, const struct bev_step *what, float least,
                       op_stream s);
 
-/* Puts numbers into a step's x, so that it can be judged.  Waits. */
-enum op_status bev_vendor_fill(const struct bev_step *what, op_stream s);
-/* Whether a run of a step gives what its layer is (bev_sample.h).  Waits. */
-int bev_vendor_right(const struct bev_problem *p, bev_step_fn *step, void *state, int number,
-                     const struct bev_step *what, op_stream s);
+/* Puts numbers into a step's x; what its result at some places is then into *e and v.  Waits. */
+enum op_status bev_vendor_expect(const struct bev_vendor *v, const struct bev_step *what,
+                                 struct bev_expected *e, op_stream s);
+/* Whether runs of a step give what was expected last: one run, and two replays of a graph; its
+ * input written as late as may be (judge.cu), its result and its workspace poisoned.  Waits. */
+int bev_vendor_right(const struct bev_problem *p, const struct bev_vendor *v, bev_step_fn *step,
+                     void *state, int number, const struct bev_step *what,
+                     const struct bev_expected *e, op_stream s);
 
 OP_END
 #endif

@@ -1,5 +1,4 @@
 /* bev_vendor_cuda.c - see bev_vendor.h. */
-#include "bev_sample.h"
 #include "bev_vendor.h"
 
 #include <math.h>
@@ -7,7 +6,7 @@
 
 #include <cuda_runtime_api.h>
 
-enum { REPEATS = 8, FILLS = 2 };
+enum { REPEATS = 8, FILLS = 2, REPLAYS = 2 };
 static const float LAUNCH_MS = .1f; /* what a launch of its own may add */
 
 static half_bits *take(const struct op_memory *m, size_t elements, int *failed)
@@ -32,8 +31,10 @@ enum op_status bev_vendor_open(const struct bev_problem *p, const struct bev_arg
     v->rows = take(m, (size_t)p->side * (size_t)p->side * (size_t)last->rows, &failed);
     v->bias = take(m, bev_bias_at(n->end), &failed);
     v->outputs = take(m, last_weights * (size_t)last->groups, &failed);
+    v->pattern = take(m, BEV_PERIOD, &failed);
     v->workspace = m->take(m->context, BEV_WORKSPACE);
-    if (failed || !v->workspace)
+    v->got = m->take(m->context, sizeof *v->got);
+    if (failed || !v->workspace || !v->got)
         return OP_ENOMEM;
     const enum op_status status = bev_spread(last, a->w + bev_weight_at(n->end - 1), v->outputs, s);
     return status ? status : bev_narrow(bev_bias_at(n->end), a->b, v->bias, s);
@@ -153,20 +154,6 @@ static size_t elements_of(const struct bev_step *what)
     return (size_t)what->side * (size_t)what->side * (size_t)what->channels;
 }
 
-enum op_status bev_vendor_fill(const struct bev_step *what, op_stream s)
-{
-    const size_t count = elements_of(what);
-    half_bits *x = malloc(count * sizeof *x);
-    if (!x)
-        return OP_ENOMEM;
-    bev_sample_fill(x, count);
-    const int failed = cudaMemcpyAsync((void *)what->x, x, count * sizeof *x,
-                                       cudaMemcpyHostToDevice, s) ||
-                       cudaStreamSynchronize(s);
-    free(x);
-    return failed ? OP_EDEVICE : OP_OK;
-}
-
 static half_bits *copy_of(const half_bits *from, size_t count, op_stream s, int *failed)
 {
     half_bits *to = malloc(count * sizeof *to);
@@ -175,24 +162,79 @@ static half_bits *copy_of(const half_bits *from, size_t count, op_stream s, int 
     return to;
 }
 
-int bev_vendor_right(const struct bev_problem *p, bev_step_fn *step, void *state, int number,
-                     const struct bev_step *what, op_stream s)
+enum op_status bev_vendor_expect(const struct bev_vendor *v, const struct bev_step *what,
+                                 struct bev_expected *e, op_stream s)
 {
-    const size_t count = rows_of(what);
     const size_t weights = (size_t)what->rows * (size_t)what->channels *
                            (size_t)(what->layer->kernel * what->layer->kernel);
-    int failed = cudaMemsetAsync(what->y, 0xff, count * sizeof *what->y, s) != cudaSuccess ||
-                 step(p, state, number, what, s) != OP_OK;
-    half_bits *x = copy_of(what->x, elements_of(what), s, &failed);
+    half_bits *x = malloc(BEV_PERIOD * sizeof *x);
+    int failed = !x;
     half_bits *w = copy_of(what->w, weights, s, &failed);
     half_bits *bias = copy_of(what->bias, (size_t)what->rows, s, &failed);
-    half_bits *y = copy_of(what->y, count, s, &failed);
-    const struct bev_sample sample = { what->layer, what->side, what->channels, what->rows,
-                                       x, w, bias, y };
-    const int right = !failed && !bev_sample_wrong(&sample);
+    if (!failed) {
+        const struct bev_sample sample = { what->layer, what->side, what->channels, what->rows,
+                                           x, w, bias };
+        bev_sample_fill(x, BEV_PERIOD);
+        bev_sample_expect(&sample, e);
+        failed = cudaMemcpyAsync(v->pattern, x, BEV_PERIOD * sizeof *x, cudaMemcpyHostToDevice,
+                                 s) ||
+                 cudaMemcpyAsync(v->got->at, e->at, sizeof e->at, cudaMemcpyHostToDevice, s) ||
+                 bev_late(elements_of(what), BEV_PERIOD, v->pattern, (half_bits *)what->x, s) ||
+                 cudaStreamSynchronize(s);
+    }
     free(x);
     free(w);
     free(bias);
-    free(y);
+    return failed ? OP_EDEVICE : OP_OK;
+}
+
+/* One judged run.  The input is not a number until just before the step. */
+static int enqueue_judged(const struct bev_problem *p, const struct bev_vendor *v,
+                          bev_step_fn *step, void *state, int number, const struct bev_step *what,
+                          op_stream s)
+{
+    const size_t in = elements_of(what), out = rows_of(what);
+    return cudaMemsetAsync((void *)what->x, 0xff, in * sizeof *what->x, s) ||
+                   cudaMemsetAsync(what->y, 0xff, out * sizeof *what->y, s) ||
+                   cudaMemsetAsync(v->workspace, 0xff, BEV_WORKSPACE, s) ||
+                   cudaMemsetAsync(&v->got->broken, 0, sizeof v->got->broken, s) ||
+                   bev_late(in, BEV_PERIOD, v->pattern, (half_bits *)what->x, s) ||
+                   step(p, state, number, what, s) ||
+                   bev_places(out, what->y, BEV_PLACES, v->got->at, v->got->value,
+                              &v->got->broken, s)
+               ? -1
+               : 0;
+}
+
+static int got_right(const struct bev_vendor *v, const struct bev_expected *e, op_stream s)
+{
+    half_bits value[BEV_PLACES];
+    int broken = -1;
+    return !cudaMemcpyAsync(value, v->got->value, sizeof value, cudaMemcpyDeviceToHost, s) &&
+           !cudaMemcpyAsync(&broken, &v->got->broken, sizeof broken, cudaMemcpyDeviceToHost, s) &&
+           !cudaStreamSynchronize(s) && !broken && !bev_sample_wrong(e, value);
+}
+
+int bev_vendor_right(const struct bev_problem *p, const struct bev_vendor *v, bev_step_fn *step,
+                     void *state, int number, const struct bev_step *what,
+                     const struct bev_expected *e, op_stream s)
+{
+    cudaGraph_t graph = NULL;
+    cudaGraphExec_t exec = NULL;
+    int right = !enqueue_judged(p, v, step, state, number, what, s) && got_right(v, e, s);
+    if (right && !cudaStreamBeginCapture(s, cudaStreamCaptureModeThreadLocal)) {
+        const int failed = enqueue_judged(p, v, step, state, number, what, s);
+        right = !cudaStreamEndCapture(s, &graph) && graph && !failed &&
+                !cudaGraphInstantiate(&exec, graph, 0);
+        for (int i = 0; i < REPLAYS && right; i++)
+            right = !cudaGraphLaunch(exec, s) && got_right(v, e, s);
+    } else {
+        right = 0;
+    }
+    if (exec)
+        cudaGraphExecDestroy(exec);
+    if (graph)
+        cudaGraphDestroy(graph);
+    cudaGetLastError(); /* of what was not right */
     return right;
 }

@@ -14,6 +14,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 enum { MADE_MAX = 128, CONFIGS_MAX = 48, ALIGNMENT = 16 };
 /* of tensors */
@@ -234,10 +235,19 @@ static void try_plan(struct cudnn_graph *g, void *config, void *device, size_t w
         l->BackendDestroyDescriptor(plan);
 }
 
-/* Plans of one way to guess, until there are `most`. */
-static void guess(struct cudnn_graph *g, void *graph, void *device, enum cudnn_value mode,
-                  size_t workspace, int most)
+static double now(void)
 {
+    struct timespec t;
+    timespec_get(&t, TIME_UTC);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* Plans of one way to guess, until there are `most` or the time is over. */
+static void guess(struct cudnn_graph *g, void *graph, const struct cudnn_place *at,
+                  enum cudnn_value mode, size_t workspace, int most)
+{
+    void *device = at->device;
+    const double from = now();
     const struct cudnn_library *l = g->library;
     void *config[CONFIGS_MAX], *h = make(g, CUDNN_KIND_HEURISTICS);
     int64_t count = 0;
@@ -253,8 +263,11 @@ static void guess(struct cudnn_graph *g, void *graph, void *device, enum cudnn_v
     if (g->status || l->BackendGetAttribute(h, CUDNN_AT_HEURISTICS_RESULTS, CUDNN_OF_DESCRIPTOR,
                                             room, &count, config))
         return;
-    for (int i = 0; i < room && i < count; i++)
+    for (int i = 0; i < room && i < count; i++) {
         try_plan(g, config[i], device, workspace);
+        if (at->seconds > 0 && g->plans && now() - from > at->seconds)
+            break;
+    }
 }
 
 enum op_status cudnn_graph_open(const struct cudnn_place *at, const struct cudnn_conv *conv,
@@ -268,9 +281,9 @@ enum op_status cudnn_graph_open(const struct cudnn_place *at, const struct cudnn
     g->handle = at->handle;
     most = most < CONFIGS_MAX ? most : CONFIGS_MAX;
     void *graph = describe(g, conv);
-    guess(g, graph, at->device, CUDNN_GUESS_A, workspace, most);
+    guess(g, graph, at, CUDNN_GUESS_A, workspace, most);
     if (!g->plans)
-        guess(g, graph, at->device, CUDNN_GUESS_FALLBACK, workspace, most);
+        guess(g, graph, at, CUDNN_GUESS_FALLBACK, workspace, most);
     if (!g->plans)
         fail(g, OP_EUNSUPPORTED);
     const enum op_status status = g->plans ? OP_OK : g->status;

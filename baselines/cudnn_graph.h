@@ -47,6 +47,7 @@ struct cudnn_conv {
 struct cudnn_place {
     const struct cudnn_library *library;
     void *handle, *device;
+    double seconds; /* after so many no further plan is made, where there is one; 0: no limit */
 };
 
 struct cudnn_graph; /* opaque */

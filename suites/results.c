@@ -521,10 +521,10 @@ bool result_is_group(const struct result_experiment *e, const char *name)
     return e && json_is_array(json_object_get(e->groups, *name == '@' ? name + 1 : name));
 }
 
-int result_members(const struct result_experiment *e, const struct result_case *c, const char *name,
-                   const struct result_row **out, int max)
+/* Appends rows of one name: '*', a group or a row. */
+static int add_members(const struct result_experiment *e, const struct result_case *c,
+                       const char *name, const struct result_row **out, int n, int max)
 {
-    int n = 0;
     if (*name == '@')
         name++;
     if (!strcmp(name, "*")) {
@@ -536,7 +536,7 @@ int result_members(const struct result_experiment *e, const struct result_case *
     }
     if (!result_is_group(e, name)) {
         const struct result_row *row = result_row(c, name);
-        if (row && max > 0)
+        if (row && n < max)
             out[n++] = row;
         return n;
     }
@@ -550,6 +550,24 @@ int result_members(const struct result_experiment *e, const struct result_case *
             out[n++] = row;
     }
     return n;
+}
+
+int result_members(const struct result_experiment *e, const struct result_case *c, const char *name,
+                   const struct result_row **out, int max)
+{
+    int n = 0;
+    for (;;) {
+        const size_t length = strcspn(name, "|");
+        char one[128];
+        if (length < sizeof one) {
+            memcpy(one, name, length);
+            one[length] = 0;
+            n = add_members(e, c, one, out, n, max);
+        }
+        if (!name[length])
+            return n;
+        name += length + 1;
+    }
 }
 
 struct result_pick result_best(const struct result_experiment *e, const struct result_case *c,

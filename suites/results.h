@@ -77,8 +77,8 @@ const struct result_experiment *result_experiment(const struct result *r, const 
 const struct result_row *result_row(const struct result_case *c, const char *kernel);
 
 /* Rows that `name` stands for: a kernel, a group of the experiment ("@name" too),
- * or "*": every row that may win.  Ablations and the copies of an A/A control are
- * in no group, references not in "*".
+ * or "*": every row that may win; or several of these with '|' between them.  Ablations and the
+ * copies of an A/A control are in no group, references not in "*".
  * Writes up to max pointers; returns their number. */
 int result_members(const struct result_experiment *e, const struct result_case *c, const char *name,
                    const struct result_row **out, int max);

@@ -245,32 +245,68 @@ static void make_result(const struct bev_sample *s, half_bits *y)
     }
 }
 
+/* Elements that are not finite, and those that differ at the places drawn. */
+static long wrong(const struct bev_sample *s, const half_bits *y, int count)
+{
+    static struct bev_expected e;
+    half_bits got[BEV_PLACES];
+    long bad = 0;
+    bev_sample_expect(s, &e);
+    for (int i = 0; i < count; i++)
+        bad += (y[i] & 0x7c00) == 0x7c00;
+    for (int i = 0; i < BEV_PLACES; i++)
+        got[i] = y[e.at[i]];
+    return bad + bev_sample_wrong(&e, got);
+}
+
+/* Where x begins anew after BEV_PERIOD elements: a copy of the layer's map that is whole. */
+static void try_period(void)
+{
+    enum { WIDE = 210 }; /* WIDE * WIDE * CHANNELS > BEV_PERIOD */
+    const int count = WIDE * WIDE * CHANNELS;
+    const struct bev_layer l = { .kernel = 1, .stride = 1, .residual = 1 };
+    half_bits *x0 = malloc((size_t)count * sizeof *x0);
+    half_bits w[ROWS * CHANNELS] = { 0 }, bias[ROWS] = { 0 };
+    const struct bev_sample s = { &l, WIDE, CHANNELS, ROWS, x0, w, bias };
+    CHECK(count > BEV_PERIOD && x0);
+    if (x0) {
+        bev_sample_fill(x0, (size_t)count);
+        for (int i = BEV_PERIOD; i < count; i++)
+            x0[i] = x0[i - BEV_PERIOD];
+        CHECK(wrong(&s, x0, count) == 0); /* weights of 0: y is x */
+        for (int i = BEV_PERIOD; i < count; i++)
+            x0[i] = 0;
+        CHECK(wrong(&s, x0, count) > 10);
+    }
+    free(x0);
+}
+
 static void try_sample(int kernel, int stride, int relu, int residual)
 {
     static half_bits x0[AROUND * AROUND * CHANNELS], w[ROWS * 9 * CHANNELS], bias[ROWS];
     static half_bits y[AROUND * AROUND * ROWS];
     const struct bev_layer l = { .kernel = kernel, .stride = stride, .relu = relu,
                                  .residual = residual };
-    const struct bev_sample s = { &l, AROUND, CHANNELS, ROWS, x0, w, bias, y };
-    const int side = AROUND / stride, last = side * side * ROWS - 1;
+    const struct bev_sample s = { &l, AROUND, CHANNELS, ROWS, x0, w, bias };
+    const int side = AROUND / stride, count = side * side * ROWS, last = count - 1;
     bev_sample_fill(x0, sizeof x0 / sizeof *x0);
     bev_sample_fill(w, (size_t)(ROWS * kernel * kernel * CHANNELS));
     bev_sample_fill(bias, ROWS);
     make_result(&s, y);
-    CHECK(bev_sample_wrong(&s) == 0);
+    CHECK(wrong(&s, y, count) == 0);
     const half_bits right = y[last];
     y[last] = 0xffff; /* as it was before */
-    CHECK(bev_sample_wrong(&s) >= 1);
+    CHECK(wrong(&s, y, count) >= 1);
     y[last] = right;
     for (int r = 0; r < ROWS; r++) /* a corner that nothing wrote */
         y[r] = 0;
-    CHECK(bev_sample_wrong(&s) >= 1);
+    CHECK(wrong(&s, y, count) >= 1);
     make_result(&s, y);
     const half_bits weight = w[CHANNELS + 3]; /* another weight in a hundred places */
     w[CHANNELS + 3] = half_from_float(half_to_float(weight) + 8);
-    CHECK(bev_sample_wrong(&s) >= 10);
+    CHECK(wrong(&s, y, count) >= 10);
     w[CHANNELS + 3] = weight;
-    CHECK(bev_sample_wrong(&s) == 0);
+    CHECK(wrong(&s, y, count) == 0);
 }
 
 int main(void)
@@ -294,5 +330,6 @@ int main(void)
         try_sample(3, 1, form & 1, form >> 1 & 1);
         try_sample(form & 4 ? 3 : 1, form & 4 ? 2 : 1, form & 1, 0);
     }
+    try_period();
     return TEST_END();
 }

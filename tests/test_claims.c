@@ -304,9 +304,10 @@ static void sums(void)
     static const char *const rows[][3] = { { "one", "gemv", "fast_w4" },
                                            { "all", "gem*", "fast_w4" },
                                            { "part", "gemv", "own_w4" },
-                                           { "none", "gem", "fast_w4" } };
+                                           { "none", "gem", "fast_w4" },
+                                           { "either", "gemv", "nothing|fast_w4|@nobody" } };
     fputs("{\"aggregates\":[", f);
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < 5; i++)
         fprintf(f,
                 "%s{\"id\":\"%s\",\"experiment\":\"%s\",\"numerator\":\"base_f16\","
                 "\"denominator\":\"%s\",\"statistic\":\"sum\"}",
@@ -334,6 +335,7 @@ static void sums(void)
     CHECK(json_is_null(json_object_get(json_array_get(list, 2), "value")));
     CHECK(result_number(json_array_get(list, 2), "cases", 0) == 2);
     CHECK(result_number(json_array_get(list, 3), "cases", -1) == 0);
+    CHECK_NEAR(result_number(json_array_get(list, 4), "value", 0), want, 1e-6 * want);
     verdict(&r, "part", "NOT_MEASURED");
     unlink(path);
     result_free(&r);

@@ -308,7 +308,7 @@ static const struct cudnn_library library = {
     .BackendSetAttribute = fake_set, .BackendGetAttribute = fake_get,
     .BackendFinalize = fake_finish, .BackendExecute = fake_execute,
 };
-static const struct cudnn_place place = { &library, &fake, NULL };
+static const struct cudnn_place place = { &library, &fake, NULL, 0 };
 
 static void reset(void)
 {
@@ -458,7 +458,7 @@ static const char h200[] =
 static void try_layers(const struct cudnn_library *l, void *device, const struct bev_shape *n,
                        int side)
 {
-    const struct cudnn_place at = { l, NULL, device };
+    const struct cudnn_place at = { l, NULL, device, 0 };
     for (int i = n->first; i < n->end; i++) {
         const struct bev_layer *b = &bev_layers[i];
         const struct cudnn_conv c = { side / n->map[b->from].scale, b->cin * b->groups, b->rows,

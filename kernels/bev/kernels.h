@@ -58,5 +58,14 @@ enum op_status bev_spread(const struct bev_layer *l, const half_bits *from, half
 /* Biases in half. */
 enum op_status bev_narrow(size_t count, const float *from, half_bits *to, op_stream s);
 
+/* judge.cu */
+/* x[i] = pattern[i % period], long after kernels that depend on it programmatically may have
+ * started. */
+enum op_status bev_late(size_t count, int period, const half_bits *pattern, half_bits *x,
+                        op_stream s);
+/* got[i] = y[at[i]]; adds to *broken how many of all count of y are not finite. */
+enum op_status bev_places(size_t count, const half_bits *y, int places, const uint64_t *at,
+                          half_bits *got, int *broken, op_stream s);
+
 OP_END
 #endif

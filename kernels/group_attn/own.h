@@ -61,6 +61,10 @@ enum {
 size_t own_blocks_bytes(int layers);
 size_t own_parameters_count(int layers);
 
+/* The fastest of our forms for sm_90: `own_sm90`, `own_even` or `own_wide` (own_fit.c). */
+enum own_form { OWN_SM90, OWN_EVEN, OWN_WIDE };
+enum own_form own_fitting(int pillars, int group, int multiprocessors);
+
 /* Channel at a place of a block's outputs or inputs. */
 int own_channel(int place);
 
@@ -89,6 +93,7 @@ OWN_ATTENTION(own_even)
 OWN_ENCODER(own_sm90)
 OWN_ENCODER(own_even)
 OWN_ENCODER(own_wide)
+OWN_ENCODER(own_lean)
 OWN_ENCODER(own_fit)
 
 #undef OWN_ATTENTION

@@ -14,7 +14,7 @@
 
 template <int Cycle> struct Ampere {
     static constexpr int TEAMS = 2, THREADS = TEAMS * 4 * WARP, CLUSTER = 1;
-    static constexpr bool BRIEF = false, HELD = false;
+    static constexpr bool BRIEF = false, STARTS = false, PAIRS = false, HELD = false;
     static constexpr bool IDLES = false; /* all warps meet in take */
     static constexpr int STAGES = 3;
     static constexpr int PARAMETERS = 0; /* from the caches: 99 KB at most, compute 8.6 */

@@ -31,8 +31,9 @@ static __device__ __forceinline__ void store_word(uint32_t shared, uint32_t x)
     asm volatile("st.shared.u32 [%0], %1;" ::"r"(shared), "r"(x) : "memory");
 }
 
-template <int Cycle, int Teams, bool Brief> struct HopperRing {
+template <int Cycle, int Teams, bool Brief, bool Lean = false> struct HopperRing {
     static constexpr bool BRIEF = Brief, HELD = Teams > 3;
+    static constexpr bool STARTS = Brief || Lean, PAIRS = Lean; /* own_rows.cuh */
     static constexpr int TEAMS = Teams, THREADS = TEAMS * 4 * WARP, CLUSTER = 2;
     static constexpr bool IDLES = true;
     static constexpr int STAGES = HELD ? 4 : 6, SLACK = 2, AHEAD = STAGES - SLACK;
@@ -208,6 +209,8 @@ template <int Cycle, int Teams, bool Brief> struct HopperRing {
 };
 
 template <int Cycle> using Hopper = HopperRing<Cycle, 3, false>;
+/* Fewer instructions for the same tile. */
+template <int Cycle> using HopperLean = HopperRing<Cycle, 3, false, true>;
 /* The last layer's rows, which end at y, would not keep to 128 registers. */
 template <int Cycle> using HopperWide = HopperRing<Cycle, Cycle == OWN_REST_BLOCKS ? 3 : 4, true>;
 

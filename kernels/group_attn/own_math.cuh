@@ -54,6 +54,22 @@ static __device__ __forceinline__ float gelu_of_twice(float h)
     return fmaf(h, tanh_approx(h * slope), h);
 }
 
+/* The same of two halves, in halves: five instructions fewer a pair; after eight layers the error
+ * against double is a sixth more. */
+static __device__ __forceinline__ uint32_t gelu_of_twice_pair(uint32_t halves)
+{
+    const half2 h = *(const half2 *)&halves;
+    const half2 square = __hmin2(__hmul2(h, h), __float2half2_rn(10.0f));
+    const half2 slope = __hfma2(__hfma2(__float2half2_rn(-0.011248657f), square,
+                                        __float2half2_rn(0.29604514f)),
+                                square, __float2half2_rn(1.5950158f));
+    const half2 at = __hmul2(h, slope);
+    uint32_t y;
+    asm("tanh.approx.f16x2 %0, %1;" : "=r"(y) : "r"(*(const uint32_t *)&at));
+    const half2 gelu = __hfma2(h, *(const half2 *)&y, h);
+    return *(const uint32_t *)&gelu;
+}
+
 /* The first of a chain of products: d = a b. */
 static __device__ __forceinline__ void mma_first(float (&d)[4], const uint32_t (&a)[4], uint32_t b0,
                                                  uint32_t b1)

@@ -21,7 +21,7 @@
  * A Machine that is BRIEF takes the same steps in less code, which each warp meets once a tile:
  * loops stay loops, products begin with their bias, v comes before q and k, so that the embedding
  * is added in place, and what a tile needs last is looked up while its first product runs.  One
- * that is HELD has few registers.
+ * that is HELD has few registers.  STARTS: products begin with their bias; PAIRS: GELU in half.
  */
 #ifndef KERNELS_GROUP_ATTN_OWN_ROWS_CUH
 #define KERNELS_GROUP_ATTN_OWN_ROWS_CUH
@@ -216,9 +216,9 @@ static __device__ __forceinline__ void out_product(Machine &m, int block, const 
     Target found = {};
 
     load_rows(a, w.o, at, lane);
-    if constexpr (Machine::BRIEF)
+    if constexpr (Machine::STARTS)
         start(sum, parameters + OWN_OUT_BIAS, lane);
-    m.template product<64, 8>(sum, a, m.take(block), Machine::BRIEF);
+    m.template product<64, 8>(sum, a, m.take(block), Machine::STARTS);
     if constexpr (Machine::HELD) { /* x in the registers that o had */
         m.settle(sum);
         m.done(block);
@@ -233,7 +233,7 @@ static __device__ __forceinline__ void out_product(Machine &m, int block, const 
     add_rows(sum, x);
     if (LATE && lane < 16)
         target[lane] = found;
-    if constexpr (!Machine::BRIEF)
+    if constexpr (!Machine::STARTS)
         add(sum, parameters + OWN_OUT_BIAS, lane);
 }
 
@@ -257,18 +257,25 @@ static __device__ __forceinline__ void feed_forward(Machine &m, int block, const
         const half *bias = parameters + OWN_FC1_BIAS + 64 * h;
         if (h % 2 == 0)
             fc1 = m.take(now);
-        if constexpr (Machine::BRIEF)
+        if constexpr (Machine::STARTS)
             start(hidden, bias, lane);
-        m.product_held(hidden, a, fc1 + h % 2 * 64 * 128, Machine::BRIEF);
+        m.product_held(hidden, a, fc1 + h % 2 * 64 * 128, Machine::STARTS);
         m.settle(hidden);
         if (h % 2)
             m.done(now);
-        if constexpr (!Machine::BRIEF)
+        if constexpr (!Machine::STARTS)
             add(hidden, bias, lane);
+        if constexpr (Machine::PAIRS) {
+            pack(hidden, hidden_halves);
 #pragma unroll
-        for (int i = 0; i < 32; i++)
-            hidden[i] = gelu_of_twice(hidden[i]);
-        pack(hidden, hidden_halves);
+            for (int i = 0; i < 16; i++)
+                hidden_halves[i / 4][i % 4] = gelu_of_twice_pair(hidden_halves[i / 4][i % 4]);
+        } else {
+#pragma unroll
+            for (int i = 0; i < 32; i++)
+                hidden[i] = gelu_of_twice(hidden[i]);
+            pack(hidden, hidden_halves);
+        }
         if (h % 2 == 0)
             fc2 = m.take(now + 1);
         m.template product<64, 4>(sum, hidden_halves, fc2 + h % 2 * OWN_BLOCK / 2, true);
@@ -367,11 +374,14 @@ static __device__ __forceinline__ void next_qkv(Machine &m, int block, const Row
     add_embedding(placed, w.table, cell, lane);
 #pragma unroll
     for (int third = 0; third < 3; third++) {
+        if constexpr (Machine::STARTS)
+            start(sum, bias + third * OWN_CHANNELS, lane);
         const uint32_t from = m.take(block + third);
-        m.template product<64, 8>(sum, third == 2 ? a : placed, from, false);
+        m.template product<64, 8>(sum, third == 2 ? a : placed, from, Machine::STARTS);
         m.settle(sum);
         m.done(block + third);
-        add(sum, bias + third * OWN_CHANNELS, lane);
+        if constexpr (!Machine::STARTS)
+            add(sum, bias + third * OWN_CHANNELS, lane);
         store_third(sum, w.qkv + third * OWN_CHANNELS, w, rows, lane);
     }
 }

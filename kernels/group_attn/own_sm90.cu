@@ -80,17 +80,22 @@ enum op_status encoder_own_wide_run(const struct encoder_problem *p, const struc
     return run_encoder<HopperWide, true, true>(p, a, (const OwnState *)state, s);
 }
 
-/* The fastest on an H200 (`gpu_group_attn times`): shares pay where blocks would have no group,
- * four tiles at a time where three would need a second pass.  8 layers, groups of 144 and 69,
- * own_sm90 and this, us: 5,000 pillars 192 143, 159 139; 30,000 416 368, 358 334; the same at
- * 18,400 (245, 243), 60,000 (718, 638) and 120,000 (1366, 1213). */
-enum Form { SM90, EVEN, WIDE };
-
-static Form fitting(const struct encoder_problem *p, int multiprocessors)
+enum op_status encoder_own_lean_setup(const struct encoder_problem *p, const struct encoder_host *h,
+                                      const struct encoder_args *, const struct op_memory *memory,
+                                      op_stream s, void **state)
 {
-    const int tiles = (p->layer.n + 63) / 64;
-    const bool four = tiles > 3 * multiprocessors && tiles <= 4 * multiprocessors;
-    return tiles <= multiprocessors ? EVEN : four ? WIDE : SM90;
+    return setup_encoder<HopperLean, true, false>(p, h, memory, s, state);
+}
+
+enum op_status encoder_own_lean_run(const struct encoder_problem *p, const struct encoder_args *a,
+                                    void *state, op_stream s)
+{
+    return run_encoder<HopperLean, true, false>(p, a, (const OwnState *)state, s);
+}
+
+static enum own_form fitting(const struct encoder_problem *p, int multiprocessors)
+{
+    return own_fitting(p->layer.n, p->layer.group, multiprocessors);
 }
 
 enum op_status encoder_own_fit_setup(const struct encoder_problem *p, const struct encoder_host *h,
@@ -102,8 +107,8 @@ enum op_status encoder_own_fit_setup(const struct encoder_problem *p, const stru
     if (count_multiprocessors(&count) != OP_OK)
         return OP_EDEVICE;
     switch (fitting(p, count)) {
-    case EVEN: return encoder_own_even_setup(p, h, a, memory, s, state);
-    case WIDE: return encoder_own_wide_setup(p, h, a, memory, s, state);
+    case OWN_EVEN: return encoder_own_even_setup(p, h, a, memory, s, state);
+    case OWN_WIDE: return encoder_own_wide_setup(p, h, a, memory, s, state);
     default: return encoder_own_sm90_setup(p, h, a, memory, s, state);
     }
 }
@@ -112,8 +117,8 @@ enum op_status encoder_own_fit_run(const struct encoder_problem *p, const struct
                                    void *state, op_stream s)
 {
     switch (fitting(p, ((const OwnState *)state)->multiprocessors)) {
-    case EVEN: return encoder_own_even_run(p, a, state, s);
-    case WIDE: return encoder_own_wide_run(p, a, state, s);
+    case OWN_EVEN: return encoder_own_even_run(p, a, state, s);
+    case OWN_WIDE: return encoder_own_wide_run(p, a, state, s);
     default: return encoder_own_sm90_run(p, a, state, s);
     }
 }

@@ -32,6 +32,7 @@ extern const struct cb_op op_encoder;      /* encoder.c */
 extern const struct cb_op op_sparse_net;   /* sparse_net.c */
 extern const struct cb_op op_pillar_net;   /* pillar_net.c */
 extern const struct cb_op op_bev;          /* bev.c */
+extern const struct cb_op op_boxes;        /* boxes.c */
 
 /* Rows, columns, nnz and row lengths of a matrix; returns the number written. */
 int matrix_figures(const struct matrix *m, struct cb_figure *out);

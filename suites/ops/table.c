@@ -31,5 +31,6 @@ const struct cb_op *const suite_ops[] = {
     &op_sparse_net,
     &op_pillar_net,
     &op_bev,
+    &op_boxes,
     NULL,
 };

@@ -1,0 +1,28 @@
+/* own_fit.c - which of our forms of the encoder for how many pillars. */
+#include "own.h"
+
+/*
+ * From times recorded on an H200 (suite flatformer, experiments `encoder` and `encoder_frames`,
+ * state hot; tests/test_encoder_own.c has them).  Rows of pillars go by tiles of 64:
+ *
+ *     few tiles a multiprocessor    even   groups a block each leave some without one; the smaller
+ *                                          the groups, the longer this pays
+ *     3 to 4                        wide   four tiles at a time where three need a second pass
+ *     else                          sm90   equal shares cost more than they save
+ */
+struct fit {
+    int group;   /* up to */
+    double even; /* tiles a multiprocessor, up to */
+};
+static const struct fit fits[] = { { 106, 2.75 }, { OWN_GROUP_MAX, 1.5 } };
+
+enum own_form own_fitting(int pillars, int group, int multiprocessors)
+{
+    const int tiles = (pillars + 63) / 64;
+    const struct fit *f = fits;
+    while (group > f->group && f->group < OWN_GROUP_MAX)
+        f++;
+    if (tiles <= f->even * multiprocessors)
+        return OWN_EVEN;
+    return tiles > 3 * multiprocessors && tiles <= 4 * multiprocessors ? OWN_WIDE : OWN_SM90;
+}
