@@ -11,8 +11,8 @@ enum op_status attn_kv8_static_setup(const struct attn_problem *p, const struct 
 }
 
 enum op_status attn_kv8_static_setup_as(const struct attn_problem *p, const struct attn_args *a,
-                                        const struct split_choice *choice, const struct op_memory *memory,
-                                        op_stream s, void **state)
+                                        const struct split_choice *choice,
+                                        const struct op_memory *memory, op_stream s, void **state)
 {
     return split_setup<ATTN_KV8_STATIC>(p, a, choice, memory, s, state);
 }

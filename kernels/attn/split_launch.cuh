@@ -21,8 +21,8 @@
  */
 template <enum attn_scheme S, int D, int Tiles, int Warps> struct SplitShape {
     using C = Codes<S>;
-    static constexpr bool SMALL = Warps < 4 && Tiles == 1 && C::TILE >= 32 &&
-                                  C::TILE / 16 * (D * C::BITS / 8) % 128 == 0;
+    static constexpr bool SMALL =
+        Warps < 4 && Tiles == 1 && C::TILE >= 32 && C::TILE / 16 * (D * C::BITS / 8) % 128 == 0;
     static constexpr bool LARGE = Warps == 4 || Tiles > 1;
     static constexpr int TILE = SMALL ? C::TILE / 2 : C::TILE;
     static constexpr int STAGES = SMALL || LARGE ? 3 : 2;
@@ -43,11 +43,14 @@ template <enum attn_scheme S, int D, int Tiles, int Warps> static SplitKind spli
     using Shape = SplitShape<S, D, Tiles, Warps>;
     using T = Split<S, D, Tiles, Shape::TILE>;
     constexpr int ring = Warps * Shape::STAGES * T::STAGE;
-    constexpr int ends = 4 * (Warps * T::QUERIES * T::PITCH + split_merge_floats(T::QUERIES, Warps));
+    constexpr int ends =
+        4 * (Warps * T::QUERIES * T::PITCH + split_merge_floats(T::QUERIES, Warps));
     constexpr int shared = ring > ends ? ring : ends;
     static_assert((shared + 1024) * Shape::BLOCKS <= 228 * 1024, "blocks of sm_90 fit");
-    return { split_attention<S, D, Tiles, Shape::TILE, Warps, Shape::STAGES, Shape::BLOCKS>, shared,
-             Shape::BLOCKS, { Warps, Shape::TILE, 0, split_most(shared, T::QUERIES) } };
+    return { split_attention<S, D, Tiles, Shape::TILE, Warps, Shape::STAGES, Shape::BLOCKS>,
+             shared,
+             Shape::BLOCKS,
+             { Warps, Shape::TILE, 0, split_most(shared, T::QUERIES) } };
 }
 
 template <enum attn_scheme S, int D>
@@ -84,8 +87,8 @@ static bool split_kinds(const struct attn_problem *p, SplitKind (&kind)[SPLIT_SH
 /* choice: NULL for the plan's own. */
 template <enum attn_scheme S>
 static enum op_status split_setup(const struct attn_problem *p, const struct attn_args *a,
-                                  const struct split_choice *choice,
-                                  const struct op_memory *memory, op_stream s, void **state)
+                                  const struct split_choice *choice, const struct op_memory *memory,
+                                  op_stream s, void **state)
 {
     SplitState *const first = (SplitState *)*state, *v;
     SplitKind kind[SPLIT_SHAPES];

@@ -40,11 +40,11 @@ struct split_choice {
 };
 
 /* Microseconds as measured on an H200. */
-#define SPLIT_START 2.2   /* a block until its first tile is there, and from its last one on */
-#define SPLIT_WARP 7200.0 /* bytes of a microsecond that a warp alone reads */
-#define SPLIT_MERGE 2.4   /* parts written, the last block sees it and reads them ... */
-#define SPLIT_PART 0.05   /* ... one after another */
-#define SPLIT_BYTES 4.5e6 /* and all together */
+#define SPLIT_START 2.2    /* a block until its first tile is there, and from its last one on */
+#define SPLIT_WARP  7200.0 /* bytes of a microsecond that a warp alone reads */
+#define SPLIT_MERGE 2.4    /* parts written, the last block sees it and reads them ... */
+#define SPLIT_PART  0.05   /* ... one after another */
+#define SPLIT_BYTES 4.5e6  /* and all together */
 
 /* One round of blocks with `tokens` each. */
 HD double split_round(const struct split_shape *s, long blocks, int tokens, double token_bytes)
@@ -91,8 +91,8 @@ HD struct split_plan split_plan_of(const struct attn_problem *p, enum attn_schem
         const int step = s->warps * s->tile;
         for (int splits = given ? given->splits : 1; splits <= s->most; splits++) {
             const int chunk = split_chunk(p, s, splits), blocks = (p->length + chunk - 1) / chunk;
-            const double cost = split_cost(s, items, blocks, chunk < p->length ? chunk : p->length,
-                                           token_bytes);
+            const double cost =
+                split_cost(s, items, blocks, chunk < p->length ? chunk : p->length, token_bytes);
             if (!best.splits || cost < least) {
                 least = cost;
                 best.shape = k;

@@ -107,8 +107,8 @@ static __global__ void __launch_bounds__(ROPE_WARPS_MAX *WARP, 4)
     half *y = (half *)a.y + (size_t)row * rotated * p.head_dim;
     /* the first head of a warp is the same for all its lanes */
     const int step = gridDim.y * (blockDim.x / WARP) * HEADS;
-    int base = (Rotate ? 0 : p.heads) +
-               (blockIdx.y * (blockDim.x / WARP) + threadIdx.x / WARP) * HEADS;
+    int base =
+        (Rotate ? 0 : p.heads) + (blockIdx.y * (blockDim.x / WARP) + threadIdx.x / WARP) * HEADS;
     const auto load = [&](int base, uint4(&raw)[2]) {
         const int head = base + threadIdx.x % WARP / Lanes;
         if (!channels || head >= all)
@@ -155,8 +155,8 @@ static __global__ void __launch_bounds__(ROPE_WARPS_MAX *WARP, 4)
         if (!to)
             continue;
         const int kv = head - p.heads - which * p.kv_heads;
-        store_codes(to + attn_data_at(p.scheme, p.head_dim, p.page, kv, at), sub, p.head_dim,
-                    four, codes, v);
+        store_codes(to + attn_data_at(p.scheme, p.head_dim, p.page, kv, at), sub, p.head_dim, four,
+                    codes, v);
         if (!sub) {
             *(half_bits *)(to + attn_scale_at(p.scheme, p.kv_heads, p.head_dim, p.page, kv, at)) =
                 codes.scale;
