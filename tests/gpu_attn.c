@@ -4,15 +4,19 @@
  * bit; and that the check sees faults planted in the cache.
  *
  * Runs on the first GPU, and the rows of the host where there is none.  `gpu_attn quick` takes
- * every third shape, `gpu_attn few` every sixth.
+ * every third shape, `gpu_attn few` every sixth.  `gpu_attn sweep` prints microseconds of own
+ * kernels instead, out of cache, for every shape of block and some numbers of splits: what the
+ * constants of split_plan.h are taken from.
  */
 #include <stdlib.h>
 
 #include "../harness/bench.h"
 #include "../harness/error.h"
 #include "../harness/params.h"
+#include "../kernels/attn/kernels.h"
 #include "../suites/ops/attn_part.h"
 #include "../suites/suite.h"
+#include "graph_median.h"
 #include "test.h"
 
 static int tried, wrong;
@@ -68,21 +72,42 @@ static const struct attn_impl *find(const char *name)
     return NULL;
 }
 
-/* Runs one row on operands whose reference is known; elements out of their bounds. */
+/* Set-up of a row's own kernel with a plan; any row with NULL. */
+static enum op_status set_up(const struct attn_operands *o, const struct attn_impl *i,
+                             const struct split_choice *plan, const struct attn_args *a,
+                             const struct op_memory *memory, void **state)
+{
+    const op_stream stream = cb_device_stream(o->device);
+#ifdef WITH_CUDA
+    static attn_setup_as_fn *const as[ATTN_SCHEMES] = {
+        [ATTN_KV16] = attn_kv16_setup_as,
+        [ATTN_KV8] = attn_kv8_setup_as,
+        [ATTN_KV8_STATIC] = attn_kv8_static_setup_as,
+        [ATTN_KV4] = attn_kv4_setup_as,
+    };
+    if (plan)
+        return as[i->scheme](&o->p, a, plan, memory, stream, state);
+#endif
+    (void)plan;
+    return i->setup ? i->setup(&o->p, a, memory, stream, state) : OP_OK;
+}
+
+/* Runs one row, `runs` times, on operands whose reference is known; elements out of their
+ * bounds. */
 static long off(const struct attn_operands *o, const struct attn_expectation *e,
-                const struct attn_impl *i)
+                const struct attn_impl *i, const struct split_choice *plan, int runs)
 {
     struct op_pool pool = { .device = o->device };
     struct op_memory memory = op_pool_memory(&pool);
     const struct attn_args a = attn_operands_at(o, i->scheme, 0, 0);
     struct cb_accuracy r1 = { .worst = -1 }, r2 = { .worst = -1 };
     void *state = NULL;
-    cb_fill(o->device, a.out, 0xff, 2 * attn_out_count(&o->p));
-    enum op_status s = i->setup ? i->setup(&o->p, &a, &memory, cb_device_stream(o->device), &state)
-                                : OP_OK;
+    const enum op_status s = set_up(o, i, plan, &a, &memory, &state);
     CHECK(s == OP_OK);
-    if (s == OP_OK)
+    for (int k = 0; s == OP_OK && k < runs; k++) {
+        cb_fill(o->device, a.out, 0xff, 2 * attn_out_count(&o->p));
         CHECK(i->run(&o->p, &a, state, cb_device_stream(o->device)) == OP_OK);
+    }
     CHECK(!cb_sync(o->device) && !attn_expectation_check(e, o, i, 0, &r1, &r2));
     if (i->teardown)
         i->teardown(state);
@@ -113,7 +138,7 @@ static void try_faults(struct cb_device *d, const char *name)
         return;
     CHECK(!attn_operands_open(&o) && !attn_operands_make(&o, 1u << i->scheme, 1, 1));
     CHECK(!attn_expectation_open(&e, &o, 1u << i->scheme) && !attn_expectation_compute(&e, &o, 0, 0));
-    CHECK(off(&o, &e, i) == 0);
+    CHECK(off(&o, &e, i, NULL, 1) == 0);
     for (int which = 0; which < 2; which++) {
         char *const at = page_at(&o, i->scheme, 1, which, 69) +
                          attn_data_at(i->scheme, 128, 64, 1, 69 % 64);
@@ -122,13 +147,99 @@ static void try_faults(struct cb_device *d, const char *name)
         for (size_t k = 0; k < sizeof kept; k++)
             turned[k] = kept[k] ^ (i->scheme == ATTN_KV4 ? 0x88 : 0x80);
         CHECK(!cb_upload(d, at, turned, sizeof turned));
-        CHECK(off(&o, &e, i) > 0);
+        CHECK(off(&o, &e, i, NULL, 1) > 0);
         CHECK(!cb_upload(d, at, kept, sizeof kept));
     }
-    CHECK(off(&o, &e, i) == 0);
+    CHECK(off(&o, &e, i, NULL, 1) == 0);
     attn_expectation_close(&e);
     attn_operands_close(&o);
 }
+
+/* ---- plans ---- */
+
+#ifdef WITH_CUDA
+static const char *const own[] = { "kv4_own", "kv8_own", "kv8_static_own", "kv16_split" };
+
+/* Every shape of block, whole sequences and split ones, twice, as counters must be 0 again. */
+static void try_plans(struct cb_device *d, const struct attn_problem *p, int spread)
+{
+    struct attn_operands o = { .device = d, .p = *p, .made = { spread, 5 } };
+    struct attn_expectation e = { .device = d };
+    const unsigned all = (1u << ATTN_SCHEMES) - 1;
+    CHECK(!attn_operands_open(&o) && !attn_operands_make(&o, all, 1, 1));
+    CHECK(!attn_expectation_open(&e, &o, all) && !attn_expectation_compute(&e, &o, 0, 0));
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++)
+        for (int shape = 0; shape < SPLIT_SHAPES; shape++)
+            for (int splits = 1; splits < 50; splits *= 6)
+                CHECK(off(&o, &e, find(own[i]), &(struct split_choice){ shape, splits }, 2) == 0);
+    attn_expectation_close(&e);
+    attn_operands_close(&o);
+}
+
+struct timed {
+    const struct attn_operands *o;
+    const struct attn_impl *i;
+    void *state[64];
+    int sets;
+};
+
+static int enqueue(void *arg, int step)
+{
+    const struct timed *t = arg;
+    const struct attn_args a = attn_operands_at(t->o, t->i->scheme, step % t->sets, step % t->sets);
+    return op_result(t->i->run(&t->o->p, &a, t->state[step % t->sets], cb_device_stream(t->o->device)),
+                     t->i->base.name, "run");
+}
+
+static void time_plan(const struct attn_operands *o, const struct attn_impl *i,
+                      const struct split_choice *plan, int sets)
+{
+    struct op_pool pool = { .device = o->device };
+    struct op_memory memory = op_pool_memory(&pool);
+    struct timed t = { .o = o, .i = i, .sets = sets };
+    enum op_status s = OP_OK;
+    for (int k = 0; s == OP_OK && k < sets; k++) {
+        const struct attn_args a = attn_operands_at(o, i->scheme, k, k);
+        t.state[k] = k ? t.state[0] : NULL;
+        s = set_up(o, i, plan, &a, &memory, &t.state[k]);
+    }
+    if (s == OP_OK)
+        printf(" %6.1f", graph_median(o->device, enqueue, &t, 4 * sets));
+    else
+        printf("      -");
+    for (int k = 0; k < sets; k++)
+        attn_split_teardown(t.state[k]);
+    op_pool_free(&pool);
+}
+
+/* One line a kernel: its own plan, then the shapes of block with some numbers of splits. */
+static void sweep(struct cb_device *d, const struct attn_problem *p)
+{
+    static const int splits[] = { 1, 2, 4, 16, 32 };
+    enum { CASES = sizeof splits / sizeof *splits };
+    struct attn_operands o = { .device = d, .p = *p, .made = { 0, 5 } };
+    CHECK(!attn_operands_open(&o));
+    const double bytes = attn_cache_bytes(&o.p, ATTN_KV4);
+    const int sets = bytes > 150e6 ? 2 : bytes > 30e6 ? 5 : 16;
+    CHECK(!attn_operands_make(&o, 1u << ATTN_KV4 | 1u << ATTN_KV8, sets, sets));
+    for (size_t i = 0; i < 2; i++) {
+        const struct attn_impl *const row = find(own[i]);
+        printf("%s heads %d/%d batch %d length %d, bytes alone %.1f us: plan", own[i], p->heads,
+               p->kv_heads, p->batch, p->length, attn_cache_bytes(&o.p, row->scheme) / 4.54e6);
+        time_plan(&o, row, NULL, sets);
+        for (int shape = 0; shape < SPLIT_SHAPES; shape++) {
+            printf(" | shape %d", shape);
+            for (int k = 0; k < CASES && (k == 0 || splits[k] * 64 <= p->length); k++) {
+                printf(" /%d", splits[k]);
+                time_plan(&o, row, &(struct split_choice){ shape, splits[k] }, sets);
+            }
+        }
+        printf("\n");
+        fflush(stdout);
+    }
+    attn_operands_close(&o);
+}
+#endif
 
 /* ---- codes ---- */
 
@@ -197,6 +308,20 @@ int main(int argc, char **argv)
     const bool gpu = cb_device_info(c.device)->sm > 0;
     if (!gpu)
         SKIP("gpu_attn: no GPU, rows of the host only");
+#ifdef WITH_CUDA
+    if (gpu && argc > 1 && !strcmp(argv[1], "sweep")) {
+        /* batch, heads, kv_heads, length */
+        static const int cases[][4] = {
+            { 64, 32, 32, 1024 }, { 256, 32, 8, 1280 }, { 96, 64, 8, 1280 }, { 1, 32, 8, 8000 },
+            { 64, 32, 32, 128 },  { 64, 32, 32, 256 },  { 64, 32, 32, 512 }, { 16, 32, 8, 1280 } };
+        for (size_t t = 0; t < sizeof cases / sizeof *cases; t++) {
+            const int *const n = cases[t];
+            sweep(c.device, &(struct attn_problem){ n[0], n[1], n[2], 128, n[3], 64, 0 });
+        }
+        cb_device_close(c.device);
+        return TEST_END();
+    }
+#endif
     for (size_t t = 0; t < sizeof shapes / sizeof *shapes; t += step) {
         const int *s = shapes[t];
         if (!gpu && (double)s[0] * s[1] * s[3] * s[4] > 3e6)
@@ -219,9 +344,7 @@ int main(int argc, char **argv)
     }
     static const char *const on_host[] = { "ref_kv16", "ref_kv8", "ref_kv8_static", "ref_kv4" };
     static const char *const on_gpu[] = { "kv4_own",    "kv8_own",       "kv8_static_own",
-                                          "kv16_split", "kv4_published", "kv8_published",
-                                          "kv4_stream", "kv8_stream",    "kv8_static_stream",
-                                          "kv16_stream" };
+                                          "kv16_split", "kv4_published", "kv8_published" };
     if (gpu)
         for (size_t i = 0; i < sizeof on_gpu / sizeof *on_gpu; i++)
             try_faults(c.device, on_gpu[i]);
@@ -229,6 +352,16 @@ int main(int argc, char **argv)
         for (size_t i = 0; i < sizeof on_host / sizeof *on_host; i++)
             try_faults(c.device, on_host[i]);
 #ifdef WITH_CUDA
+    if (gpu) {
+        static const struct attn_problem planned[] = { { 3, 8, 8, 128, 777, 64, 0 },
+                                                       { 2, 16, 2, 128, 1030, 32, 0 },
+                                                       { 2, 18, 2, 128, 600, 48, 0 },
+                                                       { 2, 12, 3, 96, 400, 16, 0 },
+                                                       { 3, 8, 2, 64, 555, 64, 0 },
+                                                       { 1, 24, 2, 64, 1111, 64, 0 } };
+        for (size_t t = 0; t < sizeof planned / sizeof *planned; t++)
+            try_plans(c.device, &planned[t], t % 2 ? 90 : 0);
+    }
     if (gpu)
         for (int s = ATTN_KV8; s < ATTN_SCHEMES; s++)
             for (int head_dim = 64; head_dim <= 128; head_dim += 32)

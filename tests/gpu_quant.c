@@ -192,8 +192,9 @@ static void try_shapes(struct cb_device *d, enum quant_kernel kernel, int m, int
     const long allowed =
         kernel == QUANT_NORM || kernel == QUANT_ADD_NORM ? (long)(1e-4 * (double)bytes) + m : 0;
     for (int v = 0; v < 3; v++)
-        for (int b = 0; b < 4; b++) {
-            const struct quant_shape shape = quant_shape_with(n, vectors[v], blocks[b]);
+        for (int c = 0; c < 8; c++) {
+            struct quant_shape shape = quant_shape_with(n, vectors[v], blocks[c / 2]);
+            shape.stays = c % 2;
             poison(&o);
             const enum op_status s = quant_own_with(&o.p, &o.a, shape, cb_device_stream(d));
             CHECK(!cb_sync(d));
@@ -281,15 +282,18 @@ static void sweep(struct cb_device *d)
                 const struct quant_shape chosen = quant_shape_of(&p);
                 printf("%-8s m %4d n %5d  floor %6.2f us:", name[k], ms[i], ns[j], bytes / 4.3e6);
                 for (int v = 0; v < 3; v++)
-                    for (int b = 0; b < 4; b++) {
+                    for (int c = 0; c < 5; c++) {
+                        const int b = c < 4 ? c : 0; /* the last: a row a block */
                         l.shape = quant_shape_with(ns[j], vectors[v], blocks[b]);
-                        if (!l.shape.threads ||
+                        l.shape.stays = c < 4;
+                        if (!l.shape.threads || (c == 4 && vectors[v] < 4) ||
                             quant_own_with(&p, &l.sets[0].a, l.shape, cb_device_stream(d)) != OP_OK)
                             continue;
-                        printf("  %dx%d%s %.2f", vectors[v], blocks[b],
-                               chosen.vectors == vectors[v] && chosen.blocks == blocks[b] ? "*"
-                                                                                          : "",
-                               time_of(d, &l, 12));
+                        const bool taken = chosen.vectors == vectors[v] &&
+                                           chosen.blocks == blocks[b] &&
+                                           chosen.stays == l.shape.stays;
+                        printf("  %dx%d%s%s %.2f", vectors[v], blocks[b], c == 4 ? " once" : "",
+                               taken ? "*" : "", time_of(d, &l, 12));
                     }
                 printf("\n");
                 fflush(stdout);
@@ -302,7 +306,8 @@ static void sweep(struct cb_device *d)
 static void try_own(struct cb_device *d)
 {
     static const int shapes[][2] = { { 3, 8 },    { 5, 1000 },  { 2, 4096 },  { 40, 4104 },
-                                     { 2, 8192 }, { 3, 11008 }, { 2, 28672 }, { 300, 14336 } };
+                                     { 2, 8192 }, { 3, 11008 }, { 2, 28672 }, { 300, 14336 },
+                                     { 3800, 4096 } };
     for (int k = QUANT_PLAIN; k <= QUANT_SILU; k++) {
         for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
             try_shapes(d, (enum quant_kernel)k, shapes[s][0], shapes[s][1]);

@@ -204,30 +204,56 @@ static void try_prefill(void)
 
 /* ---- the split ---- */
 
+/* As split_launch.cuh has them for 4-bit codes on a GPU with 132 multiprocessors. */
+static const struct split_shape shapes[SPLIT_SHAPES] = {
+    { 4, 64, 264, 256 }, { 2, 32, 1056, 256 }, { 1, 32, 2112, 200 } };
+
+static void try_plan_of(const struct attn_problem *p, const struct split_choice *given)
+{
+    const struct split_plan plan = split_plan_of(p, ATTN_KV4, shapes, given);
+    const struct split_shape *const s = &shapes[plan.shape];
+    const int ratio = p->heads / p->kv_heads;
+    CHECK(plan.columns == (ratio > 8 ? 16 : 8));
+    CHECK(plan.groups * plan.columns >= ratio && (plan.groups - 1) * plan.columns < ratio);
+    CHECK(plan.chunk % (s->warps * s->tile) == 0);
+    CHECK(plan.splits >= 1 && plan.splits <= s->most);
+    CHECK((long)plan.chunk * plan.splits >= p->length &&
+          (long)plan.chunk * (plan.splits - 1) < p->length);
+    CHECK(!split_parts(p, &plan) == (plan.splits == 1));
+    if (given)
+        CHECK(plan.shape == given->shape && plan.splits <= given->splits);
+}
+
 static void try_plan(void)
 {
     static const int batches[] = { 1, 3, 16, 64, 256, 1000 }, ratios[] = { 1, 4, 8, 9, 16, 17, 71 };
     static const int lengths[] = { 1, 63, 64, 257, 1024, 1280, 8000, 100000 };
     for (int i = 0; i < 6; i++)
         for (int r = 0; r < 7; r++)
-            for (int l = 0; l < 8; l++)
-                for (int step = 64; step <= 256; step *= 2) {
-                    const struct attn_problem p = { batches[i], 8 * ratios[r], 8, 128, lengths[l],
-                                                    64, 0 };
-                    const struct split_plan plan = split_plan_of(&p, 264, step);
-                    CHECK(plan.columns == (ratios[r] > 8 ? 16 : 8));
-                    CHECK(plan.groups * plan.columns >= ratios[r] &&
-                          (plan.groups - 1) * plan.columns < ratios[r]);
-                    CHECK(plan.chunk % step == 0 && plan.splits >= 1);
-                    CHECK((long)plan.chunk * plan.splits >= p.length &&
-                          (long)plan.chunk * (plan.splits - 1) < p.length);
-                    CHECK(!split_parts(&p, &plan) == (plan.splits == 1) && plan.splits <= SPLIT_MOST);
-                }
-    /* a lone sequence fills the GPU, many sequences are left whole */
+            for (int l = 0; l < 8; l++) {
+                const struct attn_problem p = { batches[i], 8 * ratios[r], 8, 128, lengths[l], 64, 0 };
+                try_plan_of(&p, NULL);
+                for (int k = 0; k < SPLIT_SHAPES; k++)
+                    for (int splits = 1; splits < 200; splits += 66)
+                        try_plan_of(&p, &(struct split_choice){ k, splits });
+            }
+    /* a lone sequence fills the GPU; many are left whole, in one round of blocks */
     const struct attn_problem lone = { 1, 32, 8, 128, 8000, 64, 8000 },
-                              many = { 256, 32, 8, 128, 1280, 64, 0 };
-    CHECK(split_plan_of(&lone, 264, 256).splits >= 16);
-    CHECK(split_plan_of(&many, 264, 256).splits == 1);
+                              many = { 256, 32, 8, 128, 1280, 64, 0 },
+                              fewer = { 96, 64, 8, 128, 1280, 64, 0 },
+                              brief = { 64, 32, 32, 128, 128, 64, 0 };
+    CHECK(split_plan_of(&lone, ATTN_KV4, shapes, NULL).splits >= 16);
+    const struct attn_problem *const whole[] = { &many, &fewer, &brief };
+    for (int i = 0; i < 3; i++) {
+        const struct split_plan plan = split_plan_of(whole[i], ATTN_KV4, shapes, NULL);
+        CHECK(plan.splits == 1);
+        CHECK(whole[i]->batch * whole[i]->kv_heads <= shapes[plan.shape].slots);
+    }
+    /* a shape that no multiprocessor holds is not taken */
+    struct split_shape few[SPLIT_SHAPES] = { shapes[0] };
+    CHECK(split_plan_of(&many, ATTN_KV4, few, NULL).shape == 0);
+    few[0].slots = 0;
+    CHECK(split_plan_of(&many, ATTN_KV4, few, NULL).splits == 0);
 }
 
 int main(void)

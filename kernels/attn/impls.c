@@ -48,15 +48,7 @@ static double reread_kv8(const struct attn_problem *p)
                           "outside of the products" },                                            \
       .scheme = kind, .rounding = ATTN_ROUNDS_P, .supports = dims_three,                          \
       .setup = OP_CUDA(attn_##what##_setup), .teardown = OP_CUDA(attn_split_teardown),            \
-      .extra_bytes = OP_CUDA(attn_split_extra_bytes), .run = OP_CUDA(attn_split) }
-
-#define STREAM(what, text, kind)                                                                  \
-    { .base = { .name = #what "_stream", .title = text ", equal shares, tensor cores",            \
-                .role = OP_OWN, .sm_min = 80, .sm_max = 999, .symbol = "stream_attention",        \
-                .origin = "as the row without shares; blocks take equal shares of all tiles" },   \
-      .scheme = kind, .rounding = ATTN_ROUNDS_P, .supports = dims_three,                          \
-      .setup = OP_CUDA(attn_##what##_stream_setup), .teardown = OP_CUDA(attn_split_teardown),     \
-      .extra_bytes = OP_CUDA(attn_stream_extra_bytes), .run = OP_CUDA(attn_split) }
+      .extra_bytes = OP_CUDA(attn_##what##_extra_bytes), .run = OP_CUDA(attn_split) }
 
 const struct attn_impl attn_kernels[] = {
     PUBLISHED(kv4_published, "KV4 of QServe", "code published with it, its race mended", 4),
@@ -69,8 +61,5 @@ const struct attn_impl attn_kernels[] = {
     OWN(kv4, "KV4", ATTN_KV4),
     OWN(kv8, "KV8", ATTN_KV8),
     OWN(kv8_static, "KV8, one scale a tensor", ATTN_KV8_STATIC),
-    STREAM(kv4, "KV4", ATTN_KV4),
-    STREAM(kv8, "KV8", ATTN_KV8),
-    STREAM(kv8_static, "KV8, one scale a tensor", ATTN_KV8_STATIC),
     { .base = { .name = NULL } },
 };

@@ -5,32 +5,62 @@
 #include "kernels.h"
 #include "split_state.h"
 
-enum op_status split_room(const struct attn_problem *p, const SplitState *first,
-                          const struct op_memory *memory, op_stream s, SplitState *v)
+/* Shapes with the blocks of each that the device runs at once. */
+static enum op_status slots_of(const SplitKind (&kind)[SPLIT_SHAPES],
+                               struct split_shape (&shape)[SPLIT_SHAPES])
 {
-    int device, sms, blocks;
+    int device, sms, room, most = 0;
     if (cudaGetDevice(&device) ||
         cudaDeviceGetAttribute(&sms, cudaDevAttrMultiProcessorCount, device) ||
-        cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, (const void *)v->kernel, v->threads,
-                                                      v->shared))
+        cudaDeviceGetAttribute(&room, cudaDevAttrMaxSharedMemoryPerBlockOptin, device))
         return OP_EDEVICE;
-    if (blocks < 1)
-        return OP_EUNSUPPORTED;
+    for (int k = 0; k < SPLIT_SHAPES; k++) {
+        const void *const kernel = (const void *)kind[k].kernel;
+        int blocks;
+        shape[k] = kind[k].plan;
+        shape[k].slots = 0;
+        if (kind[k].shared > room)
+            continue;
+        if (cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                 kind[k].shared) ||
+            cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout,
+                                 cudaSharedmemCarveoutMaxShared) ||
+            cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, kernel, 32 * kind[k].plan.warps,
+                                                          kind[k].shared))
+            return OP_EDEVICE;
+        shape[k].slots = sms * blocks;
+        most = shape[k].slots > most ? shape[k].slots : most;
+    }
+    return most ? OP_OK : OP_EUNSUPPORTED;
+}
+
+enum op_status split_room(const struct attn_problem *p, enum attn_scheme scheme,
+                          const SplitKind (&kind)[SPLIT_SHAPES], const struct split_choice *given,
+                          const SplitState *first, const struct op_memory *memory, op_stream s,
+                          SplitState *v)
+{
+    struct split_shape shape[SPLIT_SHAPES];
+    const enum op_status status = slots_of(kind, shape);
+    if (status)
+        return status;
     SplitWork &w = v->work;
     w.p = *p;
-    const int slots = sms * blocks;
-    w.plan = v->stream ? stream_plan_of(p, v->step) : split_plan_of(p, slots, v->step);
+    w.plan = split_plan_of(p, scheme, shape, given);
+    if (!w.plan.splits)
+        return OP_EUNSUPPORTED;
+    const SplitKind &chosen = kind[w.plan.shape];
     const int items = p->kv_heads * w.plan.groups;
-    v->grid = v->stream ? dim3(slots) : dim3(w.plan.splits, items, p->batch);
+    v->kernel = chosen.kernel;
+    v->threads = 32 * chosen.plan.warps;
+    v->shared = chosen.shared;
+    v->grid = dim3(w.plan.splits, items, p->batch);
     if (first) {
         w.part = first->work.part;
         w.stat = first->work.stat;
         w.count = first->work.count;
         return OP_OK;
     }
-    /* stream.cuh: the two ends of each block's share */
-    const size_t parts = v->stream ? (size_t)slots * 2 * w.plan.columns : split_parts(p, &w.plan);
-    const size_t counts = v->stream ? (size_t)slots : (size_t)p->batch * items;
+    const size_t parts = split_parts(p, &w.plan), counts = (size_t)p->batch * items;
     if (!parts)
         return OP_OK;
     w.part = (float *)memory->take(memory->context, parts * p->head_dim * sizeof *w.part);
@@ -58,18 +88,6 @@ enum op_status attn_split(const struct attn_problem *p, const struct attn_args *
 void attn_split_teardown(void *state)
 {
     free(state);
-}
-
-/* As on a GPU with 132 multiprocessors: the plan depends on the device, the sum hardly does. */
-double attn_stream_extra_bytes(const struct attn_problem *p)
-{
-    return 2.0 * 264 * 2 * (p->heads / p->kv_heads) * 4 * (p->head_dim + 2);
-}
-
-double attn_split_extra_bytes(const struct attn_problem *p)
-{
-    const struct split_plan plan = split_plan_of(p, 264, 256);
-    return 2.0 * (double)split_parts(p, &plan) * 4 * (p->head_dim + 2);
 }
 
 OP_END

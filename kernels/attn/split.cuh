@@ -1,10 +1,11 @@
 /*
  * split.cuh - decode attention that splits the sequence, for any width of the cache.
  *
- * Bound by reading the cache once.  A block takes up to 16 query heads of one KV head and a
- * part of the sequence (split_plan.h), so that a key or value is read and converted once for
- * all of them.  Its warps do not meet before the end: each takes every WARPS-th tile through
- * a ring of its own in shared memory, with a running maximum and running sums of its own.
+ * Bound by reading the cache once.  A block, of one warp to four, takes up to 16 query heads of
+ * one KV head and all or a part of the sequence (split_plan.h), so that a key or value is read
+ * and converted once for all of them.  Its warps do not meet before the end: each takes every
+ * WARPS-th tile through a ring of its own in shared memory, with a running maximum and running
+ * sums of its own.
  *
  *   scores    tile [16 tokens][D] x queries [D][8]    C: lane (r, q), tokens r, r+8, queries 2q ..
  *   weights   in registers; movmatrix turns C into B of the next product
@@ -31,9 +32,9 @@
 #include "split_state.h"
 #include "warp_mma.cuh"
 
-template <enum attn_scheme S, int D, int Tiles> struct Split {
+template <enum attn_scheme S, int D, int Tiles, int Tile> struct Split {
     using C = Codes<S>;
-    static constexpr int TILE = C::TILE, ROW = D * C::BITS / 8, COLUMNS = ROW / 16;
+    static constexpr int TILE = Tile, ROW = D * C::BITS / 8, COLUMNS = ROW / 16;
     static constexpr int STEPS = D / 16; /* of 16 elements */
     static constexpr int OWN = TILE / 8; /* neighbouring tokens of a lane's row */
     static constexpr int QUERIES = 8 * Tiles;
@@ -107,6 +108,33 @@ template <enum attn_scheme S, int D, int Tiles> struct Split {
     float sum[STEPS][Tiles][4];
     float key_unit, value_unit; /* of a score, in powers of 2; of a value */
 
+    /* Queries that meet a lane's codes of keys are RUN neighbours at a time, and those of a
+     * register RUN / 2 apart. */
+    static constexpr int RUN = 32 / C::BITS;
+
+    static __device__ __forceinline__ void load_run(const half *from, bool valid,
+                                                    uint32_t (&word)[2 * STEPS], int run)
+    {
+        uint32_t x[RUN / 2];
+#pragma unroll
+        for (int i = 0; i < RUN / 2; i++)
+            x[i] = 0;
+        if (valid)
+            load_global(from, x);
+#pragma unroll
+        for (int i = 0; i < RUN / 2; i++)
+            word[run * (RUN / 2) + i] = x[i];
+    }
+
+    static __device__ __forceinline__ half2 pair_of(const uint32_t (&word)[2 * STEPS], int pair)
+    {
+        const int first = pair / (RUN / 2) * (RUN / 2), i = pair % (RUN / 2);
+        const int low = first + i / 2, high = low + RUN / 4;
+        const uint32_t x =
+            RUN == 2 ? word[pair] : __byte_perm(word[low], word[high], i % 2 ? 0x7632 : 0x5410);
+        return *(const half2 *)&x;
+    }
+
     /* first: half [count][D], queries of the block; lanes beyond count get zeros. */
     __device__ __forceinline__ void start(const SplitWork &w, const half *first, int count,
                                           int lane)
@@ -118,14 +146,15 @@ template <enum attn_scheme S, int D, int Tiles> struct Split {
         for (int t = 0; t < Tiles; t++) {
             const int n = 8 * t + lane / 4;
             float all[4] = { 0, 0, 0, 0 };
+            uint32_t word[2 * STEPS]; /* RUN neighbouring queries after another */
+#pragma unroll
+            for (int run = 0; run < 2 * STEPS / (RUN / 2); run++)
+                load_run(first + n * D + run * 4 * RUN + lane % 4 * RUN, n < count, word, run);
 #pragma unroll
             for (int step = 0; step < STEPS; step++) {
 #pragma unroll
                 for (int second = 0; second < 2; second++) {
-                    half2 x = __floats2half2_rn(0, 0);
-                    if (n < count)
-                        x = __halves2half2(first[n * D + C::key(step, second, lane % 4, 0)],
-                                           first[n * D + C::key(step, second, lane % 4, 1)]);
+                    half2 x = pair_of(word, 2 * step + second);
                     if (second && C::SECOND != 1)
                         x = __hmul2(x, __float2half2_rn(C::SECOND));
                     query[step][t][second] = *(uint32_t *)&x;
@@ -352,11 +381,11 @@ static __device__ __forceinline__ void store_halves(half *to, float4 x, float by
     *(uint2 *)to = *(const uint2 *)pair;
 }
 
-template <enum attn_scheme S, int D, int Tiles, int Warps, int Stages, int Blocks>
+template <enum attn_scheme S, int D, int Tiles, int Tile, int Warps, int Stages, int Blocks>
 static __global__ void __launch_bounds__(32 * Warps, Blocks)
     split_attention(const __grid_constant__ SplitWork w)
 {
-    using T = Split<S, D, Tiles>;
+    using T = Split<S, D, Tiles, Tile>;
     extern __shared__ __align__(128) uint4 memory[];
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
     const int b = blockIdx.z, head = blockIdx.y / w.plan.groups, group = blockIdx.y % w.plan.groups;

@@ -16,6 +16,9 @@
  * two elements.  The second nibble needs no shift: it counts 16 times, which the queries
  * take back (keys) or the end does (values).
  *
+ * So a pair of a lane's keys is element i and element i + 16 / BITS of 32 / BITS neighbours,
+ * i = 0, 1, ... for the first elements of a step, the second, those of the next step.
+ *
  * expand() gives for each step of 16 elements the four registers
  *   first elements of lo, of hi, second elements of lo, of hi
  * which are A of keys [16 tokens][16 elements] in this order, and A of values
@@ -41,10 +44,6 @@ template <> struct Codes<ATTN_KV4> {
     static constexpr float UNIT = SUBNORMAL; /* times an expanded code is the code ... */
     static constexpr float SECOND = 0.0625f; /* ... and of the second elements with this as well */
     static constexpr float BIAS = 2;         /* weights times 2^BIAS times a scale fit a half */
-    static __device__ __forceinline__ int key(int step, int second, int q, int e)
-    {
-        return step / 2 * 32 + q * 8 + step % 2 * 2 + second + 4 * e;
-    }
     static __device__ __forceinline__ int value(int step, int second, int r)
     {
         return step / 2 * 32 + r * 4 + step % 2 * 2 + second;
@@ -75,10 +74,6 @@ template <bool Signed> struct Bytes {
     static constexpr float UNIT = SUBNORMAL;
     static constexpr float SECOND = 1;
     static constexpr float BIAS = Signed ? 8 : 6;
-    static __device__ __forceinline__ int key(int step, int second, int q, int e)
-    {
-        return step * 16 + q * 4 + second + 2 * e;
-    }
     static __device__ __forceinline__ int value(int step, int second, int r)
     {
         return step * 16 + r * 2 + second;
@@ -110,10 +105,6 @@ template <> struct Codes<ATTN_KV16> {
     static constexpr float UNIT = 1;
     static constexpr float SECOND = 1;
     static constexpr float BIAS = 8;
-    static __device__ __forceinline__ int key(int step, int second, int q, int e)
-    {
-        return step * 16 + second * 8 + q * 2 + e;
-    }
     static __device__ __forceinline__ int value(int step, int second, int r)
     {
         return step * 16 + second * 8 + r;

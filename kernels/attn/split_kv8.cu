@@ -7,13 +7,19 @@ OP_BEGIN
 enum op_status attn_kv8_setup(const struct attn_problem *p, const struct attn_args *a,
                               const struct op_memory *memory, op_stream s, void **state)
 {
-    return split_setup<ATTN_KV8, false>(p, a, memory, s, state);
+    return split_setup<ATTN_KV8>(p, a, NULL, memory, s, state);
 }
 
-enum op_status attn_kv8_stream_setup(const struct attn_problem *p, const struct attn_args *a,
-                                     const struct op_memory *memory, op_stream s, void **state)
+enum op_status attn_kv8_setup_as(const struct attn_problem *p, const struct attn_args *a,
+                                 const struct split_choice *choice, const struct op_memory *memory,
+                                 op_stream s, void **state)
 {
-    return split_setup<ATTN_KV8, true>(p, a, memory, s, state);
+    return split_setup<ATTN_KV8>(p, a, choice, memory, s, state);
+}
+
+double attn_kv8_extra_bytes(const struct attn_problem *p)
+{
+    return split_extra_bytes<ATTN_KV8>(p);
 }
 
 OP_END

@@ -48,31 +48,47 @@ static __device__ __forceinline__ void split_merge(int queries, int parts, float
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
     float *const weight = shared, *const room = shared + queries * parts;
     SplitTotal *const total = (SplitTotal *)(room + queries * parts);
-    for (int n = warp; n < queries; n += Warps) {
-        float most = -INFINITY, sum = 0;
-        for (int i = lane; i < parts; i += 32) {
-            const float2 s = stat(i, n);
-            weight[n * parts + i] = s.x;
-            room[n * parts + i] = s.y;
-            most = fmaxf(most, s.x);
+    if (parts <= 8) { /* a query a thread */
+        for (int n = threadIdx.x; n < queries; n += 32 * Warps) {
+            float most = -INFINITY, sum = 0;
+            for (int i = 0; i < parts; i++) {
+                const float2 s = stat(i, n);
+                weight[n * parts + i] = s.x;
+                room[n * parts + i] = s.y;
+                most = fmaxf(most, s.x);
+            }
+            for (int i = 0; i < parts; i++) {
+                const float w = exp2_approx(weight[n * parts + i] - most);
+                weight[n * parts + i] = w;
+                sum += w * room[n * parts + i];
+            }
+            total[n] = { most, sum };
         }
-        most = warp_max(most);
-        for (int i = lane; i < parts; i += 32) {
-            const float w = exp2_approx(weight[n * parts + i] - most);
-            weight[n * parts + i] = w;
-            sum += w * room[n * parts + i];
-        }
-        sum = warp_sum_all(sum);
-        if (lane == 0) {
-            total[n].most = most;
-            total[n].sum = sum;
+    } else { /* a query a warp */
+        for (int n = warp; n < queries; n += Warps) {
+            float most = -INFINITY, sum = 0;
+            for (int i = lane; i < parts; i += 32) {
+                const float2 s = stat(i, n);
+                weight[n * parts + i] = s.x;
+                room[n * parts + i] = s.y;
+                most = fmaxf(most, s.x);
+            }
+            most = warp_max(most);
+            for (int i = lane; i < parts; i += 32) {
+                const float w = exp2_approx(weight[n * parts + i] - most);
+                weight[n * parts + i] = w;
+                sum += w * room[n * parts + i];
+            }
+            sum = warp_sum_all(sum);
+            if (lane == 0)
+                total[n] = { most, sum };
         }
     }
     __syncthreads();
     for (int at = threadIdx.x; at < queries * (D / 4); at += 32 * Warps) {
         const int n = at / (D / 4), d = at % (D / 4) * 4;
         float4 x = make_float4(0, 0, 0, 0);
-#pragma unroll 8
+#pragma unroll 16
         for (int i = 0; i < parts; i++) {
             const float4 y = sums(i, n, d);
             const float w = weight[n * parts + i];

@@ -17,18 +17,25 @@ struct SplitWork {
 
 typedef void (*SplitKernel)(SplitWork);
 
+/* A kernel of one shape of block: warps, tile and most of plan are set. */
+struct SplitKind {
+    SplitKernel kernel;
+    int shared, blocks; /* bytes of a block; blocks of a multiprocessor that it is made for */
+    struct split_shape plan;
+};
+
 struct SplitState {
     SplitWork work;
     SplitKernel kernel;
     int threads, shared; /* of a block; bytes */
-    int step;            /* tokens that a block takes at a time; stream.cuh: of a tile */
-    int stream;          /* kernel is that of stream.cuh */
     dim3 grid;
 };
 
-/* The plan, and the workspace, which sets share with the first: kernel, threads, shared and
- * step are set. */
-enum op_status split_room(const struct attn_problem *p, const SplitState *first,
-                          const struct op_memory *memory, op_stream s, SplitState *v);
+/* The plan for the device with one of these kernels, and the workspace, which sets share with
+ * the first one. */
+enum op_status split_room(const struct attn_problem *p, enum attn_scheme scheme,
+                          const SplitKind (&kind)[SPLIT_SHAPES], const struct split_choice *given,
+                          const SplitState *first, const struct op_memory *memory, op_stream s,
+                          SplitState *v);
 
 #endif

@@ -57,6 +57,22 @@ static __device__ __forceinline__ void load_words(uint32_t from, uint32_t (&x)[W
         asm volatile("ld.shared.u32 %0, [%1];" : "=r"(x[0]) : "r"(from) : "memory");
 }
 
+/* The same of global memory. */
+template <int Words>
+static __device__ __forceinline__ void load_global(const void *from, uint32_t (&x)[Words])
+{
+    static_assert(Words == 1 || Words == 2 || Words == 4, "a load takes 4, 8 or 16 bytes");
+    if constexpr (Words == 4) {
+        const uint4 t = *(const uint4 *)from;
+        x[0] = t.x, x[1] = t.y, x[2] = t.z, x[3] = t.w;
+    } else if constexpr (Words == 2) {
+        const uint2 t = *(const uint2 *)from;
+        x[0] = t.x, x[1] = t.y;
+    } else {
+        x[0] = *(const uint32_t *)from;
+    }
+}
+
 /* 2^x to about 22 bits; 0 for -infinity. */
 static __device__ __forceinline__ float exp2_approx(float x)
 {

@@ -12,16 +12,42 @@
 #include "rope.cuh"
 #include "rows.cuh"
 
-/* Rows without a rest are worth a kernel of their own where many follow one another. */
+/* Blocks that the device runs at once; 0 if it does not say. */
+template <class Kernel> static unsigned blocks_at_once(Kernel kernel, int threads)
+{
+    int device, sms, blocks;
+    if (cudaGetDevice(&device) ||
+        cudaDeviceGetAttribute(&sms, cudaDevAttrMultiProcessorCount, device) ||
+        cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, kernel, threads, 0))
+        return 0;
+    return (unsigned)(sms * blocks);
+}
+
+/* Rows without a rest are worth a kernel of their own where many follow one another, and one
+ * whose blocks stay where each then has several: with one or two, some would wait for the others.
+ */
 template <template <int> class Kind, int V, int Blocks, bool Between>
 static enum op_status launch_rows(const quant_problem *p, const quant_args *a,
                                   const quant_shape &shape, void *between, op_stream s)
 {
     constexpr bool MANY = V == 4;
+    /* a sum that is kept as well would need registers for two rows of two operands */
+    constexpr bool STAYS = MANY && Blocks == 1 && !Between && !Kind<V>::KEEPS;
     const bool full = shape.threads * V * Blocks * V8 == p->n;
-    return launch_early(MANY && full ? quant_rows<Kind, V, Blocks, Between, MANY>
-                                     : quant_rows<Kind, V, Blocks, Between, false>,
-                        dim3((unsigned)p->m * Blocks), shape.threads, Blocks, s, p->n,
+    unsigned grid = (unsigned)p->m * Blocks;
+    auto kernel = MANY && full ? quant_rows<Kind, V, Blocks, Between, MANY, false>
+                               : quant_rows<Kind, V, Blocks, Between, false, false>;
+    if (STAYS && full && shape.stays && shape.threads <= STAY_THREADS) {
+        const auto staying = quant_rows<Kind, V, Blocks, Between, MANY, STAYS>;
+        const unsigned at_once = blocks_at_once(staying, shape.threads);
+        if (!at_once)
+            return OP_EDEVICE;
+        if (grid >= 4 * at_once) {
+            kernel = staying;
+            grid = at_once;
+        }
+    }
+    return launch_early(kernel, dim3(grid), shape.threads, Blocks, s, p->m, p->n,
                         1.0f / (float)p->n, *a, (uint4 *)between);
 }
 

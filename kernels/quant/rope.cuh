@@ -2,9 +2,10 @@
  * rope.cuh - rotates queries and keys by their position and writes keys and values into pages.
  * Included by own_sm90.cu.
  *
- * A block takes a token, a group of lanes a head: lane j of the group channels 8 j .. 8 j + 7 and
- * those half a head further on, which rotate with them.  So the codes of a lane are two pieces
- * of 8, and its angles serve all heads that its group takes one after another.
+ * A block, or several, takes a token, a group of lanes a head: lane j of the group channels
+ * 8 j .. 8 j + 7 and those half a head further on, which rotate with them.  So the codes of a lane
+ * are two pieces of 8, and its angles serve all heads that its group takes one after another,
+ * each loaded while the one before is worked on.
  *
  *   head_dim     to 64   to 128   to 256
  *   lanes         4        8        16      head_dim / 16 of them have channels
@@ -17,7 +18,7 @@
 #include "../attn/page.h"
 #include "rows.cuh"
 
-constexpr int ROPE_WARPS_MAX = 16;
+constexpr int ROPE_WARPS_MAX = 8;
 
 struct RopeHeads {
     int heads, kv_heads, head_dim, page, table_pages, length, n;
@@ -83,7 +84,7 @@ static __device__ __forceinline__ attn_row cache_row(const float (&v)[2][V8], bo
 /* Rotate: q and k of x, turned, to y.  Store: keys and values to pages, keys from y where they
  * are not rotated here. */
 template <int Lanes, bool Rotate, bool Store>
-static __global__ void __launch_bounds__(ROPE_WARPS_MAX *WARP)
+static __global__ void __launch_bounds__(ROPE_WARPS_MAX *WARP, 4)
     quant_rope(const RopeHeads p, const quant_args a)
 {
     constexpr int HEADS = WARP / Lanes; /* of a warp at a time */
@@ -105,15 +106,35 @@ static __global__ void __launch_bounds__(ROPE_WARPS_MAX *WARP)
     const half *x = (const half *)a.x + (size_t)row * p.n;
     half *y = (half *)a.y + (size_t)row * rotated * p.head_dim;
     /* the first head of a warp is the same for all its lanes */
-    for (int base = (Rotate ? 0 : p.heads) + threadIdx.x / WARP * HEADS; base < all;
-         base += blockDim.x / WARP * HEADS) {
+    const int step = gridDim.y * (blockDim.x / WARP) * HEADS;
+    int base =
+        (Rotate ? 0 : p.heads) + (blockIdx.y * (blockDim.x / WARP) + threadIdx.x / WARP) * HEADS;
+    const auto load = [&](int base, uint4(&raw)[2]) {
+        const int head = base + threadIdx.x % WARP / Lanes;
+        if (!channels || head >= all)
+            return;
+        const half *from = (!Rotate && head < rotated ? y : x) + head * p.head_dim + sub * V8;
+        raw[0] = load_once(from, 0);
+        raw[1] = load_once(from + half_dim, 0);
+    };
+    uint4 raw[2] = {};
+    load(base, raw);
+    const int at = token % p.page;
+    void *const *const keys = a.page + (size_t)sequence * 2 * p.table_pages + token / p.page;
+    for (; base < all; base += step) {
         const int head = base + threadIdx.x % WARP / Lanes;
         const bool active = channels && head < all;
-        const half *from = (!Rotate && head < rotated ? y : x) + head * p.head_dim + sub * V8;
-        float v[2][V8] = {};
-        if (active) {
-            to_floats(load_once(from, 0), v[0]);
-            to_floats(load_once(from + half_dim, 0), v[1]);
+        const int which = head >= rotated;
+        unsigned char *to = NULL;
+        if (Store && active && head >= p.heads)
+            to = (unsigned char *)keys[which ? p.table_pages : 0];
+        uint4 ahead[2] = {};
+        load(base + step, ahead);
+        float v[2][V8];
+#pragma unroll
+        for (int h = 0; h < 2; h++) {
+            to_floats(raw[h], v[h]);
+            raw[h] = ahead[h];
         }
         if (Rotate && active && head < rotated) {
 #pragma unroll
@@ -122,9 +143,8 @@ static __global__ void __launch_bounds__(ROPE_WARPS_MAX *WARP)
                 v[0][t] = first * turn[t].x - second * turn[t].y;
                 v[1][t] = first * turn[t].y + second * turn[t].x;
             }
-            uint4 *to = (uint4 *)(y + head * p.head_dim + sub * V8);
             const uint4 low = to_halves(v[0]), high = to_halves(v[1]);
-            to[0] = low;
+            *(uint4 *)(y + head * p.head_dim + sub * V8) = low;
             *(uint4 *)(y + head * p.head_dim + half_dim + sub * V8) = high;
             to_floats(low, v[0]);
             to_floats(high, v[1]);
@@ -132,19 +152,15 @@ static __global__ void __launch_bounds__(ROPE_WARPS_MAX *WARP)
         if (!Store || base + HEADS <= p.heads)
             continue;
         const attn_row codes = cache_row<Lanes>(v, active, four ? 15 : 255);
-        if (!active || head < p.heads)
+        if (!to)
             continue;
-        const int which = head >= rotated, kv = head - p.heads - which * p.kv_heads;
-        const int at = token % p.page;
-        unsigned char *page =
-            (unsigned char *)
-                a.page[((size_t)sequence * 2 + which) * p.table_pages + token / p.page];
-        store_codes(page + attn_data_at(p.scheme, p.head_dim, p.page, kv, at), sub, p.head_dim,
-                    four, codes, v);
+        const int kv = head - p.heads - which * p.kv_heads;
+        store_codes(to + attn_data_at(p.scheme, p.head_dim, p.page, kv, at), sub, p.head_dim, four,
+                    codes, v);
         if (!sub) {
-            *(half_bits *)(page + attn_scale_at(p.scheme, p.kv_heads, p.head_dim, p.page, kv, at)) =
+            *(half_bits *)(to + attn_scale_at(p.scheme, p.kv_heads, p.head_dim, p.page, kv, at)) =
                 codes.scale;
-            *(half_bits *)(page + attn_zero_at(p.scheme, p.kv_heads, p.head_dim, p.page, kv, at)) =
+            *(half_bits *)(to + attn_zero_at(p.scheme, p.kv_heads, p.head_dim, p.page, kv, at)) =
                 codes.zero;
         }
     }
@@ -163,14 +179,16 @@ static enum op_status launch_rope(const quant_problem *p, const quant_args *a, o
                           p->bits == 4 ? ATTN_KV4 : ATTN_KV8 };
     const int lanes = p->head_dim <= 64 ? 4 : p->head_dim <= 128 ? 8 : 16;
     const int heads = (Rotate ? p->heads : 0) + 2 * p->kv_heads;
-    int warps = (heads * lanes + WARP - 1) / WARP;
-    /* few tokens: a warp takes its heads at once; many: angles serve several heads */
-    const int most = p->m <= 4 * 132 ? ROPE_WARPS_MAX : 4;
-    warps = warps < most ? warps : most;
+    const int all = (heads * lanes + WARP - 1) / WARP;
+    /* few tokens: blocks share one, a warp takes its heads at once; many: angles serve several */
+    const bool few = p->m <= 4 * 132;
+    const int parts = few ? (all + ROPE_WARPS_MAX - 1) / ROPE_WARPS_MAX : 1;
+    const int most = few ? ROPE_WARPS_MAX : 4, each = (all + parts - 1) / parts;
+    const int warps = each < most ? each : most;
     return launch_early(lanes == 4   ? quant_rope<4, Rotate, Store>
                         : lanes == 8 ? quant_rope<8, Rotate, Store>
                                      : quant_rope<16, Rotate, Store>,
-                        dim3((unsigned)p->m), warps * WARP, 1, s, h, *a);
+                        dim3((unsigned)p->m, (unsigned)parts), warps * WARP, 1, s, h, *a);
 }
 
 #endif

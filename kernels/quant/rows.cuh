@@ -80,6 +80,12 @@ static __device__ __forceinline__ uint4 load_once(const void *p, size_t vector)
     return __ldcs((const uint4 *)p + vector);
 }
 
+/* The compiler keeps the vector, not what it has made of it. */
+static __device__ __forceinline__ void opaque(uint4 &v)
+{
+    asm("" : "+r"(v.x), "+r"(v.y), "+r"(v.z), "+r"(v.w));
+}
+
 /* ---- codes ---- */
 
 /* rint(v inverse) of 8 values.  Adding 1.5 2^23 leaves the integer in the low byte of the sum,
@@ -225,7 +231,8 @@ template <int Blocks> struct RowSums {
  *
  * constants(a, j, i)        loads what no kernel makes: for vector j of the row, the thread's i-th
  * load(a, row, vectors, j, i) loads it
- * ready(i)                  after all loads
+ * ready(i)                  after all loads of the row; with first, the last to use them: the next
+ *                           row's may follow
  * first(i, sum, most)       adds the thread's i-th vector to what the row needs to know
  * finish(1 / n, sum, most)  after the reduction: the largest value
  * value(i, to)              the 8 values, as halves hold them
@@ -261,12 +268,14 @@ template <int V> struct Halves {
 
 template <int V> struct Plain : Halves<V> {
     static constexpr bool KEEPS = false;
+    uint4 loaded[V];
     __device__ __forceinline__ void load(const quant_args &a, size_t row, int vectors, int j, int i)
     {
-        this->v[i] = load_once(a.x, row * vectors + j);
+        loaded[i] = load_once(a.x, row * vectors + j);
     }
-    __device__ __forceinline__ void ready(int)
+    __device__ __forceinline__ void ready(int i)
     {
+        this->v[i] = loaded[i];
     }
 };
 
@@ -281,16 +290,16 @@ static __device__ __forceinline__ float silu(float x)
 
 template <int V> struct Silu : Halves<V> {
     static constexpr bool KEEPS = false;
-    uint4 up[V];
+    uint4 loaded[V], up[V];
     __device__ __forceinline__ void load(const quant_args &a, size_t row, int vectors, int j, int i)
     {
-        this->v[i] = load_once(a.x, 2 * row * vectors + j);
+        loaded[i] = load_once(a.x, 2 * row * vectors + j);
         up[i] = load_once(a.x, 2 * row * vectors + vectors + j);
     }
     __device__ __forceinline__ void ready(int i)
     {
         float gate[V8], u[V8];
-        to_floats(this->v[i], gate);
+        to_floats(loaded[i], gate);
         to_floats(up[i], u);
 #pragma unroll
         for (int t = 0; t < V8; t++)
@@ -299,37 +308,40 @@ template <int V> struct Silu : Halves<V> {
     }
 };
 
-/* x gain is exact in float and kept so: its largest is known in the same pass as the mean
- * square. */
+/* x gain is exact in float: its largest is known in the same pass as the mean square.  Made
+ * twice, as it would take twice the registers of x. */
 template <int V, bool Add> struct Norm {
     static constexpr bool NORMS = true, KEEPS = Add;
-    uint4 x[V], other[V], gain[V];
-    float product[V][V8], root;
+    uint4 loaded[V], other[V], x[V], gain[V];
+    float root;
     __device__ __forceinline__ void constants(const quant_args &a, int j, int i)
     {
         gain[i] = __ldg((const uint4 *)a.gain + j);
     }
     __device__ __forceinline__ void load(const quant_args &a, size_t row, int vectors, int j, int i)
     {
-        x[i] = load_once(a.x, row * vectors + j);
+        loaded[i] = load_once(a.x, row * vectors + j);
         if constexpr (Add)
             other[i] = load_once(a.residual, row * vectors + j);
     }
     __device__ __forceinline__ void ready(int i)
     {
         if constexpr (Add)
-            x[i] = add_halves(x[i], other[i]);
+            x[i] = add_halves(loaded[i], other[i]);
+        else
+            x[i] = loaded[i];
     }
     __device__ __forceinline__ void first(int i, float &sum, float &most)
     {
         float f[V8], g[V8];
         to_floats(x[i], f);
+        opaque(x[i]);
+        opaque(gain[i]);
         to_floats(gain[i], g);
 #pragma unroll
         for (int t = 0; t < V8; t++) {
-            product[i][t] = f[t] * g[t];
             sum += f[t] * f[t];
-            most = fmaxf(most, fabsf(product[i][t]));
+            most = fmaxf(most, fabsf(f[t] * g[t]));
         }
     }
     __device__ __forceinline__ float finish(float one_of_n, float sum, float most)
@@ -339,9 +351,15 @@ template <int V, bool Add> struct Norm {
     }
     __device__ __forceinline__ void value(int i, float (&to)[V8]) const
     {
+        uint4 halves = x[i], factor = gain[i];
+        float f[V8], g[V8];
+        opaque(halves);
+        opaque(factor);
+        to_floats(halves, f);
+        to_floats(factor, g);
 #pragma unroll
         for (int t = 0; t < V8; t++)
-            to[t] = product[i][t] * root;
+            to[t] = f[t] * g[t] * root;
         to_floats(to_halves(to), to);
     }
 };
@@ -350,6 +368,9 @@ template <int V> using PlainNorm = Norm<V, false>;
 template <int V> using AddNorm = Norm<V, true>;
 
 /* ---- the kernels ---- */
+
+/* Of a block that stays, at most: three of them leave a thread 80 registers. */
+constexpr int STAY_THREADS = 256;
 
 /* The codes of a row whose values are known up to their scale, and its sums. */
 template <class Source, int V, int Blocks, bool Full>
@@ -384,15 +405,18 @@ quantise_row(const Source &source, const int (&at)[V], RowSums<Blocks> &room, co
 }
 
 /* Between: values as halves to `between` in place of codes, scale and sums.  Full: every thread
- * has V vectors of the row. */
-template <template <int> class Kind, int V, int Blocks, bool Between, bool Full>
-static __global__ void __launch_bounds__(QUANT_THREADS_MAX)
-    quant_rows(int n, float one_of_n, const quant_args a, uint4 *between)
+ * has V vectors of the row.  Stay: blocks take rows gridDim.x apart, each row loaded while codes
+ * of the one before are made; RowSums serves row after row, as each of its slots is written anew
+ * behind a barrier that its readers have passed. */
+template <template <int> class Kind, int V, int Blocks, bool Between, bool Full, bool Stay>
+static __global__ void __launch_bounds__(Stay ? STAY_THREADS : QUANT_THREADS_MAX, Stay ? 3 : 1)
+    quant_rows(int m, int n, float one_of_n, const quant_args a, uint4 *between)
 {
+    static_assert(!Stay || (Blocks == 1 && !Between), "one exchange a row has no such barrier");
     using Source = Kind<V>;
     __shared__ RowSums<Blocks> room;
     const int vectors = n / V8, block = Blocks > 1 ? blockIdx.x % Blocks : 0;
-    const size_t row = blockIdx.x / Blocks;
+    size_t row = blockIdx.x / Blocks;
     constexpr bool REDUCES = !Between || Source::NORMS;
     Source source;
     int at[V];
@@ -404,39 +428,50 @@ static __global__ void __launch_bounds__(QUANT_THREADS_MAX)
         if (Full || at[i] < vectors)
             source.constants(a, at[i], i);
     }
+    const auto load = [&](size_t row) {
+#pragma unroll
+        for (int i = 0; i < V; i++)
+            if (Full || at[i] < vectors)
+                source.load(a, row, vectors, at[i], i);
+    };
     let_next_start();
     wait_for_previous();
-#pragma unroll
-    for (int i = 0; i < V; i++)
-        if (Full || at[i] < vectors)
-            source.load(a, row, vectors, at[i], i);
-    float sum = 0, most = 0;
-#pragma unroll
-    for (int i = 0; i < V; i++)
-        if (Full || at[i] < vectors) {
-            source.ready(i);
-            if constexpr (Source::KEEPS)
-                ((uint4 *)a.y)[row * vectors + at[i]] = source.x[i];
-            if constexpr (REDUCES)
-                source.first(i, sum, most);
-        }
-    float largest = 0;
-    if constexpr (REDUCES) {
-        const float2 total = room.sum_and_most(sum, most, block);
-        sum = total.x;
-        largest = source.finish(one_of_n, total.x, total.y);
-    }
-    if constexpr (Between) {
+    load(row);
+    for (;;) {
+        float sum = 0, most = 0;
 #pragma unroll
         for (int i = 0; i < V; i++)
             if (Full || at[i] < vectors) {
-                float v[V8];
-                source.value(i, v);
-                between[row * vectors + at[i]] = to_halves(v);
+                source.ready(i);
+                if constexpr (Source::KEEPS)
+                    ((uint4 *)a.y)[row * vectors + at[i]] = source.x[i];
+                if constexpr (REDUCES)
+                    source.first(i, sum, most);
             }
-    } else {
-        quantise_row<Source, V, Blocks, Full>(source, at, room, a, row, vectors, block, largest,
-                                              sum);
+        const size_t next = row + gridDim.x;
+        if (Stay && next < (size_t)m)
+            load(next);
+        float largest = 0;
+        if constexpr (REDUCES) {
+            const float2 total = room.sum_and_most(sum, most, block);
+            sum = total.x;
+            largest = source.finish(one_of_n, total.x, total.y);
+        }
+        if constexpr (Between) {
+#pragma unroll
+            for (int i = 0; i < V; i++)
+                if (Full || at[i] < vectors) {
+                    float v[V8];
+                    source.value(i, v);
+                    between[row * vectors + at[i]] = to_halves(v);
+                }
+        } else {
+            quantise_row<Source, V, Blocks, Full>(source, at, room, a, row, vectors, block, largest,
+                                                  sum);
+        }
+        if (!Stay || next >= (size_t)m)
+            return;
+        row = next;
     }
 }
 

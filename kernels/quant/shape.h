@@ -16,6 +16,7 @@ struct quant_shape {
     int vectors; /* of a thread: 1, 2 or 4 */
     int blocks;  /* of a cluster: 1, 2, 4 or 8 */
     int threads; /* of a block: a multiple of 32; 0: the row does not fit */
+    int stays;   /* blocks of 4 full vectors a thread, not in a cluster, take row after row */
 };
 
 /* The shape with these vectors and blocks. */
@@ -27,6 +28,7 @@ HD struct quant_shape quant_shape_with(int n, int vectors, int blocks)
     s.vectors = vectors;
     s.blocks = blocks;
     s.threads = threads <= QUANT_THREADS_MAX ? threads : 0;
+    s.stays = 1;
     return s;
 }
 
@@ -35,7 +37,9 @@ HD struct quant_shape quant_shape_with(int n, int vectors, int blocks)
  * more than 8 KB.  Many: as many bytes on their way as registers hold, which 4 vectors a thread
  * make more of than more threads would, and blocks small enough that several rows of a
  * multiprocessor are in different phases; rows of more than 16 KB go to clusters, of 2 vectors a
- * thread where they are longer still.  The boundaries are those of a sweep on an H200.
+ * thread where they are longer still.  The boundaries are those of a sweep on an H200.  Blocks
+ * stay where they can: with a row a block 4096 rows of 4096 came to 75 % of the bandwidth, as a
+ * block loads for less than half of its time.
  */
 HD struct quant_shape quant_shape_of(const struct quant_problem *p)
 {
