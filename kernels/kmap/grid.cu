@@ -300,8 +300,8 @@ static __device__ __forceinline__ void make_rows(const Tables &t, const Step &s,
     __syncthreads(); /* the stage is free */
 }
 
-/* Blocks take KMAP_PAD rows of any table in turns: how many there are only the device knows.  Behind
- * them which row of the input each row of level 0 is. */
+/* Blocks take KMAP_PAD rows of any table in turns: how many there are only the device knows.
+ * Behind them which row of the input each row of level 0 is. */
 static __global__ void __launch_bounds__(KMAP_PAD, TABLE_BLOCKS)
 grid_tables(const __grid_constant__ Tables t)
 {
@@ -340,7 +340,8 @@ static Divisor divisor_of(int d)
     int bits = 0;
     while ((int64_t)1 << bits < d)
         bits++;
-    return { (uint32_t)((((uint64_t)1 << (31 + bits)) + (uint32_t)d - 1) / (uint32_t)d), 31 + bits };
+    const uint64_t whole = (uint64_t)1 << (31 + bits);
+    return { (uint32_t)((whole + (uint32_t)d - 1) / (uint32_t)d), 31 + bits };
 }
 
 /* First, last output q of an input p: p + pad - kernel < stride q, stride q <= p + pad. */

@@ -34,7 +34,8 @@ enum op_status net_list_open(const struct kmap *m, const struct kmap_source *sou
     l->padded = net_take(memory, starts, &status);
     l->in = net_take(memory, pairs, &status);
     l->out = net_take(memory, pairs, &status);
-    l->scratch = net_take(memory, taps * (size_t)source->rows / KMAP_PAD * sizeof(int32_t), &status);
+    const size_t blocks = (size_t)source->rows / KMAP_PAD;
+    l->scratch = net_take(memory, taps * blocks * sizeof(int32_t), &status);
     return status;
 }
 
