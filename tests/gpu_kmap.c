@@ -255,6 +255,29 @@ static void try_order(struct cb_device *d, struct kmap_host *h, int splits, int 
     release(&a);
 }
 
+/* Pairs of the rows of a list: those of the map that have such an output. */
+static void check_half(struct arena *a, const struct kmap *m, const struct kmap_list *l)
+{
+    const struct kmap_pairs *p = &m->pairs;
+    int32_t *start = calloc((size_t)m->taps + 1, sizeof *start);
+    int32_t *in = malloc((size_t)m->pairs_total * 4 + 4);
+    int32_t *out = malloc((size_t)m->pairs_total * 4 + 4), count = 0;
+    for (int d = 0; d < m->taps; d++) {
+        for (int k = p->start[d]; k < p->start[d + 1]; k++)
+            if (p->out[k] < l->source.n) {
+                in[count] = p->in[k];
+                out[count++] = p->out[k];
+            }
+        start[d + 1] = count;
+    }
+    same_bytes(a, "starts of half", l->start, start, ((size_t)m->taps + 1) * 4);
+    same_bytes(a, "inputs of half", l->in, in, (size_t)count * 4);
+    same_bytes(a, "outputs of half", l->out, out, (size_t)count * 4);
+    free(start);
+    free(in);
+    free(out);
+}
+
 static void try_pairs(struct cb_device *d, struct kmap_host *h)
 {
     struct arena a = { .d = d };
@@ -264,15 +287,20 @@ static void try_pairs(struct cb_device *d, struct kmap_host *h)
     const struct kmap_source source = {
         on_device(&a, m->table.index, (size_t)m->table.rows * taps * 4), NULL, NULL, m->n_out,
         m->table.rows, m->taps };
-    int32_t *start = take(&a, (taps + 1) * 4), *padded = take(&a, (taps + 1) * 4);
-    int32_t *in = take(&a, most * 4), *out = take(&a, most * 4);
-    int32_t *scratch = take(&a, (taps * (size_t)m->table.rows / KMAP_PAD + 1) * 4);
-    CHECK(kmap_pairs_cuda(&source, start, padded, in, out, scratch, cb_device_stream(d)) == OP_OK);
-    CHECK(!cb_sync(d));
-    same_bytes(&a, "starts", start, m->pairs.start, (taps + 1) * 4);
-    same_bytes(&a, "padded starts", padded, m->pairs.padded, (taps + 1) * 4);
-    same_bytes(&a, "inputs of pairs", in, m->pairs.in, pairs * 4);
-    same_bytes(&a, "outputs of pairs", out, m->pairs.out, pairs * 4);
+    struct kmap_list l[2]; /* of the map, and of its first half at the same time */
+    for (int i = 0; i < 2; i++) {
+        l[i] = (struct kmap_list){ source, take(&a, (taps + 1) * 4), take(&a, (taps + 1) * 4),
+                                   take(&a, most * 4), take(&a, most * 4),
+                                   take(&a, taps * (size_t)m->table.rows / KMAP_PAD * 4) };
+        l[i].source.n = i ? (m->n_out + 1) / 2 : m->n_out;
+        l[i].source.rows = kmap_padded(l[i].source.n);
+    }
+    CHECK(kmap_pairs_cuda(l, 2, cb_device_stream(d)) == OP_OK && !cb_sync(d));
+    same_bytes(&a, "starts", l[0].start, m->pairs.start, (taps + 1) * 4);
+    same_bytes(&a, "padded starts", l[0].padded, m->pairs.padded, (taps + 1) * 4);
+    same_bytes(&a, "inputs of pairs", l[0].in, m->pairs.in, pairs * 4);
+    same_bytes(&a, "outputs of pairs", l[0].out, m->pairs.out, pairs * 4);
+    check_half(&a, m, &l[1]);
     CHECK(!cb_guards_check(d));
     release(&a);
 }

@@ -6,12 +6,13 @@
  *
  * Pairs: hits of every tap in every block of KMAP_PAD rows are counted, one block adds them up, tap
  * after tap, and every block writes its pairs from there: by ascending output inside a tap, the
- * same in every run.
+ * same in every run.  Lists of several maps are made at the same time.
  */
 #include "forms.h"
 #include "rows.cuh"
+#include "scan.cuh"
 
-constexpr int SCAN = 1024;
+constexpr int SCAN = 1024, EACH = 4; /* threads, counts of each at a time */
 
 static __device__ __forceinline__ int rows_of(const kmap_source &m)
 {
@@ -67,78 +68,134 @@ static __global__ void order_table(kmap_source m, const int32_t *row, int first,
     table[e] = from >= 0 && d < m.taps ? m.table[(size_t)from * m.taps + d] : -1;
 }
 
-/* ---- pairs ---- */
+/* ---- pairs: blockIdx.y is the list ---- */
 
-static __device__ __forceinline__ bool has(const kmap_source &m, int row, int n, int d)
-{
-    return row < n && m.table[(size_t)row * m.taps + d] >= 0;
-}
+struct Lists {
+    kmap_list list[KMAP_LISTS_MAX];
+};
 
-static __global__ void __launch_bounds__(KMAP_PAD) pairs_count(kmap_source m, int32_t *count)
+/* Partners of a block's rows, -1 from row n on: stage [KMAP_PAD][taps], read as it lies. */
+static __device__ __forceinline__ void load_rows(const kmap_source &m, int first, int n, int *stage)
 {
-    const int row = blockIdx.x * KMAP_PAD + threadIdx.x, n = rows_of(m);
-    for (int d = 0; d < m.taps; d++) {
-        const int hits = __syncthreads_count(has(m, row, n, d));
-        if (threadIdx.x == 0)
-            count[d * gridDim.x + blockIdx.x] = hits;
-    }
-}
-
-/* Exclusive sums of count [taps][blocks] in place, and where the taps start. */
-static __global__ void __launch_bounds__(SCAN)
-pairs_scan(int taps, int blocks, int32_t *count, int32_t *start, int32_t *padded)
-{
-    __shared__ int warps[SCAN / 32];
-    const int all = taps * blocks, each = (all + SCAN - 1) / SCAN, lane = threadIdx.x % 32;
-    const int from = min(threadIdx.x * each, all), to = min(from + each, all);
-    int sum = 0;
-    for (int i = from; i < to; i++)
-        sum += count[i];
-    const int mine = sum;
-    for (int d = 1; d < 32; d *= 2) {
-        const int other = __shfl_up_sync(0xffffffffu, sum, d);
-        sum += lane >= d ? other : 0;
-    }
-    if (lane == 31)
-        warps[threadIdx.x / 32] = sum;
+    const int4 *from = (const int4 *)(m.table + (size_t)first * m.taps);
+    for (int i = threadIdx.x; i < KMAP_PAD * m.taps / 4; i += KMAP_PAD)
+        ((int4 *)stage)[i] = from[i];
     __syncthreads();
-    sum -= mine;
-    for (int w = 0; w < (int)threadIdx.x / 32; w++)
-        sum += warps[w];
-    for (int i = from; i < to; i++) {
-        const int hits = count[i];
-        count[i] = sum;
-        if (i % blocks == 0)
-            start[i / blocks] = sum;
-        sum += hits;
-    }
-    if (to == all && from < all)
-        start[taps] = sum;
-    __syncthreads();
-    if (threadIdx.x)
-        return;
-    padded[0] = 0;
-    for (int d = 0; d < taps; d++)
-        padded[d + 1] = padded[d] + padded_rows(start[d + 1] - start[d]);
+    if (first + (int)threadIdx.x >= n)
+        for (int d = 0; d < m.taps; d++)
+            stage[threadIdx.x * m.taps + d] = -1;
 }
 
-static __global__ void __launch_bounds__(KMAP_PAD)
-pairs_write(kmap_source m, const int32_t *before, int32_t *in, int32_t *out)
+/* hits [taps][warps]: rows of each warp that have a tap.  All threads call. */
+static __device__ __forceinline__ void count_hits(const kmap_source &m, const int *stage,
+                                                  int (*hits)[KMAP_PAD / 32])
 {
-    __shared__ int warps[2][KMAP_PAD / 32];
-    const int row = blockIdx.x * KMAP_PAD + threadIdx.x, n = rows_of(m), warp = threadIdx.x / 32;
+    const int *mine = stage + threadIdx.x * m.taps;
     for (int d = 0; d < m.taps; d++) {
-        const int j = row < n ? m.table[(size_t)row * m.taps + d] : -1;
-        const unsigned hits = __ballot_sync(0xffffffffu, j >= 0);
+        const unsigned have = __ballot_sync(~0u, mine[d] >= 0);
         if (threadIdx.x % 32 == 0)
-            warps[d & 1][warp] = __popc(hits);
-        __syncthreads(); /* the other half of warps is free again: all have passed the last one */
-        int at = before[d * gridDim.x + blockIdx.x] + __popc(hits & ((1u << threadIdx.x % 32) - 1));
+            hits[d][threadIdx.x / 32] = __popc(have);
+    }
+    __syncthreads();
+}
+
+/* Counts [taps][blocks]; blocks that have no rows count none. */
+static __global__ void __launch_bounds__(KMAP_PAD) pairs_count(const __grid_constant__ Lists lists)
+{
+    __shared__ __align__(16) int stage[KMAP_PAD * KMAP_TAPS_MAX];
+    __shared__ int hits[KMAP_TAPS_MAX][KMAP_PAD / 32];
+    const kmap_list &l = lists.list[blockIdx.y];
+    const int n = rows_of(l.source), first = blockIdx.x * KMAP_PAD, d = threadIdx.x;
+    const int blocks = l.source.rows / KMAP_PAD;
+    if (first >= l.source.rows)
+        return;
+    if (first < n) {
+        load_rows(l.source, first, n, stage);
+        count_hits(l.source, stage, hits);
+    }
+    if (d < l.source.taps)
+        l.scratch[(size_t)d * blocks + blockIdx.x] =
+            first < n ? hits[d][0] + hits[d][1] + hits[d][2] + hits[d][3] : 0;
+}
+
+/* Exclusive sums of the counts in place, and where the taps start. */
+static __global__ void __launch_bounds__(SCAN) pairs_scan(const __grid_constant__ Lists lists)
+{
+    __shared__ int shared[SCAN / 32], start[KMAP_TAPS_MAX + 1];
+    const kmap_list &l = lists.list[blockIdx.y];
+    const int taps = l.source.taps, blocks = l.source.rows / KMAP_PAD, all = taps * blocks;
+    int32_t *count = l.scratch;
+    int before = 0;
+    for (int base = 0; base < all; base += SCAN * EACH) {
+        const int first = base + threadIdx.x * EACH;
+        int hits[EACH], mine = 0;
+#pragma unroll
+        for (int k = 0; k < EACH; k++) {
+            hits[k] = first + k < all ? count[first + k] : 0;
+            mine += hits[k];
+        }
+        int sum = before + sum_before(mine, shared);
+#pragma unroll
+        for (int k = 0; k < EACH; k++) {
+            const int i = first + k;
+            if (i < all) {
+                count[i] = sum;
+                if (i % blocks == 0)
+                    start[i / blocks] = sum;
+            }
+            sum += hits[k];
+            if (i == all - 1)
+                start[taps] = sum;
+        }
+        if (threadIdx.x == SCAN - 1)
+            shared[0] = sum;
+        __syncthreads();
+        before = shared[0];
+        __syncthreads(); /* shared is free */
+    }
+    if (threadIdx.x >= 32)
+        return;
+    const int d = threadIdx.x, pairs = d < taps ? padded_rows(start[d + 1] - start[d]) : 0;
+    int padded = pairs;
+    for (int step = 1; step < 32; step *= 2) {
+        const int other = __shfl_up_sync(~0u, padded, step);
+        padded += d >= step ? other : 0;
+    }
+    if (d < taps) {
+        l.start[d] = start[d];
+        l.padded[d] = padded - pairs;
+    }
+    if (d == taps - 1) {
+        l.start[taps] = start[taps];
+        l.padded[taps] = padded;
+    }
+}
+
+static __global__ void __launch_bounds__(KMAP_PAD) pairs_write(const __grid_constant__ Lists lists)
+{
+    __shared__ __align__(16) int stage[KMAP_PAD * KMAP_TAPS_MAX];
+    __shared__ int hits[KMAP_TAPS_MAX][KMAP_PAD / 32];
+    const kmap_list &l = lists.list[blockIdx.y];
+    const int n = rows_of(l.source), first = blockIdx.x * KMAP_PAD, row = first + threadIdx.x;
+    const int taps = l.source.taps, warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    if (first >= n)
+        return;
+    load_rows(l.source, first, n, stage);
+    count_hits(l.source, stage, hits);
+    /* lane d: where the warp's pairs of tap d go */
+    int begin = 0;
+    if (lane < taps) {
+        begin = l.scratch[(size_t)lane * (l.source.rows / KMAP_PAD) + blockIdx.x];
         for (int w = 0; w < warp; w++)
-            at += warps[d & 1][w];
+            begin += hits[lane][w];
+    }
+    for (int d = 0; d < taps; d++) {
+        const int j = stage[threadIdx.x * taps + d], to = __shfl_sync(~0u, begin, d);
+        const unsigned have = __ballot_sync(~0u, j >= 0);
+        const int at = to + __popc(have & ((1u << lane) - 1));
         if (j >= 0) {
-            in[at] = j;
-            out[at] = row;
+            l.in[at] = j;
+            l.out[at] = row;
         }
     }
 }
@@ -168,13 +225,19 @@ enum op_status kmap_order_cuda(const struct kmap_source *m, int splits, int tile
     return launched();
 }
 
-enum op_status kmap_pairs_cuda(const struct kmap_source *m, int32_t *start, int32_t *padded,
-                               int32_t *in, int32_t *out, int32_t *scratch, op_stream s)
+enum op_status kmap_pairs_cuda(const struct kmap_list *list, int count, op_stream s)
 {
-    const int blocks = m->rows / KMAP_PAD;
-    pairs_count<<<blocks, KMAP_PAD, 0, s>>>(*m, scratch);
-    pairs_scan<<<1, SCAN, 0, s>>>(m->taps, blocks, scratch, start, padded);
-    pairs_write<<<blocks, KMAP_PAD, 0, s>>>(*m, scratch, in, out);
+    Lists lists = {};
+    int blocks = 0;
+    if (count < 1 || count > KMAP_LISTS_MAX)
+        return OP_EINVAL;
+    for (int i = 0; i < count; i++) {
+        lists.list[i] = list[i];
+        blocks = max(blocks, list[i].source.rows / KMAP_PAD);
+    }
+    pairs_count<<<dim3(blocks, count), KMAP_PAD, 0, s>>>(lists);
+    pairs_scan<<<dim3(1, count), SCAN, 0, s>>>(lists);
+    pairs_write<<<dim3(blocks, count), KMAP_PAD, 0, s>>>(lists);
     return launched();
 }
 

@@ -30,10 +30,17 @@ struct kmap_order_memory {
 enum op_status kmap_order_cuda(const struct kmap_source *m, int splits, int tile,
                                const struct kmap_order_memory *to, op_stream s);
 
-/* As kmap_host_pairs: start and padded [taps + 1], in and out [pairs, at most n x taps];
- * scratch [taps][rows / KMAP_PAD] + 1.  Enqueues; can be captured. */
-enum op_status kmap_pairs_cuda(const struct kmap_source *m, int32_t *start, int32_t *padded,
-                               int32_t *in, int32_t *out, int32_t *scratch, op_stream s);
+enum { KMAP_LISTS_MAX = 16 };
+
+/* As kmap_host_pairs; device memory. */
+struct kmap_list {
+    struct kmap_source source;
+    int32_t *start, *padded; /* [taps + 1] */
+    int32_t *in, *out;       /* [pairs, at most n x taps] */
+    int32_t *scratch;        /* [taps][rows / KMAP_PAD] */
+};
+/* Of `count` maps, at most KMAP_LISTS_MAX, in three launches.  Enqueues; can be captured. */
+enum op_status kmap_pairs_cuda(const struct kmap_list *list, int count, op_stream s);
 
 OP_END
 #endif

@@ -14,14 +14,9 @@ OP_BEGIN
 enum op_status net_order_open(int rows, int taps, int splits, const struct op_memory *memory,
                               struct kmap_order_memory *o);
 
-/* Lists of pairs on the device, and what making them takes. */
-struct net_lists {
-    int32_t *start, *padded, *pair_in, *pair_out, *scratch;
-};
-/* m: the map on the host; rows of its table, padded. */
-enum op_status net_lists_open(const struct kmap *m, int rows, const struct op_memory *memory,
-                              struct net_lists *l);
-enum op_status net_lists_make(const struct kmap_source *m, const struct net_lists *l, op_stream s);
+/* Takes memory for the pairs of a map, m on the host, on the device as `source` says. */
+enum op_status net_list_open(const struct kmap *m, const struct kmap_source *source,
+                             const struct op_memory *memory, struct kmap_list *l);
 
 /* 0, 1, 2 ... up to the rows of the longest level, on the host and on the device: the map of 1x1x1
  * layers.  *host is the caller's to free, also after a failure. */

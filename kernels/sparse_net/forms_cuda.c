@@ -23,23 +23,20 @@ enum op_status net_order_open(int rows, int taps, int splits, const struct op_me
     return status;
 }
 
-enum op_status net_lists_open(const struct kmap *m, int rows, const struct op_memory *memory,
-                              struct net_lists *l)
+enum op_status net_list_open(const struct kmap *m, const struct kmap_source *source,
+                             const struct op_memory *memory, struct kmap_list *l)
 {
     const size_t taps = (size_t)m->taps, starts = (taps + 1) * sizeof(int32_t);
     const size_t pairs = (size_t)m->pairs_total * sizeof(int32_t);
     enum op_status status = m->pairs.in ? OP_OK : OP_EINVAL;
+    l->source = *source;
     l->start = net_take(memory, starts, &status);
     l->padded = net_take(memory, starts, &status);
-    l->pair_in = net_take(memory, pairs, &status);
-    l->pair_out = net_take(memory, pairs, &status);
-    l->scratch = net_take(memory, (taps * (size_t)rows / KMAP_PAD + 1) * sizeof(int32_t), &status);
+    l->in = net_take(memory, pairs, &status);
+    l->out = net_take(memory, pairs, &status);
+    const size_t blocks = (size_t)source->rows / KMAP_PAD;
+    l->scratch = net_take(memory, taps * blocks * sizeof(int32_t), &status);
     return status;
-}
-
-enum op_status net_lists_make(const struct kmap_source *m, const struct net_lists *l, op_stream s)
-{
-    return kmap_pairs_cuda(m, l->start, l->padded, l->pair_in, l->pair_out, l->scratch, s);
 }
 
 enum op_status net_same_open(const struct kmap_plan *maps, const struct op_memory *memory,

@@ -22,7 +22,7 @@ struct listed {
     struct net_memory m;
     int flow[KMAP_STEPS_MAX]; /* chosen */
     struct kmap_order_memory order[KMAP_STEPS_MAX][KMAP_SPLITS_MAX]; /* of 1, 2 ... ranges */
-    struct net_lists lists[KMAP_STEPS_MAX];
+    struct kmap_list lists[KMAP_STEPS_MAX];
     int32_t *same, *same_on; /* rows with themselves, on the host and on the device */
     struct spconv_problem problem[SPARSE_NET_LAYERS_MAX];
     struct spconv_args args[SPARSE_NET_LAYERS_MAX];
@@ -32,39 +32,47 @@ struct listed {
 
 /* ---- forms of maps ---- */
 
+/* The table of a step, as a run makes it. */
+static struct kmap_source source_of(const struct listed *v, int step)
+{
+    const struct kmap_plan *maps = v->p.maps;
+    const int level = net_step_level(maps, step);
+    return (struct kmap_source){ v->m.maps.table[step], NULL, v->m.maps.count + level,
+                                 maps->cap[level], kmap_step_rows(maps, step),
+                                 kmap_taps(&maps->step[step].shape) };
+}
+
 /* Pairs of the host on the device. */
 static enum op_status open_pairs(const struct sparse_net_problem *p, int step, op_stream s,
                                  struct listed *v)
 {
     const struct kmap *m = &p->host->map[step].map;
-    const struct net_lists *l = &v->lists[step];
+    const struct kmap_source source = source_of(v, step);
+    const struct kmap_list *l = &v->lists[step];
     const size_t pairs = (size_t)m->pairs_total * sizeof(int32_t);
-    enum op_status status =
-        net_lists_open(m, kmap_step_rows(p->maps, step), &v->memory, &v->lists[step]);
+    enum op_status status = net_list_open(m, &source, &v->memory, &v->lists[step]);
     if (!status)
         status = net_upload(l->start, m->pairs.start, ((size_t)m->taps + 1) * sizeof(int32_t), s);
     if (!status)
-        status = net_upload(l->pair_in, m->pairs.in, pairs, s);
-    return status ? status : net_upload(l->pair_out, m->pairs.out, pairs, s);
+        status = net_upload(l->in, m->pairs.in, pairs, s);
+    return status ? status : net_upload(l->out, m->pairs.out, pairs, s);
 }
 
 static enum op_status make_forms(const struct listed *v, op_stream s)
 {
-    const struct kmap_plan *maps = v->p.maps;
+    struct kmap_list lists[KMAP_STEPS_MAX];
     enum op_status status = OP_OK;
-    for (int i = 0; !status && i < maps->steps; i++) {
+    int count = 0;
+    for (int i = 0; !status && i < v->p.maps->steps; i++) {
         const struct sparse_net_flow *flow = &v->impl->flow[v->flow[i]];
-        const int level = net_step_level(maps, i);
-        const struct kmap_source source = { v->m.maps.table[i], NULL, v->m.maps.count + level,
-                                            maps->cap[level], kmap_step_rows(maps, i),
-                                            kmap_taps(&maps->step[i].shape) };
+        const struct kmap_source source = source_of(v, i);
         if (flow->splits)
             status = kmap_order_cuda(&source, flow->splits, KMAP_PAD,
                                      &v->order[i][flow->splits - 1], s);
-        if (!status && flow->pairs)
-            status = net_lists_make(&source, &v->lists[i], s);
+        if (flow->pairs)
+            lists[count++] = v->lists[i];
     }
-    return status;
+    return status || !count ? status : kmap_pairs_cuda(lists, count, s);
 }
 
 /* ---- layers ---- */
@@ -78,12 +86,12 @@ static int is_point(const struct listed *v, int i)
 static void describe_layer(int i, struct listed *v)
 {
     const struct sparse_layer *l = &v->net.layer[i];
-    const struct net_lists *lists = is_point(v, i) ? NULL : &v->lists[l->step];
+    const struct kmap_list *lists = is_point(v, i) ? NULL : &v->lists[l->step];
     int32_t *const same = v->same_on;
     v->problem[i] = sparse_net_layer_problem(&v->net, v->p.maps, v->p.host, i);
     v->args[i] = (struct spconv_args){
         { lists ? v->m.maps.table[l->step] : same, NULL, lists ? lists->start : NULL,
-          lists ? lists->pair_in : same, lists ? lists->pair_out : same },
+          lists ? lists->in : same, lists ? lists->out : same },
         net_rows_of(&v->m, &v->net, l->from).at, (const char *)v->a.w + 2 * l->w, NULL,
         net_rows_of(&v->m, &v->net, l->to).at
     };

@@ -40,7 +40,7 @@ struct train {
     struct side side[KMAP_STEPS_MAX][2]; /* forward, backward */
     struct own_plan_work work; /* of all plans of this suite's rows */
     int room;                  /* tiles that work has room for */
-    struct net_lists lists[KMAP_STEPS_MAX];
+    struct kmap_list lists[KMAP_STEPS_MAX];
     struct net_layer_row open[SPARSE_NET_LAYERS_MAX][PASSES][NET_ROWS_MAX];
     int chosen[SPARSE_NET_LAYERS_MAX][PASSES];
 };
@@ -50,6 +50,15 @@ struct train {
 static int rows_of_side(const struct train *v, const struct side *side)
 {
     return kmap_padded(v->p.maps->cap[side->level]);
+}
+
+/* A side of a step, as a run makes it. */
+static struct kmap_source source_of(const struct train *v, int step, int back)
+{
+    const struct side *side = &v->side[step][back];
+    return (struct kmap_source){ side->table, NULL, v->m.maps.count + side->level,
+                                 v->p.maps->cap[side->level], rows_of_side(v, side),
+                                 kmap_taps(&v->p.maps->step[step].shape) };
 }
 
 /* The step of the plan that is the transpose of a step; -1: none. */
@@ -120,9 +129,10 @@ static enum op_status open_map(int i, op_stream s, struct train *v)
         return status;
     v->host[i] = (struct spconv_map){ m->table.index, v->transpose[i].map.table.index,
                                       m->pairs.start, m->pairs.in, m->pairs.out };
-    status = net_lists_open(m, kmap_step_rows(v->p.maps, i), &v->memory, &v->lists[i]);
+    status = open_sides(i, v);
+    const struct kmap_source source = source_of(v, i, 0);
     if (!status)
-        status = open_sides(i, v);
+        status = net_list_open(m, &source, &v->memory, &v->lists[i]);
     return status ? status : send_map(i, &p, s, v);
 }
 
@@ -201,15 +211,13 @@ static enum op_status make_side(const struct train *v, int i, int back, op_strea
 {
     const struct sparse_net_flow *flow = &v->impl->flow[v->flow[i]];
     const struct side *side = &v->side[i][back];
-    const int taps = kmap_taps(&v->p.maps->step[i].shape), n = v->p.maps->cap[side->level];
     const int splits[2] = { back ? flow->back : flow->splits,
                             back && flow->wback != flow->back ? flow->wback : 0 };
-    const int32_t *count = v->m.maps.count + side->level;
-    const struct kmap_source source = { side->table, NULL, count, n, rows_of_side(v, side), taps };
+    const struct kmap_source source = source_of(v, i, back);
     enum op_status status = OP_OK;
     if (side->made)
         status = net_transpose_table(v->m.maps.table[i], v->m.maps.count + v->side[i][0].level,
-                                     v->p.maps->cap[v->side[i][0].level], taps, side->made,
+                                     v->p.maps->cap[v->side[i][0].level], source.taps, side->made,
                                      rows_of_side(v, side), s);
     for (int k = 0; !status && k < 2; k++)
         if (splits[k])
@@ -220,18 +228,18 @@ static enum op_status make_side(const struct train *v, int i, int back, op_strea
 static enum op_status make_forms(const struct train *v, op_stream s)
 {
     const struct own_plans plans = plans_of(v);
+    struct kmap_list lists[KMAP_STEPS_MAX];
     enum op_status status = OP_OK;
+    int count = 0;
     for (int i = 0; !status && i < v->p.maps->steps; i++) {
-        const struct side *side = &v->side[i][0];
-        const struct kmap_source source = { side->table, NULL, v->m.maps.count + side->level,
-                                            v->p.maps->cap[side->level], rows_of_side(v, side),
-                                            kmap_taps(&v->p.maps->step[i].shape) };
         status = make_side(v, i, 0, s);
         if (!status)
             status = make_side(v, i, 1, s);
-        if (!status && v->impl->flow[v->flow[i]].pairs)
-            status = net_lists_make(&source, &v->lists[i], s);
+        if (v->impl->flow[v->flow[i]].pairs)
+            lists[count++] = v->lists[i];
     }
+    if (!status && count)
+        status = kmap_pairs_cuda(lists, count, s);
     return status || !plans.count ? status : own_plans_make(&plans, &v->work, s);
 }
 

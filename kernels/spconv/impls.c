@@ -150,10 +150,12 @@ const struct spconv_impl spconv_kernels[] = {
         spconv_own_2_setup),
     OWN("own_s3", "own S=3", "the same, three ranges", own_3, spconv_own_3_setup),
     { .base = { .name = "own_wgrad", .title = "own wgrad", .role = OP_OWN,
-                .origin = "wgmma over gathered pairs, both operands transposed, atomic float sums",
+                .origin = "wgmma over gathered pairs, both operands transposed, chunks added in "
+                          "order",
                 .sm_min = 90, .sm_max = 90, .symbol = "own_wgrad" },
       .supports = spconv_own_wgrad_supports, .setup = OP_CUDA(spconv_own_wgrad_setup),
-      .teardown = OP_CUDA(spconv_own_wgrad_teardown), .run = OP_CUDA(spconv_own_wgrad) },
+      .teardown = OP_CUDA(spconv_own_wgrad_teardown), .run = OP_CUDA(spconv_own_wgrad),
+      .counts = OP_CUDA(spconv_own_wgrad_counts) },
     { .base = { .name = "own_portable", .title = "own portable", .role = OP_OWN,
                 .origin = "implicit GEMM of mma, up to 128 columns a tile, ring of three stages, "
                           "rows in Gray order",

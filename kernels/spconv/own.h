@@ -21,10 +21,12 @@ enum op_status spconv_own_setup_as(const struct own_choice *choice, const struct
                                    const struct spconv_args *a, const struct op_memory *memory,
                                    op_stream s, void **state);
 
-/* own_wgrad_sm90.cu: wgrad, half. */
+/* own_wgrad_sm90.cu: wgrad, half; the same bits every time. */
 extern spconv_setup_fn spconv_own_wgrad_setup;
 extern spconv_run_fn spconv_own_wgrad;
 void spconv_own_wgrad_teardown(void *state);
+void spconv_own_wgrad_counts(const struct spconv_problem *p, const void *state,
+                             struct spconv_counts *counts);
 enum op_status spconv_own_wgrad_supports(const struct spconv_problem *p, const char **why);
 
 OP_END

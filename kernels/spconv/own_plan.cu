@@ -11,8 +11,7 @@
 
 #include "../kmap/device.h"
 #include "own_parts.cuh"
-#include "own_source.cuh"
-#include "plan.h"
+#include "own_tiles.cuh"
 #include "upload.cuh"
 
 constexpr int THREADS = 256;
@@ -52,31 +51,9 @@ static __global__ __launch_bounds__(THREADS) void make_keys(own_source t, own_pl
 static __global__ __launch_bounds__(SPCONV_TILE) void make_tiles(own_source t, own_plan plan,
                                                                  const int32_t *sorted)
 {
-    __shared__ uint32_t part[SPCONV_TILE / 32];
-    const int tile = blockIdx.x, thread = threadIdx.x, first = tile / plan.tiles * plan.taps;
-    const int taps = min(plan.taps, t.taps - first);
-    const size_t at = (size_t)tile * SPCONV_TILE + thread;
-    const int row = sorted[at];
-    const int32_t *partner = t.partner + (size_t)(row < 0 ? 0 : row) * t.taps + first;
-    uint32_t mask = 0;
-    if (row >= 0)
-        for (int d = 0; d < taps; d++)
-            mask |= (uint32_t)(__ldg(partner + d) >= 0) << d;
-    const uint32_t all = __reduce_or_sync(~0u, mask);
-    if (thread % 32 == 0)
-        part[thread / 32] = all;
-    __syncthreads();
-    const uint32_t lower = part[0] | part[1], upper = part[2] | part[3];
-    plan.row[at] = row;
-    if (thread == 0) {
-        plan.mask[2 * tile] = lower;
-        plan.mask[2 * tile + 1] = upper;
-    }
-    for (uint32_t left = lower | upper; left; left &= left - 1) {
-        const int d = __ffs(left) - 1;
-        plan.index[((size_t)tile * plan.taps + d) * SPCONV_TILE + thread] =
-            mask >> d & 1 ? __ldg(partner + d) : -1;
-    }
+    const int tile = blockIdx.x, first = tile / plan.tiles * plan.taps;
+    own_tile(t, plan, tile, sorted[(size_t)tile * SPCONV_TILE + threadIdx.x], first,
+             max(min(plan.taps, t.taps - first), 0));
 }
 
 static __global__ __launch_bounds__(OWN_PARTS_THREADS) void make_parts(own_plan plan)

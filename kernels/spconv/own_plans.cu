@@ -12,8 +12,7 @@
 #include "../kmap/device.h"
 #include "own_parts.cuh"
 #include "own_plans.h"
-#include "own_source.cuh"
-#include "plan.h"
+#include "own_tiles.cuh"
 #include "upload.cuh"
 
 constexpr int THREADS = 256, COUNT_BLOCKS = 132;
@@ -79,32 +78,14 @@ static __global__ __launch_bounds__(SPCONV_TILE) void key_all(const __grid_const
 static __global__ __launch_bounds__(SPCONV_TILE) void tile_all(const __grid_constant__ Plans p,
                                                                const int32_t *sorted)
 {
-    __shared__ uint32_t part[SPCONV_TILE / 32];
     const own_segment g = segment_of(p, blockIdx.x);
     const own_source &t = p.list.source[g.plan];
     const own_plan &plan = p.list.plan[g.plan];
-    const int tile = blockIdx.x - p.first[g.plan], thread = threadIdx.x;
-    const int first = g.split * plan.taps, taps = min(plan.taps, t.taps - first);
-    const int row = sorted[(size_t)blockIdx.x * SPCONV_TILE + thread];
-    const int32_t *partner = t.partner + (size_t)(row < 0 ? 0 : row) * t.taps + first;
+    const int first = g.split * plan.taps;
     /* the last range has no taps at all where taps do not fill so many ranges */
-    const uint32_t mask =
-        row < 0 || taps < 1 ? 0 : mask_of(t, row) >> first & (~0u >> (32 - taps));
-    const uint32_t all = __reduce_or_sync(~0u, mask);
-    if (thread % 32 == 0)
-        part[thread / 32] = all;
-    __syncthreads();
-    const uint32_t lower = part[0] | part[1], upper = part[2] | part[3];
-    plan.row[(size_t)tile * SPCONV_TILE + thread] = row;
-    if (thread == 0) {
-        plan.mask[2 * tile] = lower;
-        plan.mask[2 * tile + 1] = upper;
-    }
-    for (uint32_t left = lower | upper; left; left &= left - 1) {
-        const int d = __ffs(left) - 1;
-        plan.index[((size_t)tile * plan.taps + d) * SPCONV_TILE + thread] =
-            mask >> d & 1 ? __ldg(partner + d) : -1;
-    }
+    own_tile(t, plan, blockIdx.x - p.first[g.plan],
+             sorted[(size_t)blockIdx.x * SPCONV_TILE + threadIdx.x], first,
+             max(min(plan.taps, t.taps - first), 0));
 }
 
 /* A block a plan. */

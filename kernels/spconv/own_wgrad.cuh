@@ -9,17 +9,19 @@
  *
  *   block    `chunk` pairs of one tap, 64 x Blocks channels of x, 64 x Wide of g
  *   warps    0-3 and 4-7   consumers: 64 channels of x each, or where there are only 64
- *                          half of every stage's pairs each
+ *                          half of every stage's pairs each, joined in the ring at the end
  *            8-9 or 8-11   producers
  *   ring     stage = 64 pairs: X [Blocks][64 pairs][64], G [Wide][64 pairs][64]
  *
- * Chunks of a tap meet in atomic sums on dW, which is cleared before.
+ * A tap of one chunk goes to dW.  The sums of several are kept, [chunk][cin][cout], and added by a
+ * second kernel in an order that does not depend on when they came: the same bits every time.
  */
 #ifndef KERNELS_SPCONV_OWN_WGRAD_CUH
 #define KERNELS_SPCONV_OWN_WGRAD_CUH
 
 #include <cuda_fp16.h>
 
+#include "../common/launch.cuh"
 #include "../common/wgmma_smem.cuh"
 #include "own_ring.cuh"
 #include "spconv.h"
@@ -27,7 +29,7 @@
 struct OwnWgradWork {
     const int32_t *pair_in, *pair_out;
     const half *x, *g;
-    float *y;
+    float *y, *partial; /* partial: [chunks][cin][cout] */
     int cin, cout, taps, chunk;
     int start[SPCONV_TAPS_MAX + 1], first_chunk[SPCONV_TAPS_MAX + 1];
 };
@@ -96,10 +98,31 @@ static __device__ __forceinline__ void wgrad_produce(const OwnWgradWork &p, uint
     }
 }
 
+/* Two warpgroups have half of the same sums each, the first adds those of the second.  meet: room
+ * for them.  false: this is the second, and done. */
+template <int Count>
+static __device__ __forceinline__ bool wgrad_halves(float (&sum)[Count], float *meet,
+                                                    int warpgroup)
+{
+    meet += threadIdx.x % 128;
+    own_sync<WGRAD_CONSUMERS>(1); /* nobody reads the ring any more */
+    if (warpgroup == 1)
+#pragma unroll
+        for (int j = 0; j < Count; j++)
+            meet[j * 128] = sum[j];
+    own_sync<WGRAD_CONSUMERS>(1);
+    if (warpgroup == 0)
+#pragma unroll
+        for (int j = 0; j < Count; j++)
+            sum[j] += meet[j * 128];
+    return warpgroup == 0;
+}
+
+/* to: [cin][cout], of the chunk; meet: the ring, as floats. */
 template <int Blocks, int Wide>
 static __device__ __forceinline__ void wgrad_consume(const OwnWgradWork &p, uint32_t ring,
                                                      uint32_t full, uint32_t empty, int stages,
-                                                     int tap, int row0, int column0)
+                                                     float *to, float *meet, int row0, int column0)
 {
     typedef OwnWgradShape<Blocks, Wide> Shape;
     constexpr int STEPS = Blocks == 2 ? 4 : 2; /* of 16 pairs */
@@ -129,16 +152,18 @@ static __device__ __forceinline__ void wgrad_consume(const OwnWgradWork &p, uint
             mbarrier_arrive(empty + 8 * stage.index);
         stage.next(Shape::STAGES);
     }
+    if (Blocks == 1 && !wgrad_halves(sum, meet, warpgroup))
+        return;
     const int row = row0 + (Blocks == 2 ? warpgroup * 64 : 0) + warp % 4 * 16 + lane / 4;
     const int column = column0 + lane % 4 * 2;
-    float *y = p.y + ((size_t)tap * p.cin + row) * p.cout + column;
+    to += (size_t)row * p.cout + column;
 #pragma unroll
     for (int j = 0; j < Wide * 8; j++)
 #pragma unroll
         for (int h = 0; h < 2; h++)
             if (row + 8 * h < p.cin && column + 8 * j < p.cout)
-                atomicAdd((float2 *)(y + (size_t)8 * h * p.cout + 8 * j),
-                          make_float2(sum[4 * j + 2 * h], sum[4 * j + 2 * h + 1]));
+                *(float2 *)(to + (size_t)8 * h * p.cout + 8 * j) =
+                    make_float2(sum[4 * j + 2 * h], sum[4 * j + 2 * h + 1]);
 }
 
 template <int Blocks, int Wide>
@@ -163,6 +188,9 @@ own_wgrad(const __grid_constant__ OwnWgradWork p)
     const int begin = p.start[tap] + ((int)blockIdx.x - p.first_chunk[tap]) * p.chunk;
     const int end = min(begin + p.chunk, p.start[tap + 1]);
     const int row0 = blockIdx.y * Blocks * 64, column0 = blockIdx.z * Wide * 64;
+    const size_t size = (size_t)p.cin * p.cout;
+    float *to = p.first_chunk[tap + 1] - p.first_chunk[tap] == 1 ? p.y + tap * size
+                                                                 : p.partial + blockIdx.x * size;
     __syncthreads();
     if (threadIdx.x >= WGRAD_CONSUMERS) {
         if constexpr (Shape::RESIDENT == 1)
@@ -172,10 +200,44 @@ own_wgrad(const __grid_constant__ OwnWgradWork p)
         if constexpr (Shape::RESIDENT == 1)
             asm volatile("setmaxnreg.inc.sync.aligned.u32 224;");
         wgrad_consume<Blocks, Wide>(p, ring, full, empty,
-                                    (end - begin + WGRAD_PAIRS - 1) / WGRAD_PAIRS, tap, row0,
+                                    (end - begin + WGRAD_PAIRS - 1) / WGRAD_PAIRS, to,
+                                    (float *)(shared + (ring - shared_address(shared))), row0,
                                     column0);
     }
     __syncthreads(); /* copies arrive in the name of threads that are still there */
+}
+
+constexpr int JOIN_THREADS = 256, JOIN_LANES = JOIN_THREADS / 32; /* that share a tap's chunks */
+
+/* Sums of chunks, blockIdx.y is the tap: a thread adds every JOIN_LANES-th chunk to four numbers,
+ * the first then what those of its lane have, in order.  Zeros where a tap has no pair. */
+static __global__ __launch_bounds__(JOIN_THREADS) void
+join_chunks(const __grid_constant__ OwnWgradWork p)
+{
+    __shared__ float4 meet[JOIN_LANES][32];
+    const int tap = blockIdx.y, first = p.first_chunk[tap];
+    const int chunks = p.first_chunk[tap + 1] - first;
+    const int size = p.cin * p.cout / 4, lane = threadIdx.x / 32;
+    const int at = blockIdx.x * 32 + threadIdx.x % 32; /* cin and cout are multiples of 8 */
+    wait_for_previous(); /* by all: who waits for this kernel waits for the one before it too */
+    if (chunks == 1)
+        return;
+    const float4 *from = (const float4 *)p.partial + (size_t)first * size + at;
+    float4 sum = make_float4(0, 0, 0, 0);
+#pragma unroll 4
+    for (int k = at < size ? lane : chunks; k < chunks; k += JOIN_LANES) {
+        const float4 v = __ldcg(from + (size_t)k * size);
+        sum.x += v.x, sum.y += v.y, sum.z += v.z, sum.w += v.w;
+    }
+    meet[lane][threadIdx.x % 32] = sum;
+    __syncthreads();
+    if (lane > 0 || at >= size)
+        return;
+    for (int k = 1; k < JOIN_LANES; k++) {
+        const float4 v = meet[k][threadIdx.x];
+        sum.x += v.x, sum.y += v.y, sum.z += v.z, sum.w += v.w;
+    }
+    ((float4 *)p.y)[(size_t)tap * size + at] = sum;
 }
 
 #endif

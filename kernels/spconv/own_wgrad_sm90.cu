@@ -3,6 +3,7 @@
 
 #include "own.h"
 #include "own_wgrad.cuh"
+#include "upload.cuh"
 
 typedef void (*OwnWgradKernel)(OwnWgradWork);
 
@@ -11,6 +12,7 @@ struct OwnWgrad {
     OwnWgradKernel kernel;
     int threads, bytes;
     int blocks, wide; /* of 64 channels of x and g in a tile */
+    int resident;     /* thread blocks on a multiprocessor */
 };
 
 template <int Blocks, int Wide> static void use(OwnWgrad *v)
@@ -21,6 +23,7 @@ template <int Blocks, int Wide> static void use(OwnWgrad *v)
     v->bytes = Shape::BYTES;
     v->blocks = Blocks;
     v->wide = Wide;
+    v->resident = Shape::RESIDENT;
 }
 
 template <int Blocks> static void use_wide(OwnWgrad *v)
@@ -38,13 +41,40 @@ static int div_up(int a, int b)
     return (a + b - 1) / b;
 }
 
-/* Four blocks to a multiprocessor, in stages of whole pairs; fewer where chunks get short. */
-static int chunk_of(const struct spconv_problem *p, const OwnWgrad *v, int sms)
+/* Chunks of all taps before each, first [taps + 1]. */
+static void count_chunks(const int32_t *start, int taps, int chunk, int *first)
+{
+    for (int d = 0; d <= taps; d++)
+        first[d] = d ? first[d - 1] + div_up(start[d] - start[d - 1], chunk) : 0;
+}
+
+/* Of taps that have several. */
+static int kept_chunks(const OwnWgradWork *w)
+{
+    int kept = 0;
+    for (int d = 0; d < w->taps; d++) {
+        const int chunks = w->first_chunk[d + 1] - w->first_chunk[d];
+        kept += chunks > 1 ? chunks : 0;
+    }
+    return kept;
+}
+
+/* As many thread blocks as run in two rounds, in stages of whole pairs; fewer where chunks get
+ * short. */
+static void choose_chunks(const struct spconv_problem *p, const int32_t *start, int sms,
+                          OwnWgrad *v)
 {
     const long tiles = (long)div_up(p->cin, v->blocks * 64) * div_up(p->cout, v->wide * 64);
-    const long chunk = p->pairs * tiles / (4 * sms);
-    const long least = 4 * WGRAD_PAIRS;
-    return (int)((chunk < least ? least : chunk) / WGRAD_PAIRS * WGRAD_PAIRS);
+    const long least = 4 * WGRAD_PAIRS, blocks = 2L * v->resident * sms;
+    const long share = p->pairs * tiles / blocks;
+    int *first = v->work.first_chunk;
+    v->work.chunk = (int)((share < least ? least : share) / WGRAD_PAIRS * WGRAD_PAIRS);
+    count_chunks(start, p->taps, v->work.chunk, first);
+    /* the last of every tap is short, and those blocks would be a round of their own */
+    while (first[p->taps] * tiles > blocks && v->work.chunk < 2 * share) {
+        v->work.chunk += WGRAD_PAIRS;
+        count_chunks(start, p->taps, v->work.chunk, first);
+    }
 }
 
 OP_BEGIN
@@ -54,7 +84,7 @@ enum op_status spconv_own_wgrad_setup(const struct spconv_problem *p,
 {
     const char *why;
     int device, sms;
-    (void)a, (void)memory, (void)s;
+    (void)a, (void)s;
     *state = NULL;
     if (spconv_own_wgrad_supports(p, &why) != OP_OK)
         return OP_EUNSUPPORTED;
@@ -75,12 +105,16 @@ enum op_status spconv_own_wgrad_setup(const struct spconv_problem *p,
         free(v);
         return OP_EDEVICE;
     }
-    v->work.chunk = chunk_of(p, v, sms);
-    for (int d = 0; d <= p->taps; d++) {
+    for (int d = 0; d <= p->taps; d++)
         v->work.start[d] = host->start[d];
-        v->work.first_chunk[d] =
-            d ? v->work.first_chunk[d - 1] + div_up(host->start[d] - host->start[d - 1], v->work.chunk)
-              : 0;
+    choose_chunks(p, host->start, sms, v);
+    enum op_status status = OP_OK;
+    if (kept_chunks(&v->work))
+        v->work.partial = scratch<float>(
+            memory, (size_t)v->work.first_chunk[p->taps] * p->cin * p->cout, &status);
+    if (status != OP_OK) {
+        free(v);
+        return status;
     }
     *state = v;
     return OP_OK;
@@ -96,13 +130,22 @@ enum op_status spconv_own_wgrad(const struct spconv_problem *p, const struct spc
     work.x = (const half *)a->x;
     work.g = (const half *)a->g;
     work.y = (float *)a->y;
-    if (cudaMemsetAsync(a->y, 0, (size_t)p->taps * p->cin * p->cout * sizeof(float), s))
-        return OP_EDEVICE;
     const dim3 grid(work.first_chunk[p->taps], div_up(p->cin, v->blocks * 64),
                     div_up(p->cout, v->wide * 64));
     if (grid.x)
         v->kernel<<<grid, v->threads, v->bytes, s>>>(work);
-    return cudaGetLastError() == cudaSuccess ? OP_OK : OP_EDEVICE;
+    if (cudaGetLastError() != cudaSuccess)
+        return OP_EDEVICE;
+    return launch_early(join_chunks, dim3(div_up(p->cin * p->cout, 4 * 32), p->taps), JOIN_THREADS,
+                        1, s, work);
+}
+
+void spconv_own_wgrad_counts(const struct spconv_problem *p, const void *state,
+                             struct spconv_counts *counts)
+{
+    const OwnWgrad *v = (const OwnWgrad *)state;
+    counts->slots = (double)p->pairs;
+    counts->extra_bytes = 2.0 * sizeof(float) * kept_chunks(&v->work) * p->cin * p->cout;
 }
 
 void spconv_own_wgrad_teardown(void *state)
