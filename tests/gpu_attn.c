@@ -4,7 +4,7 @@
  * bit; and that the check sees faults planted in the cache.
  *
  * Runs on the first GPU, and the rows of the host where there is none.  `gpu_attn quick` takes
- * every third shape, `gpu_attn few` every sixth.
+ * every third shape, `gpu_attn few` every sixth; TEST_TINY: tiny.h.
  */
 #include <stdlib.h>
 
@@ -14,6 +14,7 @@
 #include "../suites/ops/attn_part.h"
 #include "../suites/suite.h"
 #include "test.h"
+#include "tiny.h"
 
 static int tried, wrong;
 
@@ -197,6 +198,16 @@ int main(int argc, char **argv)
     const bool gpu = cb_device_info(c.device)->sm > 0;
     if (!gpu)
         SKIP("gpu_attn: no GPU, rows of the host only");
+    if (gpu && test_tiny()) {
+        tiny_op(c.device, "attn");
+        tiny_op(c.device, "attn_prefill");
+#ifdef WITH_CUDA
+        for (int s = ATTN_KV8; s < ATTN_SCHEMES; s++)
+            try_codes(c.device, (enum attn_scheme)s, 96);
+#endif
+        cb_device_close(c.device);
+        return TEST_END();
+    }
     for (size_t t = 0; t < sizeof shapes / sizeof *shapes; t += step) {
         const int *s = shapes[t];
         if (!gpu && (double)s[0] * s[1] * s[3] * s[4] > 3e6)

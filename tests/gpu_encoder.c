@@ -16,6 +16,7 @@
 #include "../kernels/common/half.h"
 #include "../suites/ops/encoder_part.h"
 #include "test.h"
+#include "tiny.h"
 
 #ifdef WITH_CUDA
 
@@ -457,6 +458,8 @@ int main(int argc, char **argv)
         return TEST_END();
     if (argc > 1 && !strcmp(argv[1], "times"))
         times(d);
+    else if (test_tiny())
+        tiny_op(d, "encoder");
     else
         all(d, argc > 1 && !strcmp(argv[1], "few"));
     cb_device_close(d);

@@ -502,7 +502,8 @@ static void test_models(void)
     CHECK_NEAR(of_recipe(&c, &t, (struct quant_recipe){ .flags = w | QUANT_HALF }, 8), want, 2e-3);
     const unsigned floats[] = { 0, QUANT_GPTQ, QUANT_GPTQ | QUANT_GPTQ_ORDER, QUANT_AWQ,
                                 QUANT_AWQ | QUANT_AWQ_CLIP, QUANT_AWQ | QUANT_LINEAR_LOSS,
-                                QUANT_AWQ | QUANT_GPTQ, QUANT_KEEP, QUANT_SCALE_SHARE };
+                                QUANT_AWQ | QUANT_GPTQ, QUANT_AWQ | QUANT_AWQ_CLIP | QUANT_GPTQ,
+                                QUANT_KEEP, QUANT_SCALE_SHARE };
     for (size_t i = 0; i < sizeof floats / sizeof *floats; i++) {
         const struct quant_recipe r = { .flags = w | floats[i] };
         CHECK_NEAR(of_recipe(&c, &t, r, 8), want, 2e-2);
