@@ -289,6 +289,23 @@ static void try_matrix(struct cb_device *d, const char *spec, size_t step)
     close_matrix(&o);
 }
 
+/* The rows, forms of ours that other lengths of rows and widths get, and panels that the rule would
+ * not take. */
+static void try_tiny(struct cb_device *d)
+{
+    static const int means[] = { 3, 14, 30, 100, 400 }, widths[] = { 1, 4, 8, 16, 32, 64, 256 };
+    int turns[2 * TINY_ROWS] = { 0 };
+    char params[200];
+    tiny_op(d, "spmm");
+    for (size_t m = 0; m < sizeof means / sizeof *means; m++)
+        for (size_t w = 0; w < sizeof widths / sizeof *widths; w++) {
+            snprintf(params, sizeof params, "{'matrix': 'gen:uniform,m=150,k=2000,mean=%d,width=%d', "
+                     "'n': %d}", means[m], means[m] - 1, widths[w]);
+            tiny_run(d, &(struct tiny_case){ "spmm", "own_", params }, "", turns);
+        }
+    try_matrix(d, "gen:blockrand,m=256,mean=20,block=4", 2);
+}
+
 static void try_all(struct cb_device *d, size_t step)
 {
     for (size_t s = 0; s < sizeof specs / sizeof *specs; s++)
@@ -441,10 +458,9 @@ int main(int argc, char **argv)
     CHECK(!cb_device_open("cuda", &d));
     if (d && argc > 1 && !strcmp(argv[1], "times"))
         measure(d);
-    else if (d && test_tiny()) { /* panels that the rule would not take too */
-        tiny_op(d, "spmm");
-        try_matrix(d, "gen:blockrand,m=256,mean=20,block=4", 2);
-    } else if (d)
+    else if (d && test_tiny())
+        try_tiny(d);
+    else if (d)
         try_all(d, argc > 1 && !strcmp(argv[1], "quick") ? 3 : 1);
     cb_device_close(d);
     printf("%d products, %d wrong, %.0f s\n", tried, wrong, seconds() - start);
