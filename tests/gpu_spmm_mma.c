@@ -289,18 +289,31 @@ static void try_matrix(struct cb_device *d, const char *spec, size_t step)
     close_matrix(&o);
 }
 
-/* The rows, forms of ours that other lengths of rows and widths get, and panels that the rule would
- * not take. */
+/* The rows; every form of own_row and own_merge that their rules choose for some matrix and width;
+ * panels that the rule would not take. */
 static void try_tiny(struct cb_device *d)
 {
-    static const int means[] = { 3, 14, 30, 100, 400 }, widths[] = { 1, 4, 8, 16, 32, 64, 256 };
+    static const struct {
+        const char *matrix;
+        int n[16]; /* ended by 0 */
+    } forms[] = {
+        { "gen:powerlaw,m=701,mean=9,empty=.1", { 1, 2, 3, 4, 5, 6, 8, 10, 12, 20, 31, 34, 48, 96 } },
+        { "gen:longrow,m=70,k=9000,mean=1200,width=1000",
+          { 1, 2, 3, 4, 5, 6, 8, 10, 12, 48, 64, 96, 128 } },
+        { "gen:hub,m=901,mean=4,width=2,hubs=3,share=.9,spill=.2", { 8 } },
+        { "gen:blockdiag,m=512,block=8", { 1, 2, 4, 256 } },
+        { "gen:blockdiag,m=512,block=64", { 1, 2, 8, 12, 20 } },
+        { "gen:uniform,m=150,k=2000,mean=3,width=2", { 1, 2, 4 } },
+        { "gen:uniform,m=150,k=2000,mean=10,width=9", { 1, 2, 4 } },
+        { "gen:uniform,m=150,k=2000,mean=90,width=89", { 20 } },
+        { "gen:uniform,m=150,k=9000,mean=90,width=89", { 8 } },
+    };
     int turns[2 * TINY_ROWS] = { 0 };
     char params[200];
     tiny_op(d, "spmm");
-    for (size_t m = 0; m < sizeof means / sizeof *means; m++)
-        for (size_t w = 0; w < sizeof widths / sizeof *widths; w++) {
-            snprintf(params, sizeof params, "{'matrix': 'gen:uniform,m=150,k=2000,mean=%d,width=%d', "
-                     "'n': %d}", means[m], means[m] - 1, widths[w]);
+    for (size_t f = 0; f < sizeof forms / sizeof *forms; f++)
+        for (const int *n = forms[f].n; *n; n++) {
+            snprintf(params, sizeof params, "{'matrix': '%s', 'n': %d}", forms[f].matrix, *n);
             tiny_run(d, &(struct tiny_case){ "spmm", "own_", params }, "", turns);
         }
     try_matrix(d, "gen:blockrand,m=256,mean=20,block=4", 2);
