@@ -6,6 +6,7 @@
  * host's rows are tried, which is said).  `gpu_exact quick` takes every third width
  * and half the shapes, `gpu_exact few` a handful: for tools that slow it down a
  * hundred and a thousand times.  A second word, spmm or gemm, leaves the other out.
+ * TEST_TINY: gemm's smallest problems (tiny.h), spmm's are gpu_spmm_mma's.
  */
 #include <stdlib.h>
 #include <unistd.h>

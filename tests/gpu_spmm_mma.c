@@ -297,7 +297,8 @@ static void try_tiny(struct cb_device *d)
         const char *matrix;
         int n[16]; /* ended by 0 */
     } forms[] = {
-        { "gen:powerlaw,m=701,mean=9,empty=.1", { 1, 2, 3, 4, 5, 6, 8, 10, 12, 20, 31, 34, 48, 96 } },
+        { "gen:powerlaw,m=701,mean=9,empty=.1",
+          { 1, 2, 3, 4, 5, 6, 8, 10, 12, 20, 31, 34, 48, 96 } },
         { "gen:longrow,m=70,k=9000,mean=1200,width=1000",
           { 1, 2, 3, 4, 5, 6, 8, 10, 12, 48, 64, 96, 128 } },
         { "gen:hub,m=901,mean=4,width=2,hubs=3,share=.9,spill=.2", { 8 } },

@@ -86,9 +86,8 @@ enum { SMS = 132, SHARED = 232448, TILINGS = 1024 };
 static int small_tiling(const struct gemm_problem *p, int overlap)
 {
     const struct w4_small_shape s = w4_small_shape(p, SMS, overlap);
-    const int tokens = p->m <= 8 ? 0 : p->m <= 16 ? 1 : 2;
-    return p->m > W4_SMALL_TOKENS ? -1
-                                  : ((tokens * 4 + s.warps / 4 - 1) * 16 + s.across) * 4 + s.strips / 2;
+    const int tokens = p->m <= 8 ? 0 : p->m <= 16 ? 1 : 2, warps = tokens * 4 + s.warps / 4 - 1;
+    return p->m > W4_SMALL_TOKENS ? -1 : (warps * 16 + s.across) * 4 + s.strips / 2;
 }
 
 static int large_tiling(const struct gemm_problem *p)
@@ -112,8 +111,9 @@ enum { SMALL, LARGE, W4A8, KINDS };
 
 static void mark(const struct gemm_problem *p, bool seen[KINDS][2 * TILINGS], unsigned kinds)
 {
+    /* last: the same kernels for launches that overlap */
     const int at[KINDS + 1] = { small_tiling(p, 0), large_tiling(p), w4a8_tiling(p),
-                                small_tiling(p, 1) }; /* the same kernels for launches that overlap */
+                                small_tiling(p, 1) };
     for (int k = 0; k <= KINDS; k++)
         if (kinds >> k % KINDS & 1 && at[k] >= 0)
             seen[k % KINDS][at[k]] = true;

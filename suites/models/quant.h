@@ -139,8 +139,8 @@ static inline float awq_clip_part(int i)
 {
     return 1 - (float)i / 20;
 }
-/* Clips every group to the bound with the least error of the group's part of the output; x [rows][k], of which about
- * 512 are used. */
+/* Clips every group to the bound with the least error of the group's part of the output;
+ * x [rows][k], of which about 512 are used. */
 int awq_clip(const struct quant_grid *g, float *w, int n, int k, const float *x, int rows);
 
 /* ---- channels kept or scaled by hand ---- */
