@@ -4,9 +4,9 @@
  * bit; and that the check sees faults planted in the cache.
  *
  * Runs on the first GPU, and the rows of the host where there is none.  `gpu_attn quick` takes
- * every third shape, `gpu_attn few` every sixth.  `gpu_attn sweep` prints microseconds of own
- * kernels instead, out of cache, for every shape of block and some numbers of splits: what the
- * constants of split_plan.h are taken from.
+ * every third shape, `gpu_attn few` every sixth; TEST_TINY: tiny.h.  `gpu_attn sweep` prints
+ * microseconds of own kernels instead, out of cache, for every shape of block and some numbers of
+ * splits: what the constants of split_plan.h are taken from.
  */
 #include <stdlib.h>
 
@@ -18,6 +18,7 @@
 #include "../suites/suite.h"
 #include "graph_median.h"
 #include "test.h"
+#include "tiny.h"
 
 static int tried, wrong;
 
@@ -322,6 +323,18 @@ int main(int argc, char **argv)
         return TEST_END();
     }
 #endif
+    if (gpu && test_tiny()) {
+        tiny_op(c.device, "attn");
+        tiny_op(c.device, "attn_prefill");
+#ifdef WITH_CUDA
+        for (int s = ATTN_KV8; s < ATTN_SCHEMES; s++)
+            try_codes(c.device, (enum attn_scheme)s, 96);
+        if (cb_device_info(c.device)->sm >= 80)
+            try_plans(c.device, &(struct attn_problem){ 2, 8, 2, 128, 300, 64, 0 }, 60);
+#endif
+        cb_device_close(c.device);
+        return TEST_END();
+    }
     for (size_t t = 0; t < sizeof shapes / sizeof *shapes; t += step) {
         const int *s = shapes[t];
         if (!gpu && (double)s[0] * s[1] * s[3] * s[4] > 3e6)

@@ -16,6 +16,7 @@
 #include "../suites/data/pillars.h"
 #include "graph_median.h"
 #include "test.h"
+#include "tiny.h"
 
 #ifdef WITH_CUDA
 
@@ -291,6 +292,8 @@ int main(int argc, char **argv)
     if (argc > 1 && !strcmp(argv[1], "times")) {
         times(d, BEV_FLATFORMER, PILLARS_SIDE, 18400);
         times(d, BEV_CENTERPOINT, 188, 20000);
+    } else if (test_tiny()) {
+        tiny_op(d, "bev");
     } else {
         static const int sides[] = { 2, 8, 14, 16, 18, 30, 32, 34, 40, 62, 64, 124, 126 };
         for (size_t i = 0; i < sizeof sides / sizeof *sides; i++) {

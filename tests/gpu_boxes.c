@@ -13,6 +13,7 @@
 #include "../suites/data/head_map.h"
 #include "graph_median.h"
 #include "test.h"
+#include "tiny.h"
 
 #ifdef WITH_CUDA
 
@@ -224,6 +225,8 @@ int main(int argc, char **argv)
         times(d, BEV_FLATFORMER, 468, 0, CLOSE_SCORES);
         times(d, BEV_CENTERPOINT, 188, 200, OBJECTS);
         times(d, BEV_CENTERPOINT, 188, 0, CLOSE_SCORES);
+    } else if (test_tiny()) {
+        tiny_op(d, "boxes");
     } else {
         for (int n = 0; n < BEV_NETS; n++) {
             for (size_t i = 0; i < sizeof sides / sizeof *sides; i++)

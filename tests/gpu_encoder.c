@@ -17,6 +17,7 @@
 #include "../kernels/common/half.h"
 #include "../suites/ops/encoder_part.h"
 #include "test.h"
+#include "tiny.h"
 
 #ifdef WITH_CUDA
 
@@ -471,6 +472,8 @@ int main(int argc, char **argv)
         times(d);
     else if (argc > 1 && !strcmp(argv[1], "layers"))
         layers(d);
+    else if (test_tiny())
+        tiny_op(d, "encoder");
     else
         all(d, argc > 1 && !strcmp(argv[1], "few"));
     cb_device_close(d);

@@ -6,6 +6,7 @@
  * host's rows are tried, which is said).  `gpu_exact quick` takes every third width
  * and half the shapes, `gpu_exact few` a handful: for tools that slow it down a
  * hundred and a thousand times.  A second word, spmm or gemm, leaves the other out.
+ * TEST_TINY: gemm's smallest problems (tiny.h), spmm's are gpu_spmm_mma's.
  */
 #include <stdlib.h>
 #include <unistd.h>
@@ -15,6 +16,7 @@
 #include "../harness/params.h"
 #include "../suites/suite.h"
 #include "test.h"
+#include "tiny.h"
 
 /* Writes a pattern with rows of the given lengths; columns spread over cols. */
 static void write_matrix(const char *path, int rows, int cols, int (*length)(int row))
@@ -123,6 +125,11 @@ int main(int argc, char **argv)
     if (!cb_device_info(c.device)->sm)
         SKIP("gpu_exact: no GPU, rows of the host only");
     const struct cb_op *spmm = suite_op("spmm"), *gemm = suite_op("gemm");
+    if (test_tiny()) { /* spmm's: in gpu_spmm_mma */
+        tiny_op(c.device, "gemm");
+        cb_device_close(c.device);
+        return TEST_END();
+    }
     for (size_t s = step > 3 ? 2 : 0; strcmp(only, "gemm") && s < sizeof shapes / sizeof *shapes; s += step > 3 ? 4 : step > 1 ? 2 : 1) {
         snprintf(path, sizeof path, "/tmp/exact_%ld_%s.mtx", (long)getpid(), shapes[s].name);
         write_matrix(path, shapes[s].rows, shapes[s].cols, shapes[s].length);

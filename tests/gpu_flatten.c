@@ -11,6 +11,7 @@
 #include "../suites/data/build.h"
 #include "../suites/data/pillars.h"
 #include "test.h"
+#include "tiny.h"
 
 #ifdef WITH_CUDA
 
@@ -201,9 +202,13 @@ int main(void)
     CHECK(!cb_device_open("cuda", &d));
     if (!d)
         return TEST_END();
-    every_size(d);
-    measured_sizes(d);
-    frame(d);
+    if (test_tiny()) {
+        tiny_op(d, "flatten");
+    } else {
+        every_size(d);
+        measured_sizes(d);
+        frame(d);
+    }
     cb_device_close(d);
     printf("%d results compared\n", tried);
     return TEST_END();

@@ -11,6 +11,7 @@
 #include "../suites/ops/gnn_part.h"
 #include "../suites/suite.h"
 #include "test.h"
+#include "tiny.h"
 
 #ifdef WITH_CUDA
 /* features, hidden, classes: falling, rising, narrow in the middle, wide, smallest */
@@ -267,10 +268,14 @@ int main(int argc, char **argv)
         SKIP("gpu_gnn: no GPU");
         return TEST_END();
     }
-    try_all(gpu, all, true);
-    printf("faults\n");
-    test_faults(gpu);
-    try_all(gpu, all, false);
+    if (test_tiny()) {
+        tiny_op(gpu, "gnn");
+    } else {
+        try_all(gpu, all, true);
+        printf("faults\n");
+        test_faults(gpu);
+        try_all(gpu, all, false);
+    }
     cb_device_close(gpu);
     printf("%d executions of rows, %d wrong\n", tried, wrong);
 #else

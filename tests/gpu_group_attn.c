@@ -17,6 +17,7 @@
 #include "../suites/data/build.h"
 #include "../suites/data/pillars.h"
 #include "test.h"
+#include "tiny.h"
 
 #ifdef WITH_CUDA
 
@@ -484,6 +485,8 @@ int main(int argc, char **argv)
         return TEST_END();
     if (!strcmp(mode, "times")) {
         times(d);
+    } else if (test_tiny()) {
+        tiny_op(d, "group_attn");
     } else {
         every_group(d, !strcmp(mode, "quick"));
         every_encoder(d, !strcmp(mode, "quick"));

@@ -13,6 +13,7 @@
 #include "../kernels/kmap/build.h"
 #include "../suites/data/scan.h"
 #include "test.h"
+#include "tiny.h"
 
 #ifdef WITH_CUDA
 #include "../kernels/kmap/device.h"
@@ -309,6 +310,8 @@ static void try_forms(struct cb_device *d)
 {
     static const int size[3] = { 80, 70, 20 }, counts[] = { 1, 128, 1000, 20000 };
     for (size_t k = 0; k < sizeof counts / sizeof *counts; k++) {
+        if (test_tiny() && counts[k] != 1000)
+            continue;
         struct cloud c = random_cloud(counts[k], size, 1, k % 2, k);
         const struct kmap_shape shapes[] = { kmap_same(3, size, 1), kmap_half(size, 1),
                                              strided(KMAP_SPCONV, &c, 3, 3, 3, 2, 2, 2, 1, 1, 1) };
@@ -441,6 +444,12 @@ int main(int argc, char **argv)
         return TEST_END();
     if (!cb_device_info(d)->sm) {
         SKIP("gpu_kmap: no GPU");
+        cb_device_close(d);
+        return TEST_END();
+    }
+    if (test_tiny()) {
+        tiny_op(d, "kmap");
+        try_forms(d);
         cb_device_close(d);
         return TEST_END();
     }

@@ -13,6 +13,7 @@
 #include "../kernels/spconv/plan.h"
 #include "../suites/data/build.h"
 #include "test.h"
+#include "tiny.h"
 
 #ifdef WITH_CUDA
 #include "own_parts_check.h"
@@ -274,7 +275,7 @@ int main(int argc, char **argv)
         SKIP("gpu_own_plans: no GPU");
         return TEST_END();
     }
-    for (int round = 0; round < 20; round++)
+    for (int round = 0; round < (test_tiny() ? 3 : 20); round++)
         try_list(round);
     try_too_long();
     if (argc > 1 && !strcmp(argv[1], "times")) {

@@ -12,6 +12,7 @@
 #include "../suites/ops/ops.h"
 #include "../suites/ops/perplexity_rows.h"
 #include "llama_gpu.h"
+#include "tiny.h"
 
 #ifdef WITH_CUDA
 static void test_published(struct cb_device *d, bool quick)
@@ -230,6 +231,11 @@ int main(int argc, char **argv)
     struct cb_device *d;
     if (cb_device_open("cuda:0", &d)) {
         SKIP("gpu_perplexity: no GPU");
+        return TEST_END();
+    }
+    if (test_tiny()) {
+        SKIP("gpu_perplexity: its kernels are those of gpu_llama");
+        cb_device_close(d);
         return TEST_END();
     }
     done("device");

@@ -15,6 +15,7 @@
 #include "../suites/data/street.h"
 #include "graph_median.h"
 #include "test.h"
+#include "tiny.h"
 
 #ifdef WITH_CUDA
 
@@ -327,6 +328,8 @@ int main(int argc, char **argv)
     draw(&m, 11);
     if (argc > 1 && !strcmp(argv[1], "times")) {
         times(d, &m);
+    } else if (test_tiny()) {
+        tiny_op(d, "pillar_net");
     } else {
         printf("made points\n");
         every_size(d, &m);

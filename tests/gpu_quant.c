@@ -15,6 +15,7 @@
 #include "../kernels/quant/own.h"
 #include "../suites/suite.h"
 #include "test.h"
+#include "tiny.h"
 
 static int tried, wrong;
 
@@ -309,7 +310,7 @@ static void try_own(struct cb_device *d)
                                      { 2, 8192 }, { 3, 11008 }, { 2, 28672 }, { 300, 14336 },
                                      { 3800, 4096 } };
     for (int k = QUANT_PLAIN; k <= QUANT_SILU; k++) {
-        for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
+        for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s += test_tiny() ? 3 : 1)
             try_shapes(d, (enum quant_kernel)k, shapes[s][0], shapes[s][1]);
         try_zero(d, (enum quant_kernel)k);
     }
@@ -342,7 +343,9 @@ int main(int argc, char **argv)
         SKIP("gpu_quant: the own kernels need compute capability 9.0");
     }
 #endif
-    if (!only_sweep) {
+    if (gpu && !only_sweep && test_tiny()) {
+        tiny_op(c.device, "quant");
+    } else if (!only_sweep) {
         try_rows(&c, suite_op("quant"));
         try_heads(&c, suite_op("quant"));
     }

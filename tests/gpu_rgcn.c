@@ -12,6 +12,7 @@
 #include "../kernels/rgcn/rgcn.h"
 #include "../suites/suite.h"
 #include "test.h"
+#include "tiny.h"
 
 #ifdef WITH_CUDA
 static void *params_of(const char *graph, const int *width)
@@ -245,6 +246,8 @@ int main(int argc, char **argv)
     }
     if (argc > 1 && !strcmp(argv[1], "times"))
         time_graphs(d, argc > 2 && argv[2][0] ? argv[2] : NULL, argc > 3 ? argv[3] : "");
+    else if (test_tiny())
+        tiny_op(d, "rgcn");
     else
         try_all(d);
     cb_device_close(d);

@@ -18,6 +18,7 @@
 #include "../suites/suite.h"
 #include "sparse_net_scan.h"
 #include "test.h"
+#include "tiny.h"
 
 #ifdef WITH_CUDA
 static const struct cb_policy policy = { .name = "exact", .invocations = 1, .rotate_l2 = 2,
@@ -191,14 +192,20 @@ int main(int argc, char **argv)
                             .once = true, .aa = -1 };
     char scan[64];
     if (!cb_device_count()) {
-        printf("SKIP gpu_sparse_net: no GPU\n");
-        return 0;
+        SKIP("gpu_sparse_net: no GPU");
+        return TEST_END();
     }
     snprintf(scan, sizeof scan, "kitti:/tmp/gpu_sparse_net_%ld.bin", (long)getpid());
     sparse_net_scan(scan, 4000);
     CHECK(!cb_device_open("cuda", &c.device));
     if (argc > 1 && !strcmp(argv[1], "times")) {
         time_all(&c, argc > 2 ? argv[2] : "");
+        cb_device_close(c.device);
+        unlink(scan + strlen("kitti:"));
+        return TEST_END();
+    }
+    if (test_tiny()) {
+        tiny_op(c.device, "sparse_net");
         cb_device_close(c.device);
         unlink(scan + strlen("kitti:"));
         return TEST_END();
@@ -223,7 +230,7 @@ int main(int argc, char **argv)
     return TEST_END();
 #else
     (void)argc, (void)argv;
-    printf("SKIP gpu_sparse_net: built without CUDA\n");
-    return 0;
+    SKIP("gpu_sparse_net: built without CUDA");
+    return TEST_END();
 #endif
 }

@@ -18,6 +18,7 @@
 #include "../kernels/spconv/plan.h"
 #include "../suites/data/shared.h"
 #include "test.h"
+#include "tiny.h"
 
 #ifdef WITH_CUDA
 #include "own_parts_check.h"
@@ -451,6 +452,30 @@ static void try_all(struct cb_device *d)
     printf("%d implementations on problems, %d wrong\n", tried, wrong);
 }
 
+/* The rows, plans, layers and forms of own that are no rows. */
+static void try_tiny(struct cb_device *d)
+{
+    int n = 500;
+    struct scene_voxel *v = scene_surface(&n);
+    struct scene_map m = scene_map_make(v, n, 3);
+    tiny_op(d, "spconv");
+    for (int splits = 1; splits <= 3; splits += 2) {
+        try_plan(d, &m, splits);
+        if (cb_device_info(d)->sm == 90)
+            try_layer(d, &m, splits);
+    }
+    for (int c = 16; c <= 256; c *= 2) {
+        struct operands o = { .d = d, .p = { m.in, m.out, c, c, m.taps, m.pairs, m.same,
+                                             SPCONV_FORWARD, SPCONV_F16 } };
+        operands_open(&o, &m, true);
+        for (const struct spconv_impl *i = spconv_variants; i->base.name; i++)
+            with_impl(&o, i, try_exact);
+        operands_close(&o);
+    }
+    scene_map_free(&m);
+    free(v);
+}
+
 /* ---- times ---- */
 
 struct timed {
@@ -603,6 +628,8 @@ int main(int argc, char **argv)
         time_variants(d, path);
     else if (argc > 1 && !strcmp(argv[1], "time"))
         time_scan(d, path, argc > 3 ? argv[3] : "");
+    else if (test_tiny())
+        try_tiny(d);
     else
         try_all(d);
     cb_device_close(d);

@@ -1,13 +1,52 @@
 #!/bin/sh
-# sanitizer.sh - the tests that need a GPU under compute-sanitizer, a part of their cases.
+# sanitizer.sh - the tests that need a GPU under compute-sanitizer, on their smallest problems.
 #
-#   tests/sanitizer.sh PROGRAM...
+#   tests/sanitizer.sh [PROGRAM...]
 #
-# SANITIZERS: tools, memcheck and racecheck by default; TEST_EVERY: of so many cases one is run
-# (memcheck 7, racecheck 31); TEST_LIMIT_S: of one program under one tool, 900 by default.
-# Kernels of cuSPARSE and cuBLAS are left out of racecheck: what it says of them is not ours to
-# mend. Ends with "N passed, N failed", a program under a tool counts one.
+# Programs run with TEST_TINY=1 (tests/tiny.h): every row that is ours, on small shapes of every
+# kind.  Without PROGRAMs, those of the folder TESTS, where built ones have been copied to.
+#
+# SANITIZERS: tools, memcheck and racecheck by default.  JOBS: programs at a time, 4 by default.
+# TEST_LIMIT_S: of one program under one tool, 120 by default.  LOGS: folder that keeps all that
+# they print; without it, of a failure a part is shown.
+#
+# Kernels of cuSPARSE, cuBLAS and cuDNN are left out of racecheck: what it says of them is not ours
+# to mend.  A line for each program under each tool as it ends: what failed, what the tool found,
+# seconds; the last one is "N passed, N failed".
 set -u
+
+# As a child: one program under one tool.  Passed if both say so.
+if [ "${1:-}" = --one ]; then
+    tool=$2 logs=$3 check=${4%%:*} program=${4#*:}
+    name=$check.${program##*/} limit=${TEST_LIMIT_S:-120}
+    log=$logs/$name.log
+    case $check in
+    racecheck) options='--kernel-name-exclude kns=cusparse,kns=cublas,kns=cudnn,kns=xmma,kns=cutlass,kns=16816gemm' ;;
+    memcheck) options='--report-api-errors no' ;;
+    *) options= ;;
+    esac
+    start=$(date +%s)
+    # shellcheck disable=SC2086 # a list of options
+    TEST_TINY=1 timeout -k 10 "$limit" "$tool" --tool "$check" $options --error-exitcode 99 \
+        "$program" > "$log" 2>&1 < /dev/null
+    code=$?
+    took=$(($(date +%s) - start))
+    counts=$(grep -E '^[0-9]+ passed, [0-9]+ failed' "$log" | tail -n 1)
+    found=$(grep -E '^=+ .*SUMMARY' "$log" | tail -n 1)
+    last=$(grep -v '^=====' "$log" | tail -n 1)
+    verdict=FAILED
+    if [ $code = 0 ] && [ -n "$counts" ]; then
+        verdict=passed
+        : > "$logs/$name.passed"
+    fi
+    case $code in
+    124 | 137) echo "$name: $verdict: did not end in $took s, at: $last" ;;
+    *) echo "$name: $verdict: ${counts:-no counts}; ${found#========= }; exit code $code; $took s" ;;
+    esac
+    [ $verdict = passed ] || grep -E -A 12 -m 3 '^========= [A-Z].*(rror|azard|ace|nvalid|ninit)|failed:' "$log"
+    exit 0
+fi
+
 cd "$(dirname "$0")/.." || exit 1
 tool=$(command -v compute-sanitizer) || tool=/usr/local/cuda/bin/compute-sanitizer
 [ -x "$tool" ] || {
@@ -15,41 +54,40 @@ tool=$(command -v compute-sanitizer) || tool=/usr/local/cuda/bin/compute-sanitiz
     echo '0 passed, 0 failed, 1 skipped'
     exit 0
 }
-output=$(mktemp) || exit 1
-trap 'rm -f "$output"' EXIT
+if [ $# = 0 ]; then
+    for program in "${TESTS:?no programs, and no folder TESTS}"/gpu_*; do
+        [ -f "$program" ] && [ -x "$program" ] && set -- "$@" "$program"
+    done
+fi
+if [ -n "${LOGS:-}" ]; then
+    logs=$LOGS
+    mkdir -p "$logs" && rm -f "$logs"/*.log "$logs"/*.passed || exit 1
+else
+    logs=$(mktemp -d) || exit 1
+    trap 'rm -rf "$logs"' EXIT
+fi
 trap 'exit 130' INT TERM
-passed=0 failed=0 skipped=0
+
+count=0 skipped=0
 for check in ${SANITIZERS:-memcheck racecheck}; do
-    case $check in
-    racecheck) every=31 leave='--kernel-name-exclude kns=cusparse,kns=cublas,kns=xmma,kns=cutlass,kns=16816gemm' ;;
-    *) every=7 leave='--report-api-errors no' ;;
-    esac
     for program in "$@"; do
-        name=${program#skip:}
-        name=$check:${name##*/}
         case $program in
         skip:*)
-            echo "SKIP $name: no GPU"
+            echo "SKIP $check.${program##*/}: no GPU, or a build without CUDA"
             skipped=$((skipped + 1))
-            continue
+            ;;
+        *)
+            printf '%s\0' "$check:$program" >> "$logs/list"
+            count=$((count + 1))
             ;;
         esac
-        start=$(date +%s)
-        # shellcheck disable=SC2086 # a list of options
-        TEST_EVERY=${TEST_EVERY:-$every} timeout "${TEST_LIMIT_S:-900}" "$tool" --tool "$check" $leave \
-            --error-exitcode 99 "$program" > "$output" 2>&1
-        code=$?
-        took=$(($(date +%s) - start))
-        if [ $code = 0 ]; then
-            passed=$((passed + 1))
-            echo "$name: $(grep -E '^[0-9]+ passed' "$output" | tail -1), $took s"
-        else
-            failed=$((failed + 1))
-            [ $code = 124 ] && echo "$name: not ended in $took s, at: $(tail -1 "$output")"
-            grep -A 12 -m 3 -E '=========|failed:' "$output"
-            echo "$name: failed with exit code $code after $took s"
-        fi
     done
 done
-[ $skipped = 0 ] && echo "$passed passed, $failed failed" || echo "$passed passed, $failed failed, $skipped skipped"
+[ $count = 0 ] || xargs -0 -P "${JOBS:-4}" -n 1 tests/sanitizer.sh --one "$tool" "$logs" < "$logs/list"
+rm -f "$logs/list"
+passed=$(find "$logs" -name '*.passed' | wc -l)
+rm -f "$logs"/*.passed
+failed=$((count - passed))
+[ $skipped = 0 ] && echo "$passed passed, $failed failed" ||
+    echo "$passed passed, $failed failed, $skipped skipped"
 [ $failed = 0 ]

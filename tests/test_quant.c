@@ -147,13 +147,32 @@ static void test_gptq(void)
     float *rtn = copy(w, N * K), *gptq = copy(w, N * K), *ordered = copy(w, N * K);
     double energy, per[N];
     quant_round(&g, rtn, N, K);
-    CHECK(!quant_gptq(&g, h, false, gptq, N, K) && !quant_gptq(&g, h, true, ordered, N, K));
+    CHECK(!quant_gptq(&g, h, 0, gptq, N, K) && !quant_gptq(&g, h, QUANT_REORDERED, ordered, N, K));
     const double e_rtn = output_error(rtn, w, N, K, x, ROWS);
     const double e_gptq = output_error(gptq, w, N, K, x, ROWS);
     const double e_ordered = output_error(ordered, w, N, K, x, ROWS);
     CHECK(e_gptq < 0.7 * e_rtn);
     CHECK(e_ordered < e_gptq);
     CHECK(gptq[17] == 0); /* a channel that never comes is zeroed */
+    /* clipping: of no use where nothing stands out, of much where weights have tails */
+    float *tails = copy(w, N * K), *clipped = malloc(N * K * sizeof *clipped);
+    const struct quant_grid two = { 2, 64, QUANT_MIN_MAX };
+    for (int i = 0; i < N * K; i++)
+        tails[i] *= i % 61 ? 1 : 4;
+    memcpy(clipped, tails, N * K * sizeof *w);
+    memcpy(ordered, tails, N * K * sizeof *w);
+    CHECK(!quant_gptq(&two, h, 0, ordered, N, K));
+    CHECK(!quant_gptq(&two, h, QUANT_CLIPPED, clipped, N, K));
+    CHECK(output_error(clipped, tails, N, K, x, ROWS) <
+          0.8 * output_error(ordered, tails, N, K, x, ROWS));
+    for (int j = 0; j < N; j++) /* on a grid of four values a group */
+        for (int p = 0, other = 0; p < K; other = ++p % 64 ? other : 0) {
+            bool seen = false;
+            for (int q = p / 64 * 64; q < p; q++)
+                seen |= fabsf(clipped[j * K + q] - clipped[j * K + p]) <= 0;
+            other += !seen;
+            CHECK(other <= 4);
+        }
     float *e = malloc(N * K * sizeof *e);
     for (int i = 0; i < N * K; i++)
         e[i] = rtn[i] - w[i];
@@ -164,8 +183,21 @@ static void test_gptq(void)
     for (int p = 0; p < K; p++)
         h[p * K + p] = 1;
     memcpy(gptq, w, N * K * sizeof *w);
-    CHECK(!quant_gptq(&g, h, false, gptq, N, K));
+    CHECK(!quant_gptq(&g, h, 0, gptq, N, K));
     CHECK(!memcmp(gptq, rtn, N * K * sizeof *w));
+    /* and with clipping what AWQ's own search comes to, whose H this is */
+    float *eye = calloc(K * K, sizeof *eye);
+    memcpy(clipped, tails, N * K * sizeof *w);
+    memcpy(ordered, tails, N * K * sizeof *w);
+    for (int p = 0; p < K; p++)
+        eye[p * K + p] = 16; /* K rows: a mean of squares of 16 K / K */
+    for (int p = 0; p < K; p++)
+        h[p * K + p] = 16;
+    CHECK(!quant_gptq(&two, h, QUANT_CLIPPED, clipped, N, K));
+    CHECK(!awq_clip(&two, ordered, N, K, eye, K));
+    quant_round(&two, ordered, N, K);
+    CHECK(!memcmp(clipped, ordered, N * K * sizeof *w));
+    free(eye), free(tails), free(clipped);
     free(w), free(x), free(h), free(rtn), free(gptq), free(ordered), free(e);
 }
 
@@ -470,7 +502,8 @@ static void test_models(void)
     CHECK_NEAR(of_recipe(&c, &t, (struct quant_recipe){ .flags = w | QUANT_HALF }, 8), want, 2e-3);
     const unsigned floats[] = { 0, QUANT_GPTQ, QUANT_GPTQ | QUANT_GPTQ_ORDER, QUANT_AWQ,
                                 QUANT_AWQ | QUANT_AWQ_CLIP, QUANT_AWQ | QUANT_LINEAR_LOSS,
-                                QUANT_AWQ | QUANT_GPTQ, QUANT_KEEP, QUANT_SCALE_SHARE };
+                                QUANT_AWQ | QUANT_GPTQ, QUANT_AWQ | QUANT_AWQ_CLIP | QUANT_GPTQ,
+                                QUANT_KEEP, QUANT_SCALE_SHARE };
     for (size_t i = 0; i < sizeof floats / sizeof *floats; i++) {
         const struct quant_recipe r = { .flags = w | floats[i] };
         CHECK_NEAR(of_recipe(&c, &t, r, 8), want, 2e-2);

@@ -102,10 +102,16 @@ int quant_energy(const float *e, int n, int k, const float *h, double *sum, doub
 
 /* ---- GPTQ: quant_gptq.c ---- */
 
-/* Rounds the columns of w one after another and lets those to come make up for the
- * error.  reorder: in descending order of the diagonal of h ("act-order"), groups
- * formed in that order.  The range is QUANT_WITH_ZERO unless it is symmetric. */
-int quant_gptq(const struct quant_grid *g, const float *h, bool reorder, float *w, int n, int k);
+enum quant_gptq_how {
+    QUANT_REORDERED = 1, /* in descending order of the diagonal of h ("act-order"), groups
+                            formed in that order */
+    QUANT_CLIPPED = 2    /* a group's range by AWQ's search for clipping, below, on what the columns
+                            before have left of its weights, errors weighted by h's diagonal */
+};
+
+/* Rounds the columns of w one after another and lets those to come make up for the error, of
+ * clipping too; how: or-ed.  The range is QUANT_WITH_ZERO unless it is symmetric or clipped. */
+int quant_gptq(const struct quant_grid *g, const float *h, unsigned how, float *w, int n, int k);
 
 /* ---- AWQ: quant_awq.c ---- */
 
@@ -127,9 +133,14 @@ int awq_search(const struct quant_grid *g, const struct quant_matrix *set, int c
 void awq_scale(const double *mean, int k, double r, float *scale);
 /* w[:,p] *= scale[p], or divided by it. */
 void quant_scale_columns(float *w, int n, int k, const float *scale, bool divide);
-/* Clips every group to the bound, of ten between 1 and 0.55 of its largest magnitude,
- * with the least error of the group's part of the output; x [rows][k], of which about
- * 512 are used. */
+/* The bounds that clipping tries: AWQ_CLIPS parts of a group's largest magnitude, 1 ... 0.55. */
+enum { AWQ_CLIPS = 10 };
+static inline float awq_clip_part(int i)
+{
+    return 1 - (float)i / 20;
+}
+/* Clips every group to the bound with the least error of the group's part of the output;
+ * x [rows][k], of which about 512 are used. */
 int awq_clip(const struct quant_grid *g, float *w, int n, int k, const float *x, int rows);
 
 /* ---- channels kept or scaled by hand ---- */

@@ -17,7 +17,7 @@
 #include "../../harness/philox.h"
 #include "quant.h"
 
-enum { CLIP_STEPS = 10, CLIP_OF = 20, CLIP_ROWS = 512 };
+enum { CLIP_ROWS = 512 };
 
 static float *copy_of(const float *w, size_t count)
 {
@@ -109,8 +109,8 @@ static int clip_group(const struct quant_grid *g, float *w, int n, int k, int wi
             most[j] = quant_larger(most[j], fabsf(w[(size_t)j * (size_t)k + (size_t)p]));
         bound[j] = most[j];
     }
-    for (int i = 0; i < CLIP_STEPS; i++) {
-        const float shrink = 1 - (float)i / CLIP_OF;
+    for (int i = 0; i < AWQ_CLIPS; i++) {
+        const float shrink = awq_clip_part(i);
 #pragma omp parallel for schedule(static)
         for (int j = 0; j < n; j++) {
             float *to = d + (size_t)j * (size_t)width;

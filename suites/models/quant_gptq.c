@@ -1,11 +1,14 @@
 /*
- * quant_gptq.c - GPTQ, with and without reordering.
+ * quant_gptq.c - GPTQ, with and without reordering and clipping.
  *
  * With U the upper Cholesky factor of the inverse of H, columns in order, by blocks:
  *
  *     code of column i  ->  e = (w_i - rounded w_i) / U[i][i]
  *     the rest of the block   -= e U[i][i+1 ...]      at once
  *     all columns behind it   -= E U[block][...]      once a block, as one product
+ *
+ * A group's scale and zero point are fitted to what its weights have become when its first column
+ * comes; with clipping, of the bounds that AWQ tries to the one whose rounding costs least.
  *
  * Rows do not see each other, so that each goes through a block alone.  In double: the
  * factor of an inverse is what FP32 loses first.
@@ -40,6 +43,15 @@ static int factor(double *u, int k)
     return info ? cb_error("GPTQ: the inputs' second moments have no Cholesky factor") : 0;
 }
 
+/* What all rows share. */
+struct plan {
+    struct quant_grid g;
+    int k;
+    bool clip;
+    double *u;     /* see factor */
+    float *weight; /* [k] diagonal of H, in the order of the columns */
+};
+
 struct by_size {
     double size;
     int column;
@@ -52,8 +64,9 @@ static int descending(const void *a, const void *b)
 }
 
 /* The order of the columns, and H in it with dead channels and damping seen to. */
-static int prepare(const float *h, int k, bool reorder, int *order, bool *dead, double *u)
+static int prepare(const float *h, bool reorder, int *order, bool *dead, struct plan *to)
 {
+    const int k = to->k;
     struct by_size *size = malloc((size_t)k * sizeof *size);
     double mean = 0;
     if (!size)
@@ -66,28 +79,57 @@ static int prepare(const float *h, int k, bool reorder, int *order, bool *dead, 
         order[p] = size[p].column;
         dead[p] = !(size[p].size > 0);
         mean += (dead[p] ? 1 : size[p].size) / k;
+        to->weight[p] = (float)size[p].size;
     }
     for (int p = 0; p < k; p++)
         for (int q = 0; q < k; q++)
-            u[(size_t)p * (size_t)k + (size_t)q] =
+            to->u[(size_t)p * (size_t)k + (size_t)q] =
                 p == q ? (dead[p] ? 1 : size[p].size) + damping * mean
                        : (double)h[(size_t)order[p] * (size_t)k + (size_t)order[q]];
     free(size);
     return 0;
 }
 
+/* The step of a group whose first column is `from`, weights w. */
+static struct quant_step fit(const struct plan *o, const float *w, int from, int count)
+{
+    struct quant_step best = quant_fit(&o->g, w, count);
+    double least = INFINITY;
+    float low = w[0], high = w[0];
+    for (int c = 1; o->clip && c < count; c++) {
+        low = w[c] < low ? w[c] : low;
+        high = w[c] > high ? w[c] : high;
+    }
+    const float most = quant_larger(-low, high);
+    for (int i = 0; o->clip && i < AWQ_CLIPS; i++) {
+        const float bound = most * awq_clip_part(i);
+        const float ends[2] = { quant_within(low, bound), quant_within(high, bound) };
+        const struct quant_step s = quant_fit(&o->g, ends, 2); /* all that a grid hangs on */
+        double error = 0;
+        for (int c = 0; c < count; c++) {
+            const double off = (double)(quant_value(&s, w[c]) - w[c]);
+            error += (double)o->weight[from + c] * off * off;
+        }
+        if (error < least) {
+            least = error;
+            best = s;
+        }
+    }
+    return best;
+}
+
 /* One row through columns b0 ... b1-1, whose part of U is u [BLOCK][BLOCK], by rows. */
-static void row_block(const struct quant_grid *g, const double *u, int k, int b0, int b1,
+static void row_block(const struct plan *o, const double *u, int b0, int b1,
                       struct quant_step *step, double *w, float *rounded, double *e)
 {
-    const int size = g->group > 0 ? g->group : k;
+    const int k = o->k, size = o->g.group > 0 ? o->g.group : k;
     for (int i = b0; i < b1; i++) {
         if (i % size == 0) {
             /* rounded of the columns to come is still free */
             const int count = k - i < size ? k - i : size;
             for (int c = i; c < i + count; c++)
                 rounded[c] = (float)w[c];
-            *step = quant_fit(g, rounded + i, count);
+            *step = fit(o, rounded + i, i, count);
         }
         rounded[i] = quant_value(step, (float)w[i]);
         const double *row = u + (i - b0) * BLOCK; /* from column b0 */
@@ -100,9 +142,11 @@ static void row_block(const struct quant_grid *g, const double *u, int k, int b0
 }
 
 /* A few rows through all columns. */
-static void rows_through(const struct quant_grid *g, const double *u, int k, int n,
-                         struct quant_step *step, double *v, float *rounded, double *e)
+static void rows_through(const struct plan *o, int n, struct quant_step *step, double *v,
+                         float *rounded, double *e)
 {
+    const int k = o->k;
+    const double *u = o->u;
     double part[BLOCK * BLOCK];
     for (int b0 = 0; b0 < k; b0 += BLOCK) {
         const int b1 = b0 + BLOCK < k ? b0 + BLOCK : k, width = b1 - b0;
@@ -110,7 +154,7 @@ static void rows_through(const struct quant_grid *g, const double *u, int k, int
             for (int i = 0; i <= c; i++)
                 part[i * BLOCK + c] = u[(size_t)(b0 + c) * (size_t)k + (size_t)(b0 + i)];
         for (int j = 0; j < n; j++)
-            row_block(g, part, k, b0, b1, &step[j], v + (size_t)j * (size_t)k,
+            row_block(o, part, b0, b1, &step[j], v + (size_t)j * (size_t)k,
                       rounded + (size_t)j * (size_t)k, e + (size_t)j * (size_t)width);
         if (b1 < k)
             cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, n, k - b1, width, -1, e, width,
@@ -118,24 +162,26 @@ static void rows_through(const struct quant_grid *g, const double *u, int k, int
     }
 }
 
-int quant_gptq(const struct quant_grid *given, const float *h, bool reorder, float *w, int n, int k)
+int quant_gptq(const struct quant_grid *g, const float *h, unsigned how, float *w, int n, int k)
 {
-    struct quant_grid g = *given;
     const size_t kk = (size_t)k * (size_t)k, nk = (size_t)n * (size_t)k;
-    double *u = malloc(kk * sizeof *u), *v = malloc(nk * sizeof *v);
+    struct plan o = { .g = *g, .k = k, .clip = how & QUANT_CLIPPED };
+    double *v = malloc(nk * sizeof *v);
     double *e = malloc((size_t)n * BLOCK * sizeof *e);
     float *rounded = malloc(nk * sizeof *rounded);
     int *order = malloc((size_t)k * sizeof *order);
     bool *dead = malloc((size_t)k * sizeof *dead);
     struct quant_step *step = calloc((size_t)n, sizeof *step);
     int status = -1;
-    if (g.range == QUANT_MIN_MAX)
-        g.range = QUANT_WITH_ZERO;
-    if (!u || !v || !e || !rounded || !order || !dead || !step) {
+    if (o.g.range == QUANT_MIN_MAX && !o.clip)
+        o.g.range = QUANT_WITH_ZERO;
+    o.u = malloc(kk * sizeof *o.u);
+    o.weight = malloc((size_t)k * sizeof *o.weight);
+    if (!o.u || !o.weight || !v || !e || !rounded || !order || !dead || !step) {
         cb_error("no memory for GPTQ of %d x %d", n, k);
         goto done;
     }
-    if (prepare(h, k, reorder, order, dead, u) || factor(u, k))
+    if (prepare(h, how & QUANT_REORDERED, order, dead, &o) || factor(o.u, k))
         goto done;
     for (int j = 0; j < n; j++)
         for (int p = 0; p < k; p++)
@@ -145,7 +191,7 @@ int quant_gptq(const struct quant_grid *given, const float *h, bool reorder, flo
     openblas_set_num_threads(1); /* rows are shared out instead */
 #pragma omp parallel for schedule(dynamic)
     for (int j0 = 0; j0 < n; j0 += ROWS)
-        rows_through(&g, u, k, n - j0 < ROWS ? n - j0 : ROWS, step + j0,
+        rows_through(&o, n - j0 < ROWS ? n - j0 : ROWS, step + j0,
                      v + (size_t)j0 * (size_t)k, rounded + (size_t)j0 * (size_t)k,
                      e + (size_t)j0 * BLOCK);
     openblas_set_num_threads(blas);
@@ -155,7 +201,8 @@ int quant_gptq(const struct quant_grid *given, const float *h, bool reorder, flo
                 rounded[(size_t)j * (size_t)k + (size_t)p];
     status = 0;
 done:
-    free(u);
+    free(o.u);
+    free(o.weight);
     free(v);
     free(e);
     free(rounded);

@@ -21,7 +21,7 @@ enum quant_flag {
     /* weight-only, by the options' grid */
     QUANT_AWQ = 1 << 1,          /* scale search */
     QUANT_LINEAR_LOSS = 1 << 2,  /* judged by the set's own outputs, not the module's; O too */
-    QUANT_AWQ_CLIP = 1 << 3,
+    QUANT_AWQ_CLIP = 1 << 3,     /* with QUANT_GPTQ: where it fits a group's grid, Q and K too */
     QUANT_GPTQ = 1 << 4,
     QUANT_GPTQ_ORDER = 1 << 5,
     QUANT_KEEP = 1 << 6,         /* a share of the input channels is not quantised */

@@ -199,6 +199,7 @@ static int awq_scales(struct work *w, int layer, struct layer_inputs *in, float 
 static int awq_layer(struct work *w, int layer)
 {
     struct layer_inputs in;
+    const bool gptq = w->r->flags & QUANT_GPTQ; /* which clips and rounds in its turn */
     const int k = quant_set_width(w, layer, FOLD_O);
     float *held = quant_room((size_t)k);
     int status = held ? calibration_inputs(&w->c, layer, true, &in) : -1;
@@ -216,9 +217,9 @@ static int awq_layer(struct work *w, int layer)
             float *weight = llama_dense(l);
             if (!weight)
                 status = -1;
-            else if ((w->r->flags & QUANT_AWQ_CLIP) && slot != SLOT_Q && slot != SLOT_K)
+            else if ((w->r->flags & QUANT_AWQ_CLIP) && !gptq && slot != SLOT_Q && slot != SLOT_K)
                 status = awq_clip(&w->o->grid, weight, l->n, l->k, in.x[folds[s].input], in.rows);
-            if (!status && !(w->r->flags & QUANT_GPTQ))
+            if (!status && !gptq)
                 quant_round(&w->o->grid, weight, l->n, l->k);
         }
     if (!status) {
@@ -234,6 +235,8 @@ static int awq_layer(struct work *w, int layer)
 
 static int gptq_layer(struct work *w, int layer)
 {
+    const unsigned how = (w->r->flags & QUANT_GPTQ_ORDER ? QUANT_REORDERED : 0) |
+                         (w->r->flags & QUANT_AWQ_CLIP ? QUANT_CLIPPED : 0);
     int status = 0;
     for (int s = 0; !status && s < FOLD_SETS; s++) {
         struct quant_matrix m[3];
@@ -246,7 +249,7 @@ static int gptq_layer(struct work *w, int layer)
                          ? -1
                          : 0;
         for (int i = 0; !status && i < folds[s].slots; i++)
-            status = quant_gptq(&w->o->grid, h, w->r->flags & QUANT_GPTQ_ORDER, m[i].w, m[i].n, k);
+            status = quant_gptq(&w->o->grid, h, how, m[i].w, m[i].n, k);
         free(h);
     }
     return status ? status : calibration_layer(&w->c, layer, true, NULL, NULL);

@@ -284,7 +284,7 @@ static int quantise(const struct quant_params *p, const struct layer *l, enum me
     else if (!status && (method == AWQ || method == AWQ_SCALE))
         status = quantise_awq(p, l, method == AWQ, w, e, &out->ratio);
     else if (!status && (method == GPTQ || method == GPTQ_R))
-        status = quant_gptq(&g, l->h, method == GPTQ_R, w, N, K);
+        status = quant_gptq(&g, l->h, method == GPTQ_R ? QUANT_REORDERED : 0, w, N, K);
     else if (!status)
         status = quantise_marked(p, l, method, w, &out->steps);
     for (size_t i = 0; !status && i < (size_t)N * K; i++)

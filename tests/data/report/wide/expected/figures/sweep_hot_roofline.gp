@@ -3,7 +3,7 @@ title = "sweep (hot): measured ceilings"
 caption = "NVIDIA X, driver 580.00, CUDA 13.0, clock dynamic, cache hot, regime steady, profile reproduce, 1 invocation, n = 6 cases, run 33333333-0000-4000-8000-000000000001"
 in = "sweep_hot_roofline.tsv"
 array legend[3] = ["algs", "lib", "lib0"]
-array roof[4] = ["dram_copy, 4200 GB/s", "dram_read, 4400 GB/s", "l2_read, 9000 GB/s", "fp32_fma, 6.2e+04 GFLOP/s"]
+array roof[4] = ["dram_copy, 4.2 TB/s", "dram_read, 4.4 TB/s", "l2_read, 9 TB/s", "fp32_fma, 62 TFLOP/s"]
 n = 3
 c = 4
 lowest = 1.282
