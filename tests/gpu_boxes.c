@@ -10,7 +10,7 @@
 #include "../harness/error.h"
 #include "../kernels/boxes/boxes.h"
 #include "../suites/data/build.h"
-#include "../suites/data/head_map.h"
+#include "../suites/ops/head_map.h"
 #include "graph_median.h"
 #include "test.h"
 #include "tiny.h"

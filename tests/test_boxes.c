@@ -7,7 +7,7 @@
 
 #include "../kernels/boxes/box.h"
 #include "../suites/data/build.h"
-#include "../suites/data/head_map.h"
+#include "../suites/ops/head_map.h"
 #include "test.h"
 
 enum { SIDE = 40, OUT = 14 };

@@ -13,9 +13,9 @@
 
 #include "../../harness/error.h"
 #include "../../harness/sha.h"
-#include "../data/head_map.h"
 #include "../data/pillars.h"
 #include "bind.h"
+#include "head_map.h"
 #include "ops.h"
 
 enum { MAPS = 4, CENTER_SIDE = 188 };

@@ -2,8 +2,8 @@
  * head_map.h - what the head of a detector says of a street: logits far below any threshold, and
  * around objects cells that agree about them, the more so the nearer they are.
  */
-#ifndef DATA_HEAD_MAP_H
-#define DATA_HEAD_MAP_H
+#ifndef OPS_HEAD_MAP_H
+#define OPS_HEAD_MAP_H
 
 #include "../../kernels/boxes/boxes.h"
 

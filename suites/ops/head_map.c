@@ -3,7 +3,7 @@
 
 #include <math.h>
 
-#include "build.h"
+#include "../data/build.h"
 
 enum { REACH = 2 }; /* cells around a centre */
 
