@@ -122,13 +122,6 @@ static __device__ __forceinline__ W4A8Channel channel_of(uint32_t halves, bool r
     return c;
 }
 
-template <bool Grouped>
-static __device__ __forceinline__ W4A8Channel load_channel(const W4A8Operands &p, int channel,
-                                                           bool row8)
-{
-    return channel_of<Grouped>(fetch_channel<Grouped>(p, channel), row8);
-}
-
 /* Products of two halves are exact in float: one rounding, then that to half. */
 template <bool Grouped>
 static __device__ __forceinline__ float output_of(int sum, W4A8Channel c, W4A8Token t)
