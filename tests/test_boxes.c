@@ -1,13 +1,15 @@
 /*
  * test_boxes.c - arithmetic of boxes against double, their definition on maps that can be followed
- * by hand, equal scores, limits of numbers, generated maps.
+ * by hand, equal scores, limits of numbers, generated maps, sets of operands.
  */
 #include <math.h>
 #include <stdlib.h>
 
+#include "../harness/params.h"
 #include "../kernels/boxes/box.h"
 #include "../suites/data/build.h"
 #include "../suites/ops/head_map.h"
+#include "../suites/ops/ops.h"
 #include "test.h"
 
 enum { SIDE = 40, OUT = 14 };
@@ -245,6 +247,34 @@ static void generated(void)
     CHECK(boxes_check(&(struct boxes_problem){ 2049, 0 }) == OP_EINVAL);
 }
 
+/* Operand sets: as many maps as the operator makes, then the same again; each with its own boxes. */
+static void rotating(void)
+{
+    enum { SETS = 6 };
+    struct cb_context c = { .seed = 3, .aa = -1 };
+    void *instance = NULL, *bound = NULL, *params = calloc(1, op_boxes.params_size);
+    json_t *given = json_pack("{s:i,s:i}", "side", 40, "objects", 9);
+    struct cb_accuracy r1, r2;
+    double limit;
+    CHECK(!cb_device_open("host", &c.device) && !cb_params_from_json(&op_boxes, given, params));
+    CHECK(!op_boxes.open(&c, params, &instance) && !op_boxes.prepare(&c, instance, 1, SETS));
+    CHECK(!op_boxes.bind(&c, instance, op_boxes.impl(0), &bound)); /* the reference */
+    struct cb_region got[SETS][1 + BOXES_GROUPS];
+    for (int set = 0; set < SETS; set++) {
+        CHECK(!op_boxes.run(bound, 0, set));
+        CHECK(!op_boxes.check(&c, bound, 0, set, &r1, &r2, &limit) && !r1.bad && r1.compared > 3);
+        CHECK(op_boxes.outputs(bound, 0, set, got[set], 1 + BOXES_GROUPS) > 1);
+    }
+    CHECK(memcmp(got[0][1].data, got[1][1].data, sizeof(struct boxes_box)));
+    CHECK(!memcmp(got[0][1].data, got[4][1].data, got[0][1].bytes));
+    CHECK(!memcmp(got[1][1].data, got[5][1].data, got[1][1].bytes));
+    op_boxes.unbind(bound);
+    op_boxes.close(instance);
+    cb_device_close(c.device);
+    json_decref(given);
+    free(params);
+}
+
 int main(void)
 {
     numbers();
@@ -253,5 +283,6 @@ int main(void)
     agnostic();
     equal();
     generated();
+    rotating();
     return TEST_END();
 }

@@ -171,6 +171,19 @@ static void set_bytes(void *instance, double *weights, double *ins, double *outs
 
 /* ---- operands ---- */
 
+/* The map of a set on the device; room: for one on the host.  The first is there since the problem
+ * was opened, and from MAPS on they repeat. */
+static int fill_map(struct instance *in, int set, half_bits *room)
+{
+    struct cb_device *d = in->device;
+    const half_bits *map = set ? room : in->first;
+    if (set >= MAPS)
+        return cb_copy(d, in->map.set[set], in->map.set[set % MAPS], map_bytes(in));
+    if (set && make_map(in, set, room, NULL))
+        return -1;
+    return cb_upload(d, in->map.set[set], map, map_bytes(in)) || cb_sync(d) ? -1 : 0;
+}
+
 static int prepare(struct cb_context *c, void *instance, int weight_sets, int input_sets)
 {
     struct instance *in = instance;
@@ -182,10 +195,9 @@ static int prepare(struct cb_context *c, void *instance, int weight_sets, int in
                     op_sets_open(&in->box, input_sets)))
         status = -1;
     for (int s = 0; s < input_sets && !status; s++)
-        status = make_map(in, s, map, NULL) || cb_alloc(d, map_bytes(in), &in->map.set[s]) ||
+        status = cb_alloc(d, map_bytes(in), &in->map.set[s]) ||
                          cb_alloc(d, BOXES_GROUPS * sizeof(int32_t), &in->count.set[s]) ||
-                         cb_alloc(d, box_bytes(in), &in->box.set[s]) ||
-                         cb_upload(d, in->map.set[s], map, map_bytes(in)) || cb_sync(d)
+                         cb_alloc(d, box_bytes(in), &in->box.set[s]) || fill_map(in, s, map)
                      ? -1
                      : 0;
     free(map);
