@@ -1,6 +1,6 @@
 out = "layers_llama2_70b_coldw_fraction_all"
 title = "layers_llama2_70b (coldw): fraction of the fastest, geometric mean over cases, among all rows"
-caption = "NVIDIA H200, driver 580.159.04, CUDA 13.0, cache coldw, regime steady, profile reproduce, 3 invocations, n = 16 cases, run c65c5366-6aee-411d-9f61-bd876ac132ac"
+caption = "NVIDIA H200, driver 580.159.04, CUDA 13.0, cache coldw, regime steady, profile reproduce, 3 invocations, n = 16 cases, run 0d00ed54-f392-40a3-bf07-8b0047bc8ef0"
 xlabel = "m"
 array panel[1] = ["layers_llama2_70b_coldw_fraction_all.tsv"]
 array heading[1] = ["NVIDIA H200, measured"]

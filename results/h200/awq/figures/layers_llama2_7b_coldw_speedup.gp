@@ -1,6 +1,6 @@
 out = "layers_llama2_7b_coldw_speedup"
 title = "layers_llama2_7b: speedup (coldw)"
-caption = "NVIDIA H200, driver 580.159.04, CUDA 13.0, cache coldw, regime steady, profile reproduce, 3 invocations, n = 16 cases, run c65c5366-6aee-411d-9f61-bd876ac132ac"
+caption = "NVIDIA H200, driver 580.159.04, CUDA 13.0, cache coldw, regime steady, profile reproduce, 3 invocations, n = 16 cases, run 0d00ed54-f392-40a3-bf07-8b0047bc8ef0"
 in = "layers_llama2_7b_coldw_speedup.tsv"
 xlabel = "m"
 ylabel = "speedup, geometric mean over cases, 95 %"
