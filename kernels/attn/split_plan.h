@@ -41,9 +41,9 @@ struct split_choice {
 
 /* Microseconds as measured on an H200. */
 #define SPLIT_START 2.2    /* a block until its first tile is there, and from its last one on */
-#define SPLIT_WARP  7200.0 /* bytes of a microsecond that a warp alone reads */
-#define SPLIT_MERGE 2.4    /* parts written, the last block sees it and reads them ... */
-#define SPLIT_PART  0.05   /* ... one after another */
+#define SPLIT_WARP  9500.0 /* bytes of a microsecond that a warp alone reads */
+#define SPLIT_MERGE 3.0    /* parts written, the last block sees it and reads them ... */
+#define SPLIT_PART  0.15   /* ... one after another */
 #define SPLIT_BYTES 4.5e6  /* and all together */
 
 /* One round of blocks with `tokens` each. */
