@@ -231,9 +231,15 @@ static int make_halves(struct instance *in, void **to, uint32_t tensor, int set,
                      cols, false);
 }
 
-static int make_rotation(struct instance *in, void **to)
+/* Cosine and sine of each position and pair of channels into set 0, copies of it into others. */
+static int make_rotation(struct instance *in, int set)
 {
     const size_t half = (size_t)in->p.head_dim / 2, count = 2 * half * (size_t)in->p.length;
+    void **to = &in->rotation.set[set];
+    if (cb_alloc(in->device, count * sizeof(float), to))
+        return -1;
+    if (set)
+        return cb_copy(in->device, *to, in->rotation.set[0], count * sizeof(float));
     float *host = malloc(count * sizeof *host);
     if (!host)
         return cb_error("no memory for angles");
@@ -243,10 +249,7 @@ static int make_rotation(struct instance *in, void **to)
         host[2 * i] = (float)cos(angle);
         host[2 * i + 1] = (float)sin(angle);
     }
-    int status = cb_alloc(in->device, count * sizeof *host, to) ||
-                         cb_upload(in->device, *to, host, count * sizeof *host)
-                     ? -1
-                     : 0;
+    const int status = cb_upload(in->device, *to, host, count * sizeof *host);
     free(host);
     return status;
 }
@@ -293,7 +296,7 @@ static int make_set(struct instance *in, int set)
         (y && cb_alloc(d, 2 * m * y, &in->y.set[set])))
         return -1;
     if (rotates)
-        return make_rotation(in, &in->rotation.set[set]) || make_pages(in, set) ? -1 : 0;
+        return make_rotation(in, set) || make_pages(in, set) ? -1 : 0;
     return !adds && (cb_alloc(d, m * n, &in->code.set[set]) ||
                      cb_alloc(d, 2 * m, &in->scale.set[set]) ||
                      cb_alloc(d, 2 * m, &in->sum.set[set]) ||
