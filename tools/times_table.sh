@@ -61,8 +61,49 @@ flatformer() {
         '|bev_cudnn bev_cudnn_legacy bev_cublas|bev_tiles bev_rows'
 }
 
+qserve() {
+    attention='kv4_published kv4_naive|kv16_split kv16_stream kv16_cublas|kv4_own'
+    line 'KV4 attention, Llama-2-7B, 64 sequences of 1024' attention_table coldw \
+        'batch=64,heads=32,kv_heads=32,head_dim=128,length=1024,' "$attention"
+    line 'KV4 attention, Llama-3-8B, 256 sequences of 1280' attention_models coldw \
+        'batch=256,heads=32,kv_heads=8,head_dim=128,length=1280,' "$attention"
+    line 'KV4 attention, Llama-2-70B, 96 sequences of 1280' attention_models coldw \
+        'batch=96,heads=64,kv_heads=8,head_dim=128,length=1280,' "$attention"
+    line 'KV4 attention, Llama-3-8B, one sequence of 8000' attention_long coldw \
+        'batch=1,heads=32,kv_heads=8,head_dim=128,length=8000,' "$attention"
+    glue='quant_published|quant_unfused|quant_own'
+    for m in 1 256 4096; do
+        line "RMSNorm and quantisation, $m tokens of 4096" glue_norm cold "kernel=norm,m=$m,n=4096," "$glue"
+        line "SiLU, product and quantisation, $m tokens of 14336" glue_silu cold \
+            "kernel=silu,m=$m,n=14336," "$glue"
+    done
+    line 'RoPE and 4-bit keys and values, 4096 tokens, 32/8 heads' glue_rope cold \
+        'm=4096,n=0,heads=32,kv_heads=8,head_dim=128,bits=4,' "$glue"
+}
+
+torchsparsepp() {
+    maps='hash_fly||search octree grid'
+    line 'map of neighbours, SemanticKITTI' maps_one hot 'scan=semantickitti_000000,maps=k3s1,' "$maps"
+    line 'all maps of MinkUNet, SemanticKITTI' maps_network hot \
+        'scan=semantickitti_000000,maps=minkunet,' "$maps"
+    implicit='implicit_s0 implicit_s1 implicit_s2 implicit_s3 implicit_s4 fetch fetch_tap'
+    gather='gather_grouped gather_fused gather_tap cublas_gathered'
+    for layer in stride=1,batch=1,cin=64 stride=4,batch=1,cin=128 stride=8,batch=1,cin=256; do
+        line "convolution ${layer##*=} > ${layer##*=}, SemanticKITTI" conv_layers hot \
+            "scan=semantickitti_000000,network=minkunet_1x,layer=same,$layer," "$implicit|$gather|own"
+    done
+    nets='autotuned implicit_s0 implicit_s1 implicit_s2 implicit_s3 fetch|gather_grouped gather_tap|own own_tuned'
+    line 'MinkUNet-1x, SemanticKITTI' networks hot 'scan=semantickitti_000000,network=minkunet_1x,' "$nets"
+    line 'MinkUNet-1x, nuScenes key frame' networks hot 'scan=nuscenes_keyframe,network=minkunet_1x,' "$nets"
+    line 'CenterPoint, nuScenes 10 frames' networks hot 'scan=nuscenes_10f,network=centerpoint,' "$nets"
+    line 'CenterPoint, Waymo' networks hot 'scan=waymo_1f,network=centerpoint,' "$nets"
+    train='train_published train_sorted|train_gather_grouped train_gather_scatter|train_own'
+    line 'training step of MinkUNet-1x, two SemanticKITTI scans' networks_train hot \
+        'scan=semantickitti_1f,network=minkunet_1x,' "$train"
+}
+
 case $suite in
-flatformer) ;;
+flatformer | qserve | torchsparsepp) ;;
 *) echo "times_table: no cases are chosen for $suite" >&2; exit 2 ;;
 esac
 {
