@@ -9,6 +9,10 @@
  *   by tap    a gather, a GEMM and a scatter a tap: SpConv 1; with atomics MinkowskiEngine
  *   gathered  one GEMM of rows gathered in set-up: what no gathering form can be faster than
  *
+ * The sums of wgrad are as long as a tap has pairs.  cuBLAS 13.1 leaves the last terms of some of
+ * them out (half to float, 64 x 64, 46,106 terms: those past a multiple of 64), so buffers hold a
+ * tap's rows up to a multiple of WHOLE, the last of them zero since set-up.
+ *
  * cuBLAS is column-major: a row-major A [n][k] is A^T to it, and Y = A B is asked for as
  * Y^T = B^T A^T.
  */
@@ -24,6 +28,7 @@
 static const size_t WORKSPACE = (size_t)32 << 20;
 
 enum { MIDDLE = 2 + 9 * 3 + 4 }; /* setting of the published grid: 0.3, 15000 */
+enum { WHOLE = 256 };
 
 enum form { FUSED, GROUPED, BY_TAP, ATOMIC, GATHERED };
 
@@ -37,7 +42,7 @@ struct state {
     enum form form;
     cublasHandle_t handle;
     const void *w;
-    int32_t *slot_from, *slot_to; /* [rows][taps] */
+    int32_t *slot_from, *slot_to; /* [rows][taps]; wgrad: [rows of the buffer] rows of x, of g */
     void *gathered, *products;    /* buffers; wgrad: rows of x, rows of g */
     void **pointers;              /* device: [3][taps] in the order of taps[] */
     int middle;                   /* tap without slots, or -1 */
@@ -148,6 +153,27 @@ void spconv_cublas_teardown(void *state)
     free(v);
 }
 
+static long whole_rows(long rows)
+{
+    return (rows + WHOLE - 1) / WHOLE * WHOLE;
+}
+
+/* Rows of a tap that a product of wgrad sums over. */
+static long wgrad_rows(const struct state *v, int d)
+{
+    return whole_rows(v->start[d + 1] - v->start[d]);
+}
+
+static void place_wgrad(const struct spconv_problem *p, struct state *v)
+{
+    v->rows = 0;
+    for (int d = 0; d < p->taps; d++) {
+        v->base[d] = (int32_t)v->rows;
+        v->rows += wgrad_rows(v, d);
+    }
+    v->slots = (double)v->rows;
+}
+
 /* Taps with pairs, each before its mirror image, and the groups of them. */
 static void make_groups(const struct spconv_problem *p, int setting, struct state *v)
 {
@@ -184,9 +210,10 @@ static void make_groups(const struct spconv_problem *p, int setting, struct stat
             v->base[d] = (int32_t)v->rows;
             v->rows += v->group[i].batched ? v->group[i].rows : v->start[d + 1] - v->start[d];
         }
-    v->slots = v->form <= GROUPED && p->pass != SPCONV_WGRAD
-                   ? (double)v->rows + (v->middle < 0 ? 0 : p->out)
-                   : (double)p->pairs;
+    v->slots = v->form <= GROUPED ? (double)v->rows + (v->middle < 0 ? 0 : p->out)
+                                  : (double)p->pairs;
+    if (p->pass == SPCONV_WGRAD)
+        place_wgrad(p, v);
 }
 
 /* Buffers have room for every setting. */
@@ -250,13 +277,48 @@ static enum op_status place_rows(const struct spconv_problem *p, const struct si
     return status ? status : make_pointers(p, sides, s, v);
 }
 
+/* Rows of one side of all pairs as they lie in a buffer, -1 where none does. */
+static enum op_status make_list(const struct spconv_problem *p, const struct state *v,
+                                const int32_t *rows_of, op_stream s, int32_t *list)
+{
+    const size_t bytes = (size_t)v->rows * sizeof *list;
+    int32_t *host = malloc(bytes + 1);
+    if (!host)
+        return OP_ENOMEM;
+    memset(host, 0xff, bytes);
+    for (int d = 0; d < p->taps; d++)
+        memcpy(host + v->base[d], rows_of + v->start[d],
+               (size_t)(v->start[d + 1] - v->start[d]) * sizeof *host);
+    const enum op_status status = send(list, host, bytes, s);
+    free(host);
+    return status;
+}
+
+/* Zeros into the buffers, and for forms that gather all taps at once, what of. */
+static enum op_status open_wgrad(const struct spconv_problem *p, const struct sides *sides,
+                                 const struct op_memory *memory, op_stream s, struct state *v)
+{
+    const size_t rows = (size_t)v->rows, bytes = rows * sizeof *v->slot_from;
+    enum op_status status =
+        cudaMemsetAsync(v->gathered, 0, rows * p->cin * element(p), s) ||
+                cudaMemsetAsync(v->products, 0, rows * p->cout * element(p), s)
+            ? OP_EDEVICE
+            : OP_OK;
+    if (status || v->form > GROUPED)
+        return status;
+    v->slot_from = memory->take(memory->context, bytes);
+    v->slot_to = memory->take(memory->context, bytes);
+    status = make_list(p, v, sides->from, s, v->slot_from);
+    return status ? status : make_list(p, v, sides->to, s, v->slot_to);
+}
+
 static enum op_status make_buffers(const struct spconv_problem *p, const struct spconv_map *host,
                                    const struct spconv_args *a, const struct op_memory *memory,
                                    op_stream s, struct state *v)
 {
     const struct sides sides = sides_of(p, host);
-    const int slots = p->pass != SPCONV_WGRAD && v->form <= GROUPED;
-    const long rows = slots && v->room ? v->room : p->pairs + 1;
+    const int wgrad = p->pass == SPCONV_WGRAD, slots = !wgrad && v->form <= GROUPED;
+    const long rows = (wgrad || slots) && v->room ? v->room : p->pairs + 1;
     enum op_status status = OP_OK;
     v->gathered = memory->take(memory->context, (size_t)rows * sides.channels * element(p));
     v->products = memory->take(memory->context, (size_t)rows * sides.columns * element(p));
@@ -269,11 +331,13 @@ static enum op_status make_buffers(const struct spconv_problem *p, const struct 
         v->pointers = memory->take(memory->context, 3 * SPCONV_TAPS_MAX * sizeof *v->pointers);
         status = place_rows(p, &sides, s, v);
     }
-    if (v->form == GATHERED)
+    if (wgrad)
+        status = open_wgrad(p, &sides, memory, s, v);
+    if (v->form == GATHERED && !status)
         status = spconv_gather_rows(p->pass == SPCONV_DGRAD ? a->g : a->x,
                                     p->pass == SPCONV_DGRAD ? a->map.pair_out : a->map.pair_in,
                                     p->pairs, sides.channels * element(p), v->gathered, s);
-    if (v->form == GATHERED && p->pass == SPCONV_WGRAD && !status)
+    if (v->form == GATHERED && wgrad && !status)
         status = spconv_gather_rows(a->g, a->map.pair_out, p->pairs, p->cout * element(p),
                                     v->products, s);
     return status;
@@ -355,38 +419,38 @@ static enum op_status clear(const struct spconv_problem *p, void *y, op_stream s
                                                                                 : OP_OK;
 }
 
-/* Gathers pairs first .. first + rows - 1, and multiplies them where a tap has any. */
-static enum op_status wgrad_tap(const struct state *v, const struct spconv_problem *p, int d,
-                                float *y)
+static enum op_status gather_tap_sides(const struct state *v, const struct spconv_problem *p,
+                                       const struct spconv_args *a, int d, op_stream s)
 {
-    const size_t first = (size_t)v->start[d];
-    return product_wgrad(v, p, v->start[d + 1] - v->start[d],
-                         plus(v->gathered, first * p->cin, p),
-                         plus(v->products, first * p->cout, p),
-                         y + (size_t)d * p->cin * p->cout);
+    const size_t first = (size_t)v->start[d], base = (size_t)v->base[d];
+    const long rows = v->start[d + 1] - v->start[d];
+    const enum op_status status =
+        spconv_gather_rows(a->x, a->map.pair_in + first, rows, p->cin * element(p),
+                           (void *)plus(v->gathered, base * p->cin, p), s);
+    return status ? status
+                  : spconv_gather_rows(a->g, a->map.pair_out + first, rows, p->cout * element(p),
+                                       (void *)plus(v->products, base * p->cout, p), s);
 }
 
 static enum op_status run_wgrad(const struct state *v, const struct spconv_problem *p,
                                 const struct spconv_args *a, op_stream s)
 {
-    const size_t in = p->cin * element(p), out = p->cout * element(p);
     const int by_tap = v->form == BY_TAP || v->form == ATOMIC;
     enum op_status status = clear(p, a->y, s);
     if (!status && !by_tap)
-        status = spconv_gather_rows(a->x, a->map.pair_in, p->pairs, in, v->gathered, s);
+        status = spconv_gather_rows(a->x, v->slot_from, v->rows, p->cin * element(p), v->gathered,
+                                    s);
     if (!status && !by_tap)
-        status = spconv_gather_rows(a->g, a->map.pair_out, p->pairs, out, v->products, s);
+        status = spconv_gather_rows(a->g, v->slot_to, v->rows, p->cout * element(p), v->products,
+                                    s);
     for (int d = 0; !status && d < p->taps; d++) {
-        const size_t first = (size_t)v->start[d];
-        const long rows = v->start[d + 1] - v->start[d];
+        const size_t base = (size_t)v->base[d];
         if (by_tap)
-            status = spconv_gather_rows(a->x, a->map.pair_in + first, rows, in,
-                                        (void *)plus(v->gathered, first * p->cin, p), s);
-        if (by_tap && !status)
-            status = spconv_gather_rows(a->g, a->map.pair_out + first, rows, out,
-                                        (void *)plus(v->products, first * p->cout, p), s);
+            status = gather_tap_sides(v, p, a, d, s);
         if (!status)
-            status = wgrad_tap(v, p, d, a->y);
+            status = product_wgrad(v, p, wgrad_rows(v, d), plus(v->gathered, base * p->cin, p),
+                                   plus(v->products, base * p->cout, p),
+                                   (float *)a->y + (size_t)d * p->cin * p->cout);
     }
     return status;
 }
@@ -449,7 +513,7 @@ enum op_status spconv_gathered(const struct spconv_problem *p, const struct spco
     const struct state *v = state;
     (void)s;
     return p->pass == SPCONV_WGRAD
-               ? product_wgrad(v, p, p->pairs, v->gathered, v->products, a->y)
+               ? product_wgrad(v, p, whole_rows(p->pairs), v->gathered, v->products, a->y)
                : product(v, p, p->pairs, v->gathered, a->w, v->products);
 }
 

@@ -21,7 +21,7 @@ void spconv_cublas_counts(const struct spconv_problem *p, const void *state,
                           struct spconv_counts *counts);
 
 /* spconv_gather.cu; all enqueue.  slot [rows][taps] is a row of the buffer or -1, bytes those of
- * a row.  add: y holds products of one tap already. */
+ * a row; from [rows] rows of x, -1: none, that row of the buffer stays.  add: y holds products of one tap already. */
 enum op_status spconv_gather_all(const void *x, const int32_t *slot, int taps, long rows,
                                  size_t bytes, void *buffer, op_stream s);
 enum op_status spconv_gather_rows(const void *x, const int32_t *from, long rows, size_t bytes,

@@ -46,8 +46,9 @@ static __global__ __launch_bounds__(THREADS) void gather_pairs(const Chunk *x, c
                                                               Chunk *buffer)
 {
     const size_t i = my_index();
-    if (i < count)
-        buffer[i] = x[(size_t)__ldg(from + i / chunks) * chunks + i % chunks];
+    const int row = i < count ? __ldg(from + i / chunks) : -1;
+    if (row >= 0)
+        buffer[i] = x[(size_t)row * chunks + i % chunks];
 }
 
 template <class Chunk>

@@ -1,13 +1,14 @@
 /*
  * ref_f64.cu - sparse convolution in double precision on the GPU: decides what is
- * correct.  A thread makes an element; wgrad's sums, which are long, are cut among
- * the threads of a block.
+ * correct.  A thread makes an element; in wgrad those of a block share the rows that they
+ * read.
  */
 #include <cuda_fp16.h>
 
 #include "bound.h"
 
 constexpr int THREADS = 128;
+constexpr int SIDE = 16, PAIRS = 32; /* wgrad: elements of a block's tile, rows at a time */
 
 static __device__ double load(const float *x, size_t i)
 {
@@ -52,36 +53,38 @@ static __global__ __launch_bounds__(THREADS) void points(spconv_problem p, const
     spconv_bounds(&p, terms, sum, magnitude, bound + at, loose + at);
 }
 
-/* wgrad: a block an element, its threads equally many pairs of the tap. */
+/* wgrad: a block a tile of a tap, its threads an element each. */
 template <class T>
-static __global__ __launch_bounds__(THREADS) void weights(spconv_problem p, spconv_map m,
-                                                          const T *x, const T *g, double *want,
-                                                          float *bound, float *loose)
+static __global__ __launch_bounds__(SIDE *SIDE) void weights(spconv_problem p, spconv_map m,
+                                                             const T *x, const T *g, double *want,
+                                                             float *bound, float *loose)
 {
-    __shared__ double sums[2][THREADS];
-    const long at = blockIdx.x;
-    const int column = (int)(at % p.cout), channel = (int)(at / p.cout % p.cin);
-    const int d = (int)(at / p.cout / p.cin), t = threadIdx.x;
+    __shared__ double rows[2][PAIRS][SIDE]; /* of x and g */
+    const int tiles = (p.cout + SIDE - 1) / SIDE;
+    const int d = blockIdx.y, c0 = blockIdx.x / tiles * SIDE, k0 = blockIdx.x % tiles * SIDE;
+    const int t = threadIdx.x, channel = t / SIDE, column = t % SIDE;
+    const int start = m.start[d], end = m.start[d + 1];
     double sum = 0, magnitude = 0;
-    for (int e = m.start[d] + t; e < m.start[d + 1]; e += THREADS) {
-        const double product = load(x, (size_t)m.pair_in[e] * p.cin + channel) *
-                               load(g, (size_t)m.pair_out[e] * p.cout + column);
-        sum += product;
-        magnitude += fabs(product);
-    }
-    sums[0][t] = sum;
-    sums[1][t] = magnitude;
-    for (int half = THREADS / 2; half; half /= 2) {
-        __syncthreads();
-        if (t < half) {
-            sums[0][t] += sums[0][t + half];
-            sums[1][t] += sums[1][t + half];
+    for (int first = start; first < end; first += PAIRS) {
+        for (int i = t; i < PAIRS * SIDE; i += SIDE * SIDE) {
+            const int e = first + i / SIDE, c = c0 + i % SIDE, k = k0 + i % SIDE;
+            rows[0][i / SIDE][i % SIDE] =
+                e < end && c < p.cin ? load(x, (size_t)m.pair_in[e] * p.cin + c) : 0;
+            rows[1][i / SIDE][i % SIDE] =
+                e < end && k < p.cout ? load(g, (size_t)m.pair_out[e] * p.cout + k) : 0;
         }
+        __syncthreads();
+        for (int i = 0; i < PAIRS; i++) {
+            const double product = rows[0][i][channel] * rows[1][i][column];
+            sum += product;
+            magnitude += fabs(product);
+        }
+        __syncthreads();
     }
-    if (t == 0) {
-        want[at] = sums[0][0];
-        spconv_bounds(&p, m.start[d + 1] - m.start[d], sums[0][0], sums[1][0], bound + at,
-                      loose + at);
+    if (c0 + channel < p.cin && k0 + column < p.cout) {
+        const long at = ((long)d * p.cin + c0 + channel) * p.cout + k0 + column;
+        want[at] = sum;
+        spconv_bounds(&p, end - start, sum, magnitude, bound + at, loose + at);
     }
 }
 
@@ -93,8 +96,9 @@ static void launch(const struct spconv_problem *p, const struct spconv_args *a, 
     const bool forward = p->pass == SPCONV_FORWARD;
     const long rows = forward ? p->out : p->in, columns = forward ? p->cout : p->cin;
     const unsigned blocks = (unsigned)((rows * columns + THREADS - 1) / THREADS);
+    const unsigned tiles = (unsigned)((p->cin + SIDE - 1) / SIDE * ((p->cout + SIDE - 1) / SIDE));
     if (p->pass == SPCONV_WGRAD)
-        weights<<<(unsigned)p->taps * p->cin * p->cout, THREADS, 0, s>>>(
+        weights<<<dim3(tiles, (unsigned)p->taps), SIDE * SIDE, 0, s>>>(
             *p, m, (const T *)a->x, (const T *)a->g, want, bound, loose);
     else
         points<<<blocks, THREADS, 0, s>>>(*p, forward ? m.by_out : m.by_in,
