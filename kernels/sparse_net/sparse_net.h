@@ -128,7 +128,7 @@ struct sparse_net_flow {
     int back, wback;   /* ranges in orders of the transposed map, of dgrad and of wgrad */
     int shape, most;   /* own: enum own_shape, taps of a part (own_layer.h) */
     int setting;       /* of the row `layer` where that has several; 0: its own choice */
-    int refines;       /* an earlier flow with another setting of the same row; 0: none */
+    int refines;       /* 1 + an earlier flow, which a tuner chooses first; 0: none */
 };
 enum { SPARSE_NET_OWN_FLOWS = 8 }; /* of this suite's own layers */
 
