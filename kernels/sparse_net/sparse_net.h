@@ -184,5 +184,16 @@ enum op_status sparse_net_ref_train(const struct sparse_net_problem *p,
                                     const struct sparse_net_args *a,
                                     uint16_t *const act[SPARSE_NET_TENSORS_MAX], double *dw);
 
+/* ref_cuda.c: the two on the GPU.  Pointers of a, act, y and dw are of the device, maps of the
+ * host; memory for rows and maps is the caller's to free once the stream is through.  coord is not
+ * read. */
+enum op_status sparse_net_ref_cuda(const struct sparse_net_problem *p,
+                                   const struct sparse_net_args *a, const struct op_memory *memory,
+                                   double *y, op_stream s);
+enum op_status sparse_net_ref_train_cuda(const struct sparse_net_problem *p,
+                                         const struct sparse_net_args *a,
+                                         const void *const act[SPARSE_NET_TENSORS_MAX],
+                                         const struct op_memory *memory, double *dw, op_stream s);
+
 OP_END
 #endif
