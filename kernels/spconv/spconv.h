@@ -88,6 +88,11 @@ typedef enum op_status spconv_setup_fn(const struct spconv_problem *, const stru
                                        const struct spconv_args *, const struct op_memory *,
                                        op_stream, void **state);
 
+/* Set-up of another layer on the same map in the same pass: what follows from the map alone is that
+ * of like, a state of the same row, which must stay as long. */
+typedef enum op_status spconv_setup_like_fn(const struct spconv_problem *, const void *like,
+                                            const struct op_memory *, op_stream, void **state);
+
 /* Another way of those that a tuner may choose among, 1 .. settings; 0: what set-up chose.  Changes
  * a state that set-up made of the same problem and arguments; waits. */
 typedef enum op_status spconv_adjust_fn(const struct spconv_problem *,
@@ -113,6 +118,7 @@ struct spconv_impl {
     int half_sums; /* sums or parts of them pass through half: judged with its unit roundoff */
     int settings;             /* that adjust knows; 0: none */
     spconv_adjust_fn *adjust;
+    spconv_setup_like_fn *setup_like; /* NULL: none */
 };
 
 /* Tables, ended by an entry whose base.name is NULL. */

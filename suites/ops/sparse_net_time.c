@@ -21,7 +21,7 @@
 #include "sparse_net_case.h"
 #include "tuner.h"
 
-enum { WINDOWS = 15 }; /* whose median is the time of a part */
+enum { WINDOWS = 7 }; /* whose median is the time of a part */
 _Static_assert((int)SPARSE_NET_FLOWS_MAX <= (int)TUNER_SETTINGS_MAX,
                "flows that a tuner tells apart");
 
