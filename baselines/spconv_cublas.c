@@ -27,16 +27,9 @@
 
 static const size_t WORKSPACE = (size_t)32 << 20;
 
-enum { MIDDLE = 2 + 9 * 3 + 4 }; /* setting of the published grid: 0.3, 15000 */
 enum { WHOLE = 256 };
 
 enum form { FUSED, GROUPED, BY_TAP, ATOMIC, GATHERED };
-
-struct group {
-    int first, count; /* in taps[] of the state */
-    int rows;         /* padded */
-    int batched;
-};
 
 struct state {
     enum form form;
@@ -46,13 +39,9 @@ struct state {
     void *gathered, *products;    /* buffers; wgrad: rows of x, rows of g */
     void **pointers;              /* device: [3][taps] in the order of taps[] */
     int middle;                   /* tap without slots, or -1 */
-    int taps[SPCONV_TAPS_MAX], tap_count;
-    int32_t start[SPCONV_TAPS_MAX + 1], base[SPCONV_TAPS_MAX]; /* pairs; row of the buffer */
-    struct group group[SPCONV_TAPS_MAX];
-    int groups;
-    double epsilon; /* of grouping */
-    int threshold;
-    long rows, room; /* of the buffers; what they have room for */
+    int32_t start[SPCONV_TAPS_MAX + 1]; /* pairs */
+    struct spconv_groups g;             /* wgrad: base and rows alone count */
+    long room;                          /* rows that the buffers have room for */
     double slots;
 };
 
@@ -118,7 +107,7 @@ static enum op_status product_wgrad(const struct state *v, const struct spconv_p
 }
 
 static enum op_status product_group(const struct state *v, const struct spconv_problem *p,
-                                    const struct group *g, const void *w)
+                                    const struct spconv_group *g, const void *w)
 {
     const float one = 1, zero = 0;
     const int dgrad = p->pass == SPCONV_DGRAD;
@@ -131,8 +120,8 @@ static enum op_status product_group(const struct state *v, const struct spconv_p
             (const void *const *)at, type_of(p), channels, &zero, at + 2 * SPCONV_TAPS_MAX,
             type_of(p), columns, g->count, compute_of(p), CUBLAS_GEMM_DEFAULT));
     for (int i = g->first; i < g->first + g->count; i++) {
-        const int d = v->taps[i];
-        const size_t base = (size_t)v->base[d];
+        const int d = v->g.taps[i];
+        const size_t base = (size_t)v->g.base[d];
         const enum op_status s = product(v, p, v->start[d + 1] - v->start[d],
                                          plus(v->gathered, base * channels, p),
                                          plus(w, (size_t)d * p->cin * p->cout, p),
@@ -166,51 +155,18 @@ static long wgrad_rows(const struct state *v, int d)
 
 static void place_wgrad(const struct spconv_problem *p, struct state *v)
 {
-    v->rows = 0;
+    v->g.rows = 0;
     for (int d = 0; d < p->taps; d++) {
-        v->base[d] = (int32_t)v->rows;
-        v->rows += wgrad_rows(v, d);
+        v->g.base[d] = (int32_t)v->g.rows;
+        v->g.rows += wgrad_rows(v, d);
     }
-    v->slots = (double)v->rows;
+    v->slots = (double)v->g.rows;
 }
 
-/* Taps with pairs, each before its mirror image, and the groups of them. */
 static void make_groups(const struct spconv_problem *p, int setting, struct state *v)
 {
-    v->epsilon = setting > 1 ? (setting - 2) / 9 * .1 : 0;
-    v->threshold = setting > 1 ? 5000 + (setting - 2) % 9 * 2500 : 0;
-    v->tap_count = v->groups = 0;
-    v->rows = 0;
-    for (int d = 0; d < (p->taps + 1) / 2; d++)
-        for (int side = 0; side < 2; side++) {
-            const int tap = side ? p->taps - 1 - d : d;
-            if ((side && tap == d) || tap == v->middle || v->start[tap + 1] == v->start[tap])
-                continue;
-            v->taps[v->tap_count++] = tap;
-        }
-    int smallest = 0;
-    for (int i = 0; i < v->tap_count; i++) {
-        const int n = v->start[v->taps[i] + 1] - v->start[v->taps[i]];
-        struct group *g = &v->group[i ? v->groups - 1 : 0];
-        const int low = i && n > smallest ? smallest : n, high = i && n < g->rows ? g->rows : n;
-        if (!i || v->form != GROUPED || 1 - (double)low / high > v->epsilon + 1e-9) {
-            g = &v->group[v->groups++];
-            *g = (struct group){ .first = i, .rows = n };
-            smallest = n;
-        } else {
-            smallest = low;
-            g->rows = high;
-        }
-        g->count++;
-        g->batched = v->form == GROUPED && g->count > 1 && g->rows < v->threshold;
-    }
-    for (int i = 0; i < v->groups; i++)
-        for (int k = v->group[i].first; k < v->group[i].first + v->group[i].count; k++) {
-            const int d = v->taps[k];
-            v->base[d] = (int32_t)v->rows;
-            v->rows += v->group[i].batched ? v->group[i].rows : v->start[d + 1] - v->start[d];
-        }
-    v->slots = v->form <= GROUPED ? (double)v->rows + (v->middle < 0 ? 0 : p->out)
+    spconv_groups_make(p->taps, v->start, v->middle, v->form == GROUPED ? setting : 0, &v->g);
+    v->slots = v->form <= GROUPED ? (double)v->g.rows + (v->middle < 0 ? 0 : p->out)
                                   : (double)p->pairs;
     if (p->pass == SPCONV_WGRAD)
         place_wgrad(p, v);
@@ -221,10 +177,10 @@ static void measure_groups(const struct spconv_problem *p, struct state *v)
 {
     for (int setting = 1; v->form == GROUPED && setting <= SPCONV_GROUPINGS; setting++) {
         make_groups(p, setting, v);
-        v->room = v->rows > v->room ? v->rows : v->room;
+        v->room = v->g.rows > v->room ? v->g.rows : v->room;
     }
-    make_groups(p, MIDDLE, v);
-    v->room = v->rows > v->room ? v->rows : v->room;
+    make_groups(p, SPCONV_GROUPING_MIDDLE, v);
+    v->room = v->g.rows > v->room ? v->g.rows : v->room;
 }
 
 static enum op_status send(void *to, const void *from, size_t bytes, op_stream s)
@@ -236,69 +192,46 @@ static enum op_status send(void *to, const void *from, size_t bytes, op_stream s
                : OP_OK;
 }
 
-/* Slot of every row and tap, of the pairs' side `rows_of`. */
-static enum op_status make_slots(const struct spconv_problem *p, const struct state *v, int rows,
-                                 const int32_t *rows_of, op_stream s, int32_t *slots)
+static struct spconv_places places_of(const struct spconv_problem *p, const struct state *v)
 {
-    const size_t bytes = (size_t)rows * p->taps * sizeof *slots;
-    int32_t *host = malloc(bytes);
-    if (!host)
-        return OP_ENOMEM;
-    memset(host, 0xff, bytes);
-    for (int i = 0; i < v->tap_count; i++)
-        for (int d = v->taps[i], e = v->start[d]; e < v->start[d + 1]; e++)
-            host[(size_t)rows_of[e] * p->taps + d] = v->base[d] + e - v->start[d];
-    const enum op_status status = send(slots, host, bytes, s);
-    free(host);
-    return status;
+    struct spconv_places to = { .taps = p->taps };
+    memcpy(to.start, v->start, sizeof to.start);
+    for (int d = 0; d < p->taps; d++)
+        to.base[d] = d == v->middle ? -1 : v->g.base[d];
+    return to;
 }
 
 static enum op_status make_pointers(const struct spconv_problem *p, const struct sides *sides,
                                     op_stream s, const struct state *v)
 {
     const void *host[3 * SPCONV_TAPS_MAX] = { 0 };
-    for (int i = 0; i < v->tap_count; i++) {
-        const int d = v->taps[i];
-        host[i] = plus(v->gathered, (size_t)v->base[d] * sides->channels, p);
+    for (int i = 0; i < v->g.tap_count; i++) {
+        const int d = v->g.taps[i];
+        host[i] = plus(v->gathered, (size_t)v->g.base[d] * sides->channels, p);
         host[SPCONV_TAPS_MAX + i] = plus(v->w, (size_t)d * p->cin * p->cout, p);
-        host[2 * SPCONV_TAPS_MAX + i] = plus(v->products, (size_t)v->base[d] * sides->columns, p);
+        host[2 * SPCONV_TAPS_MAX + i] = plus(v->products, (size_t)v->g.base[d] * sides->columns, p);
     }
     return send(v->pointers, host, sizeof host, s);
 }
 
-/* Where rows of the buffers lie, as the groups say. */
+/* Where rows of the buffers lie, as the groups say; sides of the device. */
 static enum op_status place_rows(const struct spconv_problem *p, const struct sides *sides,
                                  op_stream s, const struct state *v)
 {
+    const struct spconv_places places = places_of(p, v);
     enum op_status status =
-        make_slots(p, v, sides->from_rows, sides->from, s, v->slot_from);
+        spconv_place_slots(&places, sides->from, sides->from_rows, v->slot_from, s);
     if (!status)
-        status = make_slots(p, v, sides->to_rows, sides->to, s, v->slot_to);
+        status = spconv_place_slots(&places, sides->to, sides->to_rows, v->slot_to, s);
     return status ? status : make_pointers(p, sides, s, v);
-}
-
-/* Rows of one side of all pairs as they lie in a buffer, -1 where none does. */
-static enum op_status make_list(const struct spconv_problem *p, const struct state *v,
-                                const int32_t *rows_of, op_stream s, int32_t *list)
-{
-    const size_t bytes = (size_t)v->rows * sizeof *list;
-    int32_t *host = malloc(bytes + 1);
-    if (!host)
-        return OP_ENOMEM;
-    memset(host, 0xff, bytes);
-    for (int d = 0; d < p->taps; d++)
-        memcpy(host + v->base[d], rows_of + v->start[d],
-               (size_t)(v->start[d + 1] - v->start[d]) * sizeof *host);
-    const enum op_status status = send(list, host, bytes, s);
-    free(host);
-    return status;
 }
 
 /* Zeros into the buffers, and for forms that gather all taps at once, what of. */
 static enum op_status open_wgrad(const struct spconv_problem *p, const struct sides *sides,
                                  const struct op_memory *memory, op_stream s, struct state *v)
 {
-    const size_t rows = (size_t)v->rows, bytes = rows * sizeof *v->slot_from;
+    const size_t rows = (size_t)v->g.rows, bytes = rows * sizeof *v->slot_from;
+    const struct spconv_places places = places_of(p, v);
     enum op_status status =
         cudaMemsetAsync(v->gathered, 0, rows * p->cin * element(p), s) ||
                 cudaMemsetAsync(v->products, 0, rows * p->cout * element(p), s)
@@ -308,15 +241,16 @@ static enum op_status open_wgrad(const struct spconv_problem *p, const struct si
         return status;
     v->slot_from = memory->take(memory->context, bytes);
     v->slot_to = memory->take(memory->context, bytes);
-    status = make_list(p, v, sides->from, s, v->slot_from);
-    return status ? status : make_list(p, v, sides->to, s, v->slot_to);
+    if (!v->slot_from || !v->slot_to)
+        return OP_ENOMEM;
+    status = spconv_place_list(&places, sides->from, v->g.rows, v->slot_from, s);
+    return status ? status : spconv_place_list(&places, sides->to, v->g.rows, v->slot_to, s);
 }
 
-static enum op_status make_buffers(const struct spconv_problem *p, const struct spconv_map *host,
-                                   const struct spconv_args *a, const struct op_memory *memory,
-                                   op_stream s, struct state *v)
+static enum op_status make_buffers(const struct spconv_problem *p, const struct spconv_args *a,
+                                   const struct op_memory *memory, op_stream s, struct state *v)
 {
-    const struct sides sides = sides_of(p, host);
+    const struct sides sides = sides_of(p, &a->map);
     const int wgrad = p->pass == SPCONV_WGRAD, slots = !wgrad && v->form <= GROUPED;
     const long rows = (wgrad || slots) && v->room ? v->room : p->pairs + 1;
     enum op_status status = OP_OK;
@@ -329,7 +263,7 @@ static enum op_status make_buffers(const struct spconv_problem *p, const struct 
         v->slot_from = memory->take(memory->context, (size_t)sides.from_rows * bytes);
         v->slot_to = memory->take(memory->context, (size_t)sides.to_rows * bytes);
         v->pointers = memory->take(memory->context, 3 * SPCONV_TAPS_MAX * sizeof *v->pointers);
-        status = place_rows(p, &sides, s, v);
+        status = v->slot_from && v->slot_to ? place_rows(p, &sides, s, v) : OP_ENOMEM;
     }
     if (wgrad)
         status = open_wgrad(p, &sides, memory, s, v);
@@ -373,7 +307,7 @@ static enum op_status setup(const struct spconv_problem *p, const struct spconv_
     measure_groups(p, v);
     enum op_status status = open_handle(v, memory->take(memory->context, WORKSPACE), s);
     if (!status)
-        status = make_buffers(p, host, a, memory, s, v);
+        status = make_buffers(p, a, memory, s, v);
     if (status) {
         spconv_cublas_teardown(v);
         return status;
@@ -401,11 +335,11 @@ enum op_status spconv_gather_adjust(const struct spconv_problem *p, const struct
                                     void *state)
 {
     struct state *v = state;
-    const struct sides sides = sides_of(p, host);
-    (void)a;
+    const struct sides sides = sides_of(p, &a->map);
+    (void)host;
     if (v->form != GROUPED || setting < 0 || setting > SPCONV_GROUPINGS)
         return OP_EINVAL;
-    make_groups(p, setting ? setting : MIDDLE, v);
+    make_groups(p, setting ? setting : SPCONV_GROUPING_MIDDLE, v);
     return p->pass == SPCONV_WGRAD ? OP_OK : place_rows(p, &sides, s, v);
 }
 
@@ -422,7 +356,7 @@ static enum op_status clear(const struct spconv_problem *p, void *y, op_stream s
 static enum op_status gather_tap_sides(const struct state *v, const struct spconv_problem *p,
                                        const struct spconv_args *a, int d, op_stream s)
 {
-    const size_t first = (size_t)v->start[d], base = (size_t)v->base[d];
+    const size_t first = (size_t)v->start[d], base = (size_t)v->g.base[d];
     const long rows = v->start[d + 1] - v->start[d];
     const enum op_status status =
         spconv_gather_rows(a->x, a->map.pair_in + first, rows, p->cin * element(p),
@@ -438,13 +372,13 @@ static enum op_status run_wgrad(const struct state *v, const struct spconv_probl
     const int by_tap = v->form == BY_TAP || v->form == ATOMIC;
     enum op_status status = clear(p, a->y, s);
     if (!status && !by_tap)
-        status = spconv_gather_rows(a->x, v->slot_from, v->rows, p->cin * element(p), v->gathered,
+        status = spconv_gather_rows(a->x, v->slot_from, v->g.rows, p->cin * element(p), v->gathered,
                                     s);
     if (!status && !by_tap)
-        status = spconv_gather_rows(a->g, v->slot_to, v->rows, p->cout * element(p), v->products,
+        status = spconv_gather_rows(a->g, v->slot_to, v->g.rows, p->cout * element(p), v->products,
                                     s);
     for (int d = 0; !status && d < p->taps; d++) {
-        const size_t base = (size_t)v->base[d];
+        const size_t base = (size_t)v->g.base[d];
         if (by_tap)
             status = gather_tap_sides(v, p, a, d, s);
         if (!status)
@@ -469,13 +403,13 @@ enum op_status spconv_gather_fused(const struct spconv_problem *p, const struct 
     if (v->middle >= 0)
         status = product(v, p, sides.to_rows, x,
                          plus(a->w, (size_t)v->middle * p->cin * p->cout, p), a->y);
-    if (v->middle >= 0 && !v->tap_count)
+    if (v->middle >= 0 && !v->g.tap_count)
         return status;
     if (!status)
         status = spconv_gather_all(x, v->slot_from, p->taps, sides.from_rows,
                                    sides.channels * element(p), v->gathered, s);
-    for (int i = 0; !status && i < v->groups; i++)
-        status = product_group(v, p, &v->group[i], a->w);
+    for (int i = 0; !status && i < v->g.groups; i++)
+        status = product_group(v, p, &v->g.group[i], a->w);
     return status ? status
                   : spconv_scatter_all(p->dtype, v->products, v->slot_to, p->taps, sides.to_rows,
                                        sides.columns, v->middle >= 0, a->y, s);
@@ -521,7 +455,7 @@ void spconv_cublas_counts(const struct spconv_problem *p, const void *state,
                           struct spconv_counts *counts)
 {
     const struct state *v = state;
-    const double rows = v->form <= GROUPED ? (double)v->rows : (double)p->pairs;
+    const double rows = v->form <= GROUPED ? (double)v->g.rows : (double)p->pairs;
     counts->slots = v->slots;
     counts->extra_bytes = v->form == GATHERED ? 0 : 2 * rows * element(p) * (p->cin + p->cout);
 }

@@ -72,6 +72,24 @@ int sparse_net_flow_fits(const struct sparse_net_flow *flow, const struct sparse
     return 1;
 }
 
+int sparse_net_flows_same(const struct sparse_net_flow *a, const struct sparse_net_flow *b,
+                          const struct sparse_net_problem *p, int group)
+{
+    const struct spconv_impl *row = a->layer ? spconv_find(a->layer) : NULL;
+    if (!row || !row->same_setting || a->dgrad || !b->layer || strcmp(a->layer, b->layer))
+        return 0;
+    for (int i = 0; i < p->net->layers; i++) {
+        const int step = p->net->layer[i].step;
+        if (step < 0 || sparse_net_group(p->maps, step) != group)
+            continue;
+        const struct spconv_problem layer = sparse_net_layer_problem(p->net, p->maps, p->host, i);
+        const struct spconv_map host = { .start = p->host->map[step].map.pairs.start };
+        if (!row->same_setting(&layer, &host, a->setting, b->setting))
+            return 0;
+    }
+    return 1;
+}
+
 /* Its first flow must cover every group: it is what runs unless a tuner chose. */
 static enum op_status layers_covered(const struct sparse_net_impl *impl,
                                      const struct sparse_net_problem *p, const char **why)
@@ -99,7 +117,8 @@ enum { T5, T7, T10, T12, T15, T17, T20, T22, T25 };
 #define LARGE(e) G(e, 17), G(e, 20), G(e, 22), G(e, 25)
 
 /* The published space.  Gather-scatter is off in it by default; here it is tried too, first with
- * the middle of its grid of settings, then where a group chose it with all others that differ. */
+ * the middle of its grid of settings, then where a group chose it with all others that differ
+ * there. */
 static const struct sparse_net_flow published[] = {
     { .name = "s1", .layer = "implicit_s1", .splits = 1 },
     { .name = "s0", .layer = "implicit_s0" },

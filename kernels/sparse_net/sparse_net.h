@@ -165,6 +165,10 @@ int sparse_net_group(const struct kmap_plan *maps, int step);
 int sparse_net_flow_fits(const struct sparse_net_flow *flow, const struct sparse_net_problem *p,
                          int group);
 
+/* Whether two flows are the same for all layers of a group. */
+int sparse_net_flows_same(const struct sparse_net_flow *a, const struct sparse_net_flow *b,
+                          const struct sparse_net_problem *p, int group);
+
 /* The builder of a row for a plan; NULL: none. */
 const struct kmap_impl *sparse_net_builder(const struct sparse_net_impl *impl,
                                            const struct kmap_plan *maps);

@@ -99,6 +99,11 @@ typedef enum op_status spconv_adjust_fn(const struct spconv_problem *,
                                         const struct spconv_map *host, const struct spconv_args *,
                                         int setting, op_stream, void *state);
 
+/* Whether two settings run the same on a map, of which start alone is read.  Builds without CUDA
+ * have it too. */
+typedef int spconv_same_setting_fn(const struct spconv_problem *, const struct spconv_map *host,
+                                   int a, int b);
+
 /* What an implementation executes, beside what the problem asks for. */
 struct spconv_counts {
     double slots;       /* pairs multiplied, absent ones included; pairs where none is */
@@ -118,7 +123,8 @@ struct spconv_impl {
     int half_sums; /* sums or parts of them pass through half: judged with its unit roundoff */
     int settings;             /* that adjust knows; 0: none */
     spconv_adjust_fn *adjust;
-    spconv_setup_like_fn *setup_like; /* NULL: none */
+    spconv_same_setting_fn *same_setting; /* NULL: never */
+    spconv_setup_like_fn *setup_like;     /* NULL: none */
 };
 
 /* Tables, ended by an entry whose base.name is NULL. */

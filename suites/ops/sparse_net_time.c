@@ -181,6 +181,17 @@ static int sample(void *context, double *us)
     return timed_run(context, us);
 }
 
+/* Whether an earlier flow that a group may have is the same for it. */
+static bool is_double(const struct net_bound *b, const struct sparse_net_problem *p, int g, int f,
+                      uint64_t allowed)
+{
+    const struct sparse_net_flow *flow = b->impl->flow;
+    for (int k = 0; k < f; k++)
+        if (allowed >> k & 1 && sparse_net_flows_same(&flow[f], &flow[k], p, g))
+            return true;
+    return false;
+}
+
 static struct tuner_space space_of(const struct net_bound *b)
 {
     const struct sparse_net_problem p = net_problem_of(&b->in->scene[0]);
@@ -190,7 +201,8 @@ static struct tuner_space space_of(const struct net_bound *b)
         space.refines[f] = b->impl->flow[f].refines;
     for (int g = 0; g < space.groups; g++)
         for (int f = 0; f < b->impl->flows; f++)
-            if (sparse_net_flow_fits(&b->impl->flow[f], &p, g))
+            if (sparse_net_flow_fits(&b->impl->flow[f], &p, g) &&
+                !is_double(b, &p, g, f, space.allowed[g]))
                 space.allowed[g] |= (uint64_t)1 << f;
     return space;
 }
