@@ -300,9 +300,11 @@ static int outputs(void *bound, int weights, int ins, struct cb_region *out, int
 static void make_bounds(const double *want, long rows, long columns, double limit, float *bound)
 {
     double all = 0;
+#pragma omp parallel for schedule(static) reduction(+ : all)
     for (long i = 0; i < rows * columns; i++)
         all += want[i] * want[i];
     all = sqrt(all / (double)(rows * columns));
+#pragma omp parallel for schedule(static)
     for (long i = 0; i < rows; i++) {
         double own = 0;
         for (long c = 0; c < columns; c++)

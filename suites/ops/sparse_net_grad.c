@@ -103,8 +103,8 @@ static int clear_gaps(const struct net_case *in, int ins)
  * and that of the layer. */
 static void make_bounds(const struct sparse_net *net, const double *dw, double limit, float *bound)
 {
-    for (size_t i = 0; i < net->weights; i++)
-        bound[i] = 0;
+    memset(bound, 0, net->weights * sizeof *bound);
+#pragma omp parallel for schedule(dynamic)
     for (int i = 0; i < net->layers; i++) {
         const struct sparse_layer *l = &net->layer[i];
         const size_t of_tap = (size_t)l->channels * (size_t)l->columns, n = layer_count(l);

@@ -173,7 +173,10 @@ static int choose(void *context, const int *setting)
                                       cb_device_stream(b->in->device)),
                       b->impl->base.name, "choice"))
             return -1;
-    return timed_open(t);
+    if (b->states.count > 1 || !(b->impl->base.flags & OP_NO_CAPTURE))
+        return timed_open(t);
+    timed_close(t); /* launches on one scan: the first sample is run enough */
+    return 0;
 }
 
 static int sample(void *context, double *us)
