@@ -200,7 +200,7 @@ static void try_refined(void)
 static void try_discarded(void)
 {
     static const double slower[] = { 1.05, 1.01, 1 };
-    static const int taken[] = { 3, 6, 10 };
+    static const int taken[] = { 3, 4, 10 };
     for (int k = 0; k < 3; k++) {
         struct table t;
         struct tuner_result r;

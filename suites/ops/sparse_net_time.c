@@ -21,7 +21,9 @@
 #include "sparse_net_case.h"
 #include "tuner.h"
 
-enum { WINDOWS = 7 }; /* whose median is the time of a part */
+/* Windows whose median is the time of a part: of one that is long a few. */
+enum { WINDOWS = 7, LONG_WINDOWS = 3 };
+static const double LONG_US = 4000;
 _Static_assert((int)SPARSE_NET_FLOWS_MAX <= (int)TUNER_SETTINGS_MAX,
                "flows that a tuner tells apart");
 
@@ -59,13 +61,16 @@ static void timed_close(struct timed *t)
     t->graphs = t->next = 0;
 }
 
-/* A run of each set, then its graph; launches where one cannot be captured. */
+/* A run of each set, then its graph; launches where one cannot be captured, which on one scan alone
+ * need no run before. */
 static int timed_open(struct timed *t)
 {
     struct cb_device *d = t->b->in->device;
     const int sets = t->b->states.count;
     int capture = !(t->b->impl->base.flags & OP_NO_CAPTURE) && sets <= GRAPHS_MAX;
     timed_close(t);
+    if (!capture && sets == 1)
+        return 0;
     for (; t->next < sets; t->next++) {
         if (enqueue(t, 0) || cb_sync(d))
             return -1;
@@ -115,11 +120,15 @@ static int by_value(const void *a, const void *b)
 static int median_of(struct timed *t, int (*once)(struct timed *, double *), double *us)
 {
     double times[WINDOWS];
-    for (int i = 0; i < WINDOWS; i++)
+    int windows = WINDOWS;
+    for (int i = 0; i < windows; i++) {
         if (once(t, &times[i]))
             return -1;
-    qsort(times, WINDOWS, sizeof *times, by_value);
-    *us = times[WINDOWS / 2];
+        if (times[0] > LONG_US)
+            windows = LONG_WINDOWS;
+    }
+    qsort(times, (size_t)windows, sizeof *times, by_value);
+    *us = times[windows / 2];
     return 0;
 }
 
@@ -173,10 +182,7 @@ static int choose(void *context, const int *setting)
                                       cb_device_stream(b->in->device)),
                       b->impl->base.name, "choice"))
             return -1;
-    if (b->states.count > 1 || !(b->impl->base.flags & OP_NO_CAPTURE))
-        return timed_open(t);
-    timed_close(t); /* launches on one scan: the first sample is run enough */
-    return 0;
+    return timed_open(t);
 }
 
 static int sample(void *context, double *us)

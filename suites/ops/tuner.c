@@ -13,7 +13,7 @@
 #include "../../harness/params.h"
 
 static const double OUTLIER = 5, HOPELESS = 1.03;
-enum { HOPELESS_AFTER = 3, SLOWER_AFTER = 6 };
+enum { HOPELESS_AFTER = 3, SLOWER_AFTER = 4 };
 
 static double now_s(void)
 {

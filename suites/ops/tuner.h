@@ -14,7 +14,7 @@
  * early, discarded,
  *     once what it kept took longer than all samples of the best so far;
  *     after three samples of which the fastest is 3 % above the mean of the best;
- *     after six of which none is below the mean of the best.
+ *     after four of which none is below the mean of the best.
  *
  * Source: Sparse Autotuner of TorchSparse++ (arXiv 2311.12862).
  */
