@@ -30,7 +30,7 @@ const struct spconv_impl spconv_baselines[] = {
       .supports = any_problem, .setup = OP_CUDA(spconv_gather_grouped_setup),
       .teardown = OP_CUDA(spconv_cublas_teardown), .run = OP_CUDA(spconv_gather_fused),
       .counts = OP_CUDA(spconv_cublas_counts), .half_sums = 1, .settings = SPCONV_GROUPINGS,
-      .adjust = OP_CUDA(spconv_gather_adjust) },
+      .adjust = OP_CUDA(spconv_gather_adjust), .same_setting = spconv_groups_same },
     ROW("gather_fused", "gather-scatter fused", "fused gather and scatter, cublasGemmEx a tap",
         OP_BASELINE, any_problem, spconv_gather_fused_setup, spconv_gather_fused),
     ROW("gather_tap", "gather-scatter by tap",

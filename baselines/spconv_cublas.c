@@ -9,6 +9,10 @@
  *   by tap    a gather, a GEMM and a scatter a tap: SpConv 1; with atomics MinkowskiEngine
  *   gathered  one GEMM of rows gathered in set-up: what no gathering form can be faster than
  *
+ * The sums of wgrad are as long as a tap has pairs.  cuBLAS 13.1 leaves the last terms of some of
+ * them out (half to float, 64 x 64, 46,106 terms: those past a multiple of 64), so buffers hold a
+ * tap's rows up to a multiple of WHOLE, the last of them zero since set-up.
+ *
  * cuBLAS is column-major: a row-major A [n][k] is A^T to it, and Y = A B is asked for as
  * Y^T = B^T A^T.
  */
@@ -23,31 +27,21 @@
 
 static const size_t WORKSPACE = (size_t)32 << 20;
 
-enum { MIDDLE = 2 + 9 * 3 + 4 }; /* setting of the published grid: 0.3, 15000 */
+enum { WHOLE = 256 };
 
 enum form { FUSED, GROUPED, BY_TAP, ATOMIC, GATHERED };
-
-struct group {
-    int first, count; /* in taps[] of the state */
-    int rows;         /* padded */
-    int batched;
-};
 
 struct state {
     enum form form;
     cublasHandle_t handle;
     const void *w;
-    int32_t *slot_from, *slot_to; /* [rows][taps] */
+    int32_t *slot_from, *slot_to; /* [rows][taps]; wgrad: [rows of the buffer] rows of x, of g */
     void *gathered, *products;    /* buffers; wgrad: rows of x, rows of g */
     void **pointers;              /* device: [3][taps] in the order of taps[] */
     int middle;                   /* tap without slots, or -1 */
-    int taps[SPCONV_TAPS_MAX], tap_count;
-    int32_t start[SPCONV_TAPS_MAX + 1], base[SPCONV_TAPS_MAX]; /* pairs; row of the buffer */
-    struct group group[SPCONV_TAPS_MAX];
-    int groups;
-    double epsilon; /* of grouping */
-    int threshold;
-    long rows, room; /* of the buffers; what they have room for */
+    int32_t start[SPCONV_TAPS_MAX + 1]; /* pairs */
+    struct spconv_groups g;             /* wgrad: base and rows alone count */
+    long room;                          /* rows that the buffers have room for */
     double slots;
 };
 
@@ -113,7 +107,7 @@ static enum op_status product_wgrad(const struct state *v, const struct spconv_p
 }
 
 static enum op_status product_group(const struct state *v, const struct spconv_problem *p,
-                                    const struct group *g, const void *w)
+                                    const struct spconv_group *g, const void *w)
 {
     const float one = 1, zero = 0;
     const int dgrad = p->pass == SPCONV_DGRAD;
@@ -126,8 +120,8 @@ static enum op_status product_group(const struct state *v, const struct spconv_p
             (const void *const *)at, type_of(p), channels, &zero, at + 2 * SPCONV_TAPS_MAX,
             type_of(p), columns, g->count, compute_of(p), CUBLAS_GEMM_DEFAULT));
     for (int i = g->first; i < g->first + g->count; i++) {
-        const int d = v->taps[i];
-        const size_t base = (size_t)v->base[d];
+        const int d = v->g.taps[i];
+        const size_t base = (size_t)v->g.base[d];
         const enum op_status s = product(v, p, v->start[d + 1] - v->start[d],
                                          plus(v->gathered, base * channels, p),
                                          plus(w, (size_t)d * p->cin * p->cout, p),
@@ -148,45 +142,34 @@ void spconv_cublas_teardown(void *state)
     free(v);
 }
 
-/* Taps with pairs, each before its mirror image, and the groups of them. */
+static long whole_rows(long rows)
+{
+    return (rows + WHOLE - 1) / WHOLE * WHOLE;
+}
+
+/* Rows of a tap that a product of wgrad sums over. */
+static long wgrad_rows(const struct state *v, int d)
+{
+    return whole_rows(v->start[d + 1] - v->start[d]);
+}
+
+static void place_wgrad(const struct spconv_problem *p, struct state *v)
+{
+    v->g.rows = 0;
+    for (int d = 0; d < p->taps; d++) {
+        v->g.base[d] = (int32_t)v->g.rows;
+        v->g.rows += wgrad_rows(v, d);
+    }
+    v->slots = (double)v->g.rows;
+}
+
 static void make_groups(const struct spconv_problem *p, int setting, struct state *v)
 {
-    v->epsilon = setting > 1 ? (setting - 2) / 9 * .1 : 0;
-    v->threshold = setting > 1 ? 5000 + (setting - 2) % 9 * 2500 : 0;
-    v->tap_count = v->groups = 0;
-    v->rows = 0;
-    for (int d = 0; d < (p->taps + 1) / 2; d++)
-        for (int side = 0; side < 2; side++) {
-            const int tap = side ? p->taps - 1 - d : d;
-            if ((side && tap == d) || tap == v->middle || v->start[tap + 1] == v->start[tap])
-                continue;
-            v->taps[v->tap_count++] = tap;
-        }
-    int smallest = 0;
-    for (int i = 0; i < v->tap_count; i++) {
-        const int n = v->start[v->taps[i] + 1] - v->start[v->taps[i]];
-        struct group *g = &v->group[i ? v->groups - 1 : 0];
-        const int low = i && n > smallest ? smallest : n, high = i && n < g->rows ? g->rows : n;
-        if (!i || v->form != GROUPED || 1 - (double)low / high > v->epsilon + 1e-9) {
-            g = &v->group[v->groups++];
-            *g = (struct group){ .first = i, .rows = n };
-            smallest = n;
-        } else {
-            smallest = low;
-            g->rows = high;
-        }
-        g->count++;
-        g->batched = v->form == GROUPED && g->count > 1 && g->rows < v->threshold;
-    }
-    for (int i = 0; i < v->groups; i++)
-        for (int k = v->group[i].first; k < v->group[i].first + v->group[i].count; k++) {
-            const int d = v->taps[k];
-            v->base[d] = (int32_t)v->rows;
-            v->rows += v->group[i].batched ? v->group[i].rows : v->start[d + 1] - v->start[d];
-        }
-    v->slots = v->form <= GROUPED && p->pass != SPCONV_WGRAD
-                   ? (double)v->rows + (v->middle < 0 ? 0 : p->out)
-                   : (double)p->pairs;
+    spconv_groups_make(p->taps, v->start, v->middle, v->form == GROUPED ? setting : 0, &v->g);
+    v->slots = v->form <= GROUPED ? (double)v->g.rows + (v->middle < 0 ? 0 : p->out)
+                                  : (double)p->pairs;
+    if (p->pass == SPCONV_WGRAD)
+        place_wgrad(p, v);
 }
 
 /* Buffers have room for every setting. */
@@ -194,10 +177,10 @@ static void measure_groups(const struct spconv_problem *p, struct state *v)
 {
     for (int setting = 1; v->form == GROUPED && setting <= SPCONV_GROUPINGS; setting++) {
         make_groups(p, setting, v);
-        v->room = v->rows > v->room ? v->rows : v->room;
+        v->room = v->g.rows > v->room ? v->g.rows : v->room;
     }
-    make_groups(p, MIDDLE, v);
-    v->room = v->rows > v->room ? v->rows : v->room;
+    make_groups(p, SPCONV_GROUPING_MIDDLE, v);
+    v->room = v->g.rows > v->room ? v->g.rows : v->room;
 }
 
 static enum op_status send(void *to, const void *from, size_t bytes, op_stream s)
@@ -209,54 +192,67 @@ static enum op_status send(void *to, const void *from, size_t bytes, op_stream s
                : OP_OK;
 }
 
-/* Slot of every row and tap, of the pairs' side `rows_of`. */
-static enum op_status make_slots(const struct spconv_problem *p, const struct state *v, int rows,
-                                 const int32_t *rows_of, op_stream s, int32_t *slots)
+static struct spconv_places places_of(const struct spconv_problem *p, const struct state *v)
 {
-    const size_t bytes = (size_t)rows * p->taps * sizeof *slots;
-    int32_t *host = malloc(bytes);
-    if (!host)
-        return OP_ENOMEM;
-    memset(host, 0xff, bytes);
-    for (int i = 0; i < v->tap_count; i++)
-        for (int d = v->taps[i], e = v->start[d]; e < v->start[d + 1]; e++)
-            host[(size_t)rows_of[e] * p->taps + d] = v->base[d] + e - v->start[d];
-    const enum op_status status = send(slots, host, bytes, s);
-    free(host);
-    return status;
+    struct spconv_places to = { .taps = p->taps };
+    memcpy(to.start, v->start, sizeof to.start);
+    for (int d = 0; d < p->taps; d++)
+        to.base[d] = d == v->middle ? -1 : v->g.base[d];
+    return to;
 }
 
 static enum op_status make_pointers(const struct spconv_problem *p, const struct sides *sides,
                                     op_stream s, const struct state *v)
 {
     const void *host[3 * SPCONV_TAPS_MAX] = { 0 };
-    for (int i = 0; i < v->tap_count; i++) {
-        const int d = v->taps[i];
-        host[i] = plus(v->gathered, (size_t)v->base[d] * sides->channels, p);
+    for (int i = 0; i < v->g.tap_count; i++) {
+        const int d = v->g.taps[i];
+        host[i] = plus(v->gathered, (size_t)v->g.base[d] * sides->channels, p);
         host[SPCONV_TAPS_MAX + i] = plus(v->w, (size_t)d * p->cin * p->cout, p);
-        host[2 * SPCONV_TAPS_MAX + i] = plus(v->products, (size_t)v->base[d] * sides->columns, p);
+        host[2 * SPCONV_TAPS_MAX + i] = plus(v->products, (size_t)v->g.base[d] * sides->columns, p);
     }
     return send(v->pointers, host, sizeof host, s);
 }
 
-/* Where rows of the buffers lie, as the groups say. */
+/* Where rows of the buffers lie, as the groups say; sides of the device. */
 static enum op_status place_rows(const struct spconv_problem *p, const struct sides *sides,
                                  op_stream s, const struct state *v)
 {
+    const struct spconv_places places = places_of(p, v);
     enum op_status status =
-        make_slots(p, v, sides->from_rows, sides->from, s, v->slot_from);
+        spconv_place_slots(&places, sides->from, sides->from_rows, v->slot_from, s);
     if (!status)
-        status = make_slots(p, v, sides->to_rows, sides->to, s, v->slot_to);
+        status = spconv_place_slots(&places, sides->to, sides->to_rows, v->slot_to, s);
     return status ? status : make_pointers(p, sides, s, v);
 }
 
-static enum op_status make_buffers(const struct spconv_problem *p, const struct spconv_map *host,
-                                   const struct spconv_args *a, const struct op_memory *memory,
-                                   op_stream s, struct state *v)
+/* Zeros into the buffers, and for forms that gather all taps at once, what of. */
+static enum op_status open_wgrad(const struct spconv_problem *p, const struct sides *sides,
+                                 const struct op_memory *memory, op_stream s, struct state *v)
 {
-    const struct sides sides = sides_of(p, host);
-    const int slots = p->pass != SPCONV_WGRAD && v->form <= GROUPED;
-    const long rows = slots && v->room ? v->room : p->pairs + 1;
+    const size_t rows = (size_t)v->g.rows, bytes = rows * sizeof *v->slot_from;
+    const struct spconv_places places = places_of(p, v);
+    enum op_status status =
+        cudaMemsetAsync(v->gathered, 0, rows * p->cin * element(p), s) ||
+                cudaMemsetAsync(v->products, 0, rows * p->cout * element(p), s)
+            ? OP_EDEVICE
+            : OP_OK;
+    if (status || v->form > GROUPED)
+        return status;
+    v->slot_from = memory->take(memory->context, bytes);
+    v->slot_to = memory->take(memory->context, bytes);
+    if (!v->slot_from || !v->slot_to)
+        return OP_ENOMEM;
+    status = spconv_place_list(&places, sides->from, v->g.rows, v->slot_from, s);
+    return status ? status : spconv_place_list(&places, sides->to, v->g.rows, v->slot_to, s);
+}
+
+static enum op_status make_buffers(const struct spconv_problem *p, const struct spconv_args *a,
+                                   const struct op_memory *memory, op_stream s, struct state *v)
+{
+    const struct sides sides = sides_of(p, &a->map);
+    const int wgrad = p->pass == SPCONV_WGRAD, slots = !wgrad && v->form <= GROUPED;
+    const long rows = (wgrad || slots) && v->room ? v->room : p->pairs + 1;
     enum op_status status = OP_OK;
     v->gathered = memory->take(memory->context, (size_t)rows * sides.channels * element(p));
     v->products = memory->take(memory->context, (size_t)rows * sides.columns * element(p));
@@ -267,13 +263,15 @@ static enum op_status make_buffers(const struct spconv_problem *p, const struct 
         v->slot_from = memory->take(memory->context, (size_t)sides.from_rows * bytes);
         v->slot_to = memory->take(memory->context, (size_t)sides.to_rows * bytes);
         v->pointers = memory->take(memory->context, 3 * SPCONV_TAPS_MAX * sizeof *v->pointers);
-        status = place_rows(p, &sides, s, v);
+        status = v->slot_from && v->slot_to ? place_rows(p, &sides, s, v) : OP_ENOMEM;
     }
-    if (v->form == GATHERED)
+    if (wgrad)
+        status = open_wgrad(p, &sides, memory, s, v);
+    if (v->form == GATHERED && !status)
         status = spconv_gather_rows(p->pass == SPCONV_DGRAD ? a->g : a->x,
                                     p->pass == SPCONV_DGRAD ? a->map.pair_out : a->map.pair_in,
                                     p->pairs, sides.channels * element(p), v->gathered, s);
-    if (v->form == GATHERED && p->pass == SPCONV_WGRAD && !status)
+    if (v->form == GATHERED && wgrad && !status)
         status = spconv_gather_rows(a->g, a->map.pair_out, p->pairs, p->cout * element(p),
                                     v->products, s);
     return status;
@@ -309,7 +307,7 @@ static enum op_status setup(const struct spconv_problem *p, const struct spconv_
     measure_groups(p, v);
     enum op_status status = open_handle(v, memory->take(memory->context, WORKSPACE), s);
     if (!status)
-        status = make_buffers(p, host, a, memory, s, v);
+        status = make_buffers(p, a, memory, s, v);
     if (status) {
         spconv_cublas_teardown(v);
         return status;
@@ -337,11 +335,11 @@ enum op_status spconv_gather_adjust(const struct spconv_problem *p, const struct
                                     void *state)
 {
     struct state *v = state;
-    const struct sides sides = sides_of(p, host);
-    (void)a;
+    const struct sides sides = sides_of(p, &a->map);
+    (void)host;
     if (v->form != GROUPED || setting < 0 || setting > SPCONV_GROUPINGS)
         return OP_EINVAL;
-    make_groups(p, setting ? setting : MIDDLE, v);
+    make_groups(p, setting ? setting : SPCONV_GROUPING_MIDDLE, v);
     return p->pass == SPCONV_WGRAD ? OP_OK : place_rows(p, &sides, s, v);
 }
 
@@ -355,38 +353,38 @@ static enum op_status clear(const struct spconv_problem *p, void *y, op_stream s
                                                                                 : OP_OK;
 }
 
-/* Gathers pairs first .. first + rows - 1, and multiplies them where a tap has any. */
-static enum op_status wgrad_tap(const struct state *v, const struct spconv_problem *p, int d,
-                                float *y)
+static enum op_status gather_tap_sides(const struct state *v, const struct spconv_problem *p,
+                                       const struct spconv_args *a, int d, op_stream s)
 {
-    const size_t first = (size_t)v->start[d];
-    return product_wgrad(v, p, v->start[d + 1] - v->start[d],
-                         plus(v->gathered, first * p->cin, p),
-                         plus(v->products, first * p->cout, p),
-                         y + (size_t)d * p->cin * p->cout);
+    const size_t first = (size_t)v->start[d], base = (size_t)v->g.base[d];
+    const long rows = v->start[d + 1] - v->start[d];
+    const enum op_status status =
+        spconv_gather_rows(a->x, a->map.pair_in + first, rows, p->cin * element(p),
+                           (void *)plus(v->gathered, base * p->cin, p), s);
+    return status ? status
+                  : spconv_gather_rows(a->g, a->map.pair_out + first, rows, p->cout * element(p),
+                                       (void *)plus(v->products, base * p->cout, p), s);
 }
 
 static enum op_status run_wgrad(const struct state *v, const struct spconv_problem *p,
                                 const struct spconv_args *a, op_stream s)
 {
-    const size_t in = p->cin * element(p), out = p->cout * element(p);
     const int by_tap = v->form == BY_TAP || v->form == ATOMIC;
     enum op_status status = clear(p, a->y, s);
     if (!status && !by_tap)
-        status = spconv_gather_rows(a->x, a->map.pair_in, p->pairs, in, v->gathered, s);
+        status = spconv_gather_rows(a->x, v->slot_from, v->g.rows, p->cin * element(p), v->gathered,
+                                    s);
     if (!status && !by_tap)
-        status = spconv_gather_rows(a->g, a->map.pair_out, p->pairs, out, v->products, s);
+        status = spconv_gather_rows(a->g, v->slot_to, v->g.rows, p->cout * element(p), v->products,
+                                    s);
     for (int d = 0; !status && d < p->taps; d++) {
-        const size_t first = (size_t)v->start[d];
-        const long rows = v->start[d + 1] - v->start[d];
+        const size_t base = (size_t)v->g.base[d];
         if (by_tap)
-            status = spconv_gather_rows(a->x, a->map.pair_in + first, rows, in,
-                                        (void *)plus(v->gathered, first * p->cin, p), s);
-        if (by_tap && !status)
-            status = spconv_gather_rows(a->g, a->map.pair_out + first, rows, out,
-                                        (void *)plus(v->products, first * p->cout, p), s);
+            status = gather_tap_sides(v, p, a, d, s);
         if (!status)
-            status = wgrad_tap(v, p, d, a->y);
+            status = product_wgrad(v, p, wgrad_rows(v, d), plus(v->gathered, base * p->cin, p),
+                                   plus(v->products, base * p->cout, p),
+                                   (float *)a->y + (size_t)d * p->cin * p->cout);
     }
     return status;
 }
@@ -405,13 +403,13 @@ enum op_status spconv_gather_fused(const struct spconv_problem *p, const struct 
     if (v->middle >= 0)
         status = product(v, p, sides.to_rows, x,
                          plus(a->w, (size_t)v->middle * p->cin * p->cout, p), a->y);
-    if (v->middle >= 0 && !v->tap_count)
+    if (v->middle >= 0 && !v->g.tap_count)
         return status;
     if (!status)
         status = spconv_gather_all(x, v->slot_from, p->taps, sides.from_rows,
                                    sides.channels * element(p), v->gathered, s);
-    for (int i = 0; !status && i < v->groups; i++)
-        status = product_group(v, p, &v->group[i], a->w);
+    for (int i = 0; !status && i < v->g.groups; i++)
+        status = product_group(v, p, &v->g.group[i], a->w);
     return status ? status
                   : spconv_scatter_all(p->dtype, v->products, v->slot_to, p->taps, sides.to_rows,
                                        sides.columns, v->middle >= 0, a->y, s);
@@ -449,7 +447,7 @@ enum op_status spconv_gathered(const struct spconv_problem *p, const struct spco
     const struct state *v = state;
     (void)s;
     return p->pass == SPCONV_WGRAD
-               ? product_wgrad(v, p, p->pairs, v->gathered, v->products, a->y)
+               ? product_wgrad(v, p, whole_rows(p->pairs), v->gathered, v->products, a->y)
                : product(v, p, p->pairs, v->gathered, a->w, v->products);
 }
 
@@ -457,7 +455,7 @@ void spconv_cublas_counts(const struct spconv_problem *p, const void *state,
                           struct spconv_counts *counts)
 {
     const struct state *v = state;
-    const double rows = v->form <= GROUPED ? (double)v->rows : (double)p->pairs;
+    const double rows = v->form <= GROUPED ? (double)v->g.rows : (double)p->pairs;
     counts->slots = v->slots;
     counts->extra_bytes = v->form == GATHERED ? 0 : 2 * rows * element(p) * (p->cin + p->cout);
 }

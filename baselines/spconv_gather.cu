@@ -46,8 +46,9 @@ static __global__ __launch_bounds__(THREADS) void gather_pairs(const Chunk *x, c
                                                               Chunk *buffer)
 {
     const size_t i = my_index();
-    if (i < count)
-        buffer[i] = x[(size_t)__ldg(from + i / chunks) * chunks + i % chunks];
+    const int row = i < count ? __ldg(from + i / chunks) : -1;
+    if (row >= 0)
+        buffer[i] = x[(size_t)row * chunks + i % chunks];
 }
 
 template <class Chunk>
@@ -149,7 +150,50 @@ static void scatter_as(const void *buffer, const int32_t *slot, int taps, int co
         (const T *)buffer, slot, taps, columns, count, add, (T *)y);
 }
 
+/* ---- where pairs lie ---- */
+
+static __global__ __launch_bounds__(THREADS) void place(spconv_places p, const int32_t *rows_of,
+                                                        bool list, int32_t *to)
+{
+    const int e = (int)my_index();
+    int d = 0;
+    if (e >= p.start[p.taps])
+        return;
+    while (e >= p.start[d + 1])
+        d++;
+    if (p.base[d] < 0)
+        return;
+    const int row = rows_of[e], slot = p.base[d] + e - p.start[d];
+    if (list)
+        to[slot] = row;
+    else
+        to[(size_t)row * p.taps + d] = slot;
+}
+
+static enum op_status place_pairs(const struct spconv_places *p, const int32_t *rows_of, bool list,
+                                  size_t count, int32_t *to, op_stream s)
+{
+    const int pairs = p->start[p->taps];
+    if (cudaMemsetAsync(to, 0xff, count * sizeof *to, s) != cudaSuccess)
+        return OP_EDEVICE;
+    if (pairs)
+        place<<<blocks_of(pairs), THREADS, 0, s>>>(*p, rows_of, list, to);
+    return cudaGetLastError() == cudaSuccess ? OP_OK : OP_EDEVICE;
+}
+
 OP_BEGIN
+enum op_status spconv_place_slots(const struct spconv_places *p, const int32_t *rows_of, long rows,
+                                  int32_t *slots, op_stream s)
+{
+    return place_pairs(p, rows_of, false, (size_t)rows * p->taps, slots, s);
+}
+
+enum op_status spconv_place_list(const struct spconv_places *p, const int32_t *rows_of, long rows,
+                                 int32_t *list, op_stream s)
+{
+    return place_pairs(p, rows_of, true, (size_t)rows, list, s);
+}
+
 enum op_status spconv_gather_all(const void *x, const int32_t *slot, int taps, long rows,
                                  size_t bytes, void *buffer, op_stream s)
 {

@@ -15,6 +15,7 @@
 #include "../harness/error.h"
 #include "../harness/params.h"
 #include "../kernels/sparse_net/sparse_net.h"
+#include "../suites/ops/sparse_net_case.h"
 #include "../suites/suite.h"
 #include "sparse_net_scan.h"
 #include "test.h"
@@ -156,6 +157,72 @@ static void time_all(struct cb_context *c, const char *what)
                   train ? step : ours ? own : infer);
 }
 
+/* ---- the reference of the GPU is that of the host ---- */
+
+static double distance(const double *a, const double *b, size_t n)
+{
+    double off = 0, all = 0;
+    for (size_t i = 0; i < n; i++) {
+        off += (a[i] - b[i]) * (a[i] - b[i]);
+        all += b[i] * b[i];
+    }
+    return sqrt(off / all);
+}
+
+static void same_gradients(const struct net_case *in, half_bits *const *act,
+                           const struct op_memory *memory, double *got, double *want)
+{
+    const struct net_scene *s = &in->scene[0];
+    const struct sparse_net_problem p = net_problem_of(s);
+    const struct sparse_net_args host = { .w = in->w, .g = s->g };
+    const struct sparse_net_args device = net_args_of(in, 0, 0);
+    const size_t bytes = s->net.weights * sizeof *got;
+    const void *act_on[SPARSE_NET_TENSORS_MAX] = { 0 };
+    void *dw = memory->take(memory->context, bytes);
+    for (int t = 0; t < s->net.tensors; t++) {
+        const struct sparse_tensor *x = &s->net.tensor[t];
+        const size_t n = 2 * (size_t)s->host_maps.n[x->level] * (size_t)x->channels;
+        void *to = memory->take(memory->context, n);
+        CHECK(to && !cb_upload(in->device, to, act[t], n));
+        act_on[t] = to;
+    }
+    CHECK(sparse_net_ref_train(&p, &host, act, want) == OP_OK);
+    CHECK(dw && sparse_net_ref_train_cuda(&p, &device, act_on, memory, dw,
+                                          cb_device_stream(in->device)) == OP_OK);
+    CHECK(!cb_download(in->device, got, dw, bytes) && !cb_sync(in->device));
+    printf("gradients of the references differ by %.1e\n", distance(got, want, s->net.weights));
+    CHECK(distance(got, want, s->net.weights) < 1e-5);
+}
+
+/* Sums in another order round a row to another half now and then. */
+static void try_reference(struct cb_context *c, const char *scan, const char *network)
+{
+    struct sparse_net_params *q = params_of(scan, network, "train");
+    struct net_case *in;
+    CHECK(!net_case_open(c, q, &in) && !net_case_prepare(in, 1, 1) && !net_act_open(in, 0));
+    const struct net_scene *s = &in->scene[0];
+    const struct sparse_net_problem p = net_problem_of(s);
+    const struct sparse_net_args host = { .x = s->x, .w = in->w, .b = in->b };
+    const struct sparse_net_args device = net_args_of(in, 0, 0);
+    const size_t n = (size_t)(net_out_rows(s) * net_out_columns(s));
+    const size_t most = n > s->net.weights ? n : s->net.weights;
+    double *want = malloc(most * sizeof *want), *got = malloc(most * sizeof *got);
+    struct op_pool pool = { .device = c->device };
+    const struct op_memory memory = op_pool_memory(&pool);
+    double *y = memory.take(memory.context, n * sizeof *y);
+    CHECK(sparse_net_ref_keep(&p, &host, want, in->act) == OP_OK);
+    CHECK(y && sparse_net_ref_cuda(&p, &device, &memory, y, cb_device_stream(c->device)) == OP_OK);
+    CHECK(!cb_download(c->device, got, y, n * sizeof *y) && !cb_sync(c->device));
+    printf("%s %s: the references differ by %.1e\n", scan, network, distance(got, want, n));
+    CHECK(distance(got, want, n) < 1e-5);
+    same_gradients(in, in->act, &memory, got, want);
+    op_pool_free(&pool);
+    net_case_close(in);
+    free(want);
+    free(got);
+    free(q);
+}
+
 /* An element of our result is overwritten. */
 static void try_fault(struct cb_context *c, const char *scan)
 {
@@ -210,6 +277,8 @@ int main(int argc, char **argv)
         unlink(scan + strlen("kitti:"));
         return TEST_END();
     }
+    try_reference(&c, scan, "minkunet_0.5x");
+    try_reference(&c, "nuscenes_1f", "minkunet_0.5x");
     try_case(&c, scan, "minkunet_1x");
     try_case(&c, scan, "minkunet_0.5x");
     try_fault(&c, scan);

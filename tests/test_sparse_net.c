@@ -86,9 +86,12 @@ static void try_flow(const struct sparse_net_impl *impl, int at)
     CHECK(strlen(f->name) < 16 && !strpbrk(f->name, " /"));
     CHECK(!f->layer || layer);
     CHECK(f->setting >= 0 && f->setting <= (layer ? layer->settings : 0));
-    CHECK(f->refines >= 0 && (!f->refines || f->refines < at));
-    if (f->refines)
-        CHECK(!strcmp(f->layer, impl->flow[f->refines].layer));
+    CHECK(f->refines >= 0 && f->refines <= at);
+    if (f->refines) { /* a size of the same rows, or what they leave free */
+        const struct sparse_net_flow *of = &impl->flow[f->refines - 1];
+        CHECK(!of->refines);
+        CHECK(!strcmp(f->layer, of->layer) || (f->dgrad && !strcmp(f->dgrad, of->dgrad)));
+    }
     for (int k = 0; k < at; k++) {
         const struct sparse_net_flow *other = &impl->flow[k];
         CHECK(strcmp(f->name, other->name));

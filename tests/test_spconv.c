@@ -4,6 +4,7 @@
  */
 #include <stdbool.h>
 
+#include "../baselines/spconv_groups.h"
 #include "../kernels/common/half.h"
 #include "../kernels/spconv/own_layer.h"
 #include "../kernels/spconv/plan.h"
@@ -242,6 +243,72 @@ static void try_choices(void)
     CHECK(own_choose(300, 0, 27, 32, 32).most == 4);
 }
 
+/* ---- grouping of taps ---- */
+
+/* Groups of a setting hold every tap but the middle once, in rows of their own, within its limits. */
+static void check_groups(const int32_t *start, int setting)
+{
+    enum { TAPS = 27, MIDDLE = 13 };
+    const double epsilon = setting > 1 ? (setting - 2) / 9 * .1 : 0;
+    const int threshold = setting > 1 ? 5000 + (setting - 2) % 9 * 2500 : 0;
+    struct spconv_groups g;
+    long rows = 0;
+    int met = 0;
+    spconv_groups_make(TAPS, start, MIDDLE, setting, &g);
+    for (int i = 0; i < g.groups; i++) {
+        int least = 1 << 30, most = 0;
+        for (int k = g.group[i].first; k < g.group[i].first + g.group[i].count; k++) {
+            const int d = g.taps[k], n = start[d + 1] - start[d];
+            least = n < least ? n : least;
+            most = n > most ? n : most;
+            CHECK(d != MIDDLE && n > 0 && g.base[d] == rows && !(met >> d & 1));
+            rows += g.group[i].batched ? g.group[i].rows : n;
+            met |= 1 << d;
+        }
+        CHECK(g.group[i].rows == most && 1 - (double)least / most <= epsilon + 1e-6);
+        CHECK(!g.group[i].batched || (g.group[i].count > 1 && most < threshold));
+    }
+    for (int d = 0; d < TAPS; d++)
+        CHECK((met >> d & 1) == (d != MIDDLE && start[d + 1] > start[d]));
+    CHECK(g.rows == rows);
+}
+
+static int different_settings(const int32_t *start)
+{
+    const struct spconv_problem p = { .taps = 27, .same = 1 };
+    const struct spconv_map m = { .start = start };
+    int different = 0;
+    for (int a = 1; a <= SPCONV_GROUPINGS; a++) {
+        int known = 0;
+        for (int b = 1; b < a; b++) {
+            CHECK(spconv_groups_same(&p, &m, a, b) == spconv_groups_same(&p, &m, b, a));
+            known |= spconv_groups_same(&p, &m, a, b);
+        }
+        CHECK(spconv_groups_same(&p, &m, a, a));
+        different += !known;
+    }
+    CHECK(spconv_groups_same(&p, &m, 0, SPCONV_GROUPING_MIDDLE));
+    return different;
+}
+
+static void try_groups(void)
+{
+    static const int scan[14] = { 5515, 6940, 5374, 8586, 10336, 8551, 5009,
+                                  6882, 5216, 39316, 49120, 39211, 51142, 194308 };
+    int32_t start[28] = { 0 }, even[28] = { 0 };
+    for (int d = 0; d < 27; d++) {
+        start[d + 1] = start[d] + (d == 5 ? 0 : scan[d < 14 ? d : 26 - d]);
+        even[d + 1] = even[d] + 100;
+    }
+    for (int setting = 0; setting <= SPCONV_GROUPINGS; setting++) {
+        check_groups(start, setting);
+        check_groups(even, setting);
+    }
+    CHECK(different_settings(even) == 2); /* all taps together, or each alone */
+    const int n = different_settings(start);
+    CHECK(n > 5 && n < 40);
+}
+
 int main(void)
 {
     static const struct {
@@ -265,5 +332,6 @@ int main(void)
     try_choices();
     scene_map_free(&m);
     free(v);
+    try_groups();
     return TEST_END();
 }

@@ -167,29 +167,53 @@ static void try_samples(void)
     CHECK(tuner_search(&space, &subject, &r) == -1);
 }
 
-/* Settings 3 and 4 refine setting 2: tried in groups where that one comes near, and only there. */
+/* Settings 3 and 4 refine setting 2, 1 refines 0: tried in groups that chose that one, and only
+ * there, after all groups have chosen. */
 static void try_refined(void)
 {
     static const double us[GROUPS][SETTINGS] = {
-        { 100, 150, 110, 90, 80 },    /* near: the last is best */
-        { 100, 150, 900, 1, 1 },      /* hopeless: what would be best is not tried */
-        { 100, 90, 100, 95, 70 },
-        { 100, 20, 100, 10, 10 },     /* more than a tenth above the whole */
+        { 1000, 1500, 990, 900, 800 },    /* chosen: the last is best */
+        { 1000, 990, 1001, 10, 10 },      /* not: what would be best is not tried */
+        { 1000, 900, 999, 950, 998 },
+        { 1000, 200, 1300, 100, 100 },
     };
     struct table t;
     struct tuner_result r;
     make_table(1, &t);
     memcpy(t.us, us, sizeof us);
     struct tuner_space space = space_of(0);
-    space.refines[3] = space.refines[4] = 2;
+    space.refines[3] = space.refines[4] = 1 + 2;
+    space.refines[1] = 1 + 0;
     const struct tuner_subject subject = { choose, sample, &t };
     CHECK(!tuner_search(&space, &subject, &r));
-    CHECK(r.setting[0] == 4 && r.setting[1] == 0 && r.setting[2] == 4 && r.setting[3] == 1);
-    CHECK(r.trials == 1 + 4 + 2 + 4 + 2);
+    CHECK(r.setting[0] == 4 && r.setting[1] == 1 && r.setting[2] == 3 && r.setting[3] == 1);
+    CHECK(r.trials == 1 + GROUPS + 2 + 1 + 2 + 1);
     space.allowed[0] &= ~((uint64_t)1 << 2); /* refines what is not allowed: not tried either */
     CHECK(!tuner_search(&space, &subject, &r) && r.setting[0] == 0);
-    space.refines[3] = 3;
+    space.refines[3] = 1 + 3;
     CHECK(tuner_search(&space, &subject, &r) == -1 && strstr(cb_error_text(), "not earlier"));
+    space.refines[3] = 1 + 1; /* which refines itself */
+    CHECK(tuner_search(&space, &subject, &r) == -1 && strstr(cb_error_text(), "not earlier"));
+}
+
+/* Trials that cannot win end after so many samples: a twentieth slower, a hundredth, as fast. */
+static void try_discarded(void)
+{
+    static const double slower[] = { 1.05, 1.01, 1 };
+    static const int taken[] = { 3, 4, 10 };
+    for (int k = 0; k < 3; k++) {
+        struct table t;
+        struct tuner_result r;
+        make_table(1, &t);
+        for (int g = 0; g < GROUPS; g++)
+            for (int s = 0; s < SETTINGS; s++)
+                t.us[g][s] = s ? 1000 * (1 + GROUPS * (slower[k] - 1)) : 1000;
+        const struct tuner_space space = space_of(0);
+        const struct tuner_subject subject = { choose, sample, &t };
+        CHECK(!tuner_search(&space, &subject, &r));
+        CHECK(r.samples == space.samples + taken[k] * (r.trials - 1));
+        CHECK(r.discarded == (k < 2 ? r.trials - 1 : 0));
+    }
 }
 
 static void try_record(void)
@@ -245,6 +269,7 @@ int main(void)
     try_pairs();
     try_samples();
     try_refined();
+    try_discarded();
     try_record();
     return TEST_END();
 }

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../common/radix.h"
 #include "build.h"
 
 int kmap_padded(int n)
@@ -147,17 +148,39 @@ enum op_status kmap_host_net(const struct kmap_plan *p, const struct kmap_coord 
 
 /* ---- comparison ---- */
 
-struct place {
-    struct kmap_coord c;
-    int row;
-};
-
-static int by_coord(const void *a, const void *b)
+/* Numbers of coordinates below these ends; ~0: not below them. */
+static uint64_t key_below(const struct kmap_coord *end, const struct kmap_coord *c)
 {
-    const struct kmap_coord *x = &((const struct place *)a)->c, *y = &((const struct place *)b)->c;
-    const int d[4] = { (x->b > y->b) - (x->b < y->b), (x->x > y->x) - (x->x < y->x),
-                       (x->y > y->y) - (x->y < y->y), (x->z > y->z) - (x->z < y->z) };
-    return d[0] ? d[0] : d[1] ? d[1] : d[2] ? d[2] : d[3];
+    const int inside = c->b >= 0 && c->b < end->b && c->x >= 0 && c->x < end->x && c->y >= 0 &&
+                       c->y < end->y && c->z >= 0 && c->z < end->z;
+    return inside ? (((uint64_t)c->b * (uint64_t)end->x + (uint64_t)c->x) * (uint64_t)end->y +
+                     (uint64_t)c->y) * (uint64_t)end->z + (uint64_t)c->z
+                  : ~(uint64_t)0;
+}
+
+static struct kmap_coord end_of(const struct kmap_coord *c, int n)
+{
+    struct kmap_coord end = { 1, 1, 1, 1 };
+    for (int i = 0; i < n; i++) {
+        end.b = c[i].b < end.b ? end.b : c[i].b + 1;
+        end.x = c[i].x < end.x ? end.x : c[i].x + 1;
+        end.y = c[i].y < end.y ? end.y : c[i].y + 1;
+        end.z = c[i].z < end.z ? end.z : c[i].z + 1;
+    }
+    return end;
+}
+
+static int row_of(const struct keyed *e, int n, uint64_t key)
+{
+    int low = 0, high = n;
+    while (low < high) {
+        const int middle = low + (high - low) / 2;
+        if (e[middle].key < key)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < n && e[low].key == key ? e[low].row : -1;
 }
 
 struct comparison {
@@ -178,22 +201,21 @@ static int *match_level(struct comparison *c, int level, const struct kmap_coord
                         const struct kmap_coord *got, int got_n)
 {
     int *row = malloc(((size_t)got_n + 1) * sizeof *row);
-    struct place *a = malloc(((size_t)n + 1) * sizeof *a);
+    struct keyed *a = malloc(((size_t)n + 1) * sizeof *a);
+    const struct kmap_coord end = end_of(want, n);
     for (int i = 0; a && i < n; i++)
-        a[i] = (struct place){ want[i], i };
-    if (a && row)
-        qsort(a, (size_t)n, sizeof *a, by_coord);
-    for (int i = 0; a && row && i < got_n; i++) {
-        const struct place key = { got[i], 0 };
-        struct place *at = bsearch(&key, a, (size_t)n, sizeof *a, by_coord);
-        row[i] = at ? at->row : -1;
-        if (!at)
-            differ(c, "coordinates of level", level, i, got[i].x, -1);
-    }
-    if (!a) {
+        a[i] = (struct keyed){ key_below(&end, &want[i]), i };
+    if (!a || !row || radix_sort(a, (size_t)n)) {
+        free(a);
         free(row);
-        row = NULL;
+        return NULL;
     }
+#pragma omp parallel for schedule(static)
+    for (int i = 0; i < got_n; i++)
+        row[i] = row_of(a, n, key_below(&end, &got[i]));
+    for (int i = 0; i < got_n; i++)
+        if (row[i] < 0)
+            differ(c, "coordinates of level", level, i, got[i].x, -1);
     free(a);
     return row;
 }
@@ -209,28 +231,43 @@ static void check_unique(struct comparison *c, int level, const int *row, int n)
     free(seen);
 }
 
+static void compare_row(struct comparison *c, const struct kmap_step *s, int step, int k,
+                        const struct kmap *want, const struct kmap_result *got,
+                        int *const match[KMAP_LEVELS_MAX], const int n[KMAP_LEVELS_MAX])
+{
+    const int out = s->transpose ? s->from : s->to, in = s->transpose ? s->to : s->from;
+    const int taps = want->taps;
+    uint32_t mask = 0;
+    for (int d = 0; d < taps; d++) {
+        const int j = got->table[step][(size_t)k * (size_t)taps + (size_t)d];
+        const int w = k < n[out] && match[out][k] >= 0
+                          ? want->table.index[(size_t)match[out][k] * (size_t)taps + (size_t)d]
+                          : -1;
+        const int mine = j < 0 ? j : j < n[in] ? match[in][j] : -2;
+        if (mine != w)
+            differ(c, "table of step", step, k, j, w);
+        mask |= (uint32_t)(w >= 0) << d;
+    }
+    if (got->mask[step] && got->mask[step][k] != mask)
+        differ(c, "mask of step", step, k, got->mask[step][k], mask);
+}
+
+/* Counted by all threads, and where anything differs again in order, for the text. */
 static void compare_step(struct comparison *c, const struct kmap_plan *p, int step,
                          const struct kmap *want, const struct kmap_result *got,
                          int *const match[KMAP_LEVELS_MAX], const int n[KMAP_LEVELS_MAX])
 {
     const struct kmap_step *s = &p->step[step];
-    const int out = s->transpose ? s->from : s->to, in = s->transpose ? s->to : s->from;
-    const int taps = want->taps;
-    for (int k = 0; k < kmap_padded(n[out]); k++) {
-        uint32_t mask = 0;
-        for (int d = 0; d < taps; d++) {
-            const int j = got->table[step][(size_t)k * (size_t)taps + (size_t)d];
-            const int w = k < n[out] && match[out][k] >= 0
-                              ? want->table.index[(size_t)match[out][k] * (size_t)taps + (size_t)d]
-                              : -1;
-            const int mine = j < 0 ? j : j < n[in] ? match[in][j] : -2;
-            if (mine != w)
-                differ(c, "table of step", step, k, j, w);
-            mask |= (uint32_t)(w >= 0) << d;
-        }
-        if (got->mask[step] && got->mask[step][k] != mask)
-            differ(c, "mask of step", step, k, got->mask[step][k], mask);
+    const int rows = kmap_padded(n[s->transpose ? s->from : s->to]);
+    long wrong = 0;
+#pragma omp parallel for schedule(static) reduction(+ : wrong)
+    for (int k = 0; k < rows; k++) {
+        struct comparison here = { 0 };
+        compare_row(&here, s, step, k, want, got, match, n);
+        wrong += here.wrong;
     }
+    for (int k = 0; wrong && k < rows; k++)
+        compare_row(c, s, step, k, want, got, match, n);
 }
 
 long kmap_compare(const struct kmap_plan *p, const struct kmap_host_net *want,

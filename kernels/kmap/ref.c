@@ -1,28 +1,18 @@
 /*
  * ref.c - kernel maps by their definition: sorted keys, one binary search an output and tap.
  *
- * Decides what every builder must give.  Written to be read; a few hundred milliseconds for a
+ * Decides what every builder must give.  Written to be read; some hundred milliseconds for a
  * LiDAR scan.
  */
 #include <string.h>
 
+#include "../common/radix.h"
 #include "ref_part.h"
-
-struct entry {
-    uint64_t key;
-    int row;
-};
 
 static uint64_t key_of(const int size[3], const struct kmap_coord *c)
 {
     return (((uint64_t)c->b * (uint64_t)size[0] + (uint64_t)c->x) * (uint64_t)size[1] +
             (uint64_t)c->y) * (uint64_t)size[2] + (uint64_t)c->z;
-}
-
-static int by_key(const void *a, const void *b)
-{
-    uint64_t x = ((const struct entry *)a)->key, y = ((const struct entry *)b)->key;
-    return (x > y) - (x < y);
 }
 
 static int inside(const struct kmap_coord *c, const int size[3], int batch)
@@ -31,7 +21,7 @@ static int inside(const struct kmap_coord *c, const int size[3], int batch)
            c->y < size[1] && c->z >= 0 && c->z < size[2];
 }
 
-static int find(const struct entry *e, int n, uint64_t key)
+static int find(const struct keyed *e, int n, uint64_t key)
 {
     int low = 0, high = n;
     while (low < high) {
@@ -71,7 +61,7 @@ static int first_output(const struct kmap_shape *s, int a, int p, int out, int *
 }
 
 static int candidates(const struct kmap_shape *s, const int out[3], const struct kmap_coord *c,
-                      struct entry *to)
+                      struct keyed *to)
 {
     const int p[3] = { c->x, c->y, c->z };
     int first[3], last[3], n = 0;
@@ -96,13 +86,16 @@ static enum op_status make_outputs(const struct kmap_shape *s, const struct kmap
     kmap_out_size(s, out);
     for (int j = 0; j < n_in; j++)
         total += (size_t)candidates(s, out, &in[j], NULL);
-    struct entry *e = calloc(total + 1, sizeof *e);
+    struct keyed *e = calloc(total + 1, sizeof *e);
     if (!e)
         return OP_ENOMEM;
     size_t at = 0;
     for (int j = 0; j < n_in; j++)
         at += (size_t)candidates(s, out, &in[j], e + at);
-    qsort(e, total, sizeof *e, by_key);
+    if (radix_sort(e, total)) {
+        free(e);
+        return OP_ENOMEM;
+    }
     for (size_t i = 0; i < total; i++)
         if (!i || e[i].key != e[i - 1].key)
             e[unique++].key = e[i].key;
@@ -136,34 +129,39 @@ static enum op_status new_table(struct kmap_host *h)
     return OP_OK;
 }
 
-static void fill_table(struct kmap_host *h, const struct entry *e, const struct kmap_coord *q)
+static void fill_table(struct kmap_host *h, const struct keyed *e, const struct kmap_coord *q)
 {
     struct kmap *m = &h->map;
     const struct kmap_shape *s = &m->shape;
     int32_t *index = h->memory[TABLE];
-    m->pairs_total = 0;
+    int tap[KMAP_TAPS_MAX][3];
+    long pairs = 0;
+    for (int d = 0; d < m->taps; d++)
+        kmap_tap_at(s, d, tap[d]);
+#pragma omp parallel for schedule(static) reduction(+ : pairs)
     for (int k = 0; k < m->n_out; k++)
         for (int d = 0; d < m->taps; d++) {
-            int t[3];
-            kmap_tap_at(s, d, t);
+            const int *t = tap[d];
             struct kmap_coord p = { q[k].b, q[k].x * s->stride[0] - s->pad[0] + t[0],
                                     q[k].y * s->stride[1] - s->pad[1] + t[1],
                                     q[k].z * s->stride[2] - s->pad[2] + t[2] };
             int j = inside(&p, s->size, s->batch) ? find(e, m->n_in, key_of(s->size, &p)) : -1;
             index[(size_t)k * (size_t)m->taps + (size_t)d] = j;
-            m->pairs_total += j >= 0;
+            pairs += j >= 0;
         }
+    m->pairs_total = pairs;
 }
 
 static enum op_status sorted_inputs(const struct kmap_shape *s, const struct kmap_coord *in, int n,
-                                    struct entry *e)
+                                    struct keyed *e)
 {
     for (int j = 0; j < n; j++) {
         if (!inside(&in[j], s->size, s->batch))
             return OP_EINVAL;
-        e[j] = (struct entry){ key_of(s->size, &in[j]), j };
+        e[j] = (struct keyed){ key_of(s->size, &in[j]), j };
     }
-    qsort(e, (size_t)n, sizeof *e, by_key);
+    if (radix_sort(e, (size_t)n))
+        return OP_ENOMEM;
     for (int j = 1; j < n; j++)
         if (e[j].key == e[j - 1].key)
             return OP_EINVAL;
@@ -176,7 +174,7 @@ enum op_status kmap_host_build(const struct kmap_shape *s, const struct kmap_coo
     *h = (struct kmap_host){ 0 };
     if (n_in < 0 || kmap_shape_check(s))
         return OP_EINVAL;
-    struct entry *e = calloc((size_t)n_in + 1, sizeof *e);
+    struct keyed *e = calloc((size_t)n_in + 1, sizeof *e);
     if (!e)
         return OP_ENOMEM;
     h->map = (struct kmap){ .shape = *s, .taps = kmap_taps(s), .n_in = n_in, .n_out = n_in };

@@ -1,4 +1,5 @@
 /* ref_forms.c - pairs and orders of a map that has a table, on the host. */
+#include "../common/radix.h"
 #include "ref_part.h"
 
 static int32_t at(const struct kmap *m, int k, int d)
@@ -30,21 +31,6 @@ enum op_status kmap_host_pairs(struct kmap_host *h)
     return OP_OK;
 }
 
-struct masked {
-    uint32_t mask;
-    int32_t row; /* -1: padding */
-};
-
-static int by_mask(const void *a, const void *b)
-{
-    const struct masked *x = a, *y = b;
-    if ((x->row < 0) != (y->row < 0))
-        return x->row < 0 ? 1 : -1;
-    if (x->mask != y->mask)
-        return x->mask < y->mask ? 1 : -1;
-    return (x->row > y->row) - (x->row < y->row);
-}
-
 static uint32_t mask_of(const struct kmap *m, int k, int first, int taps)
 {
     uint32_t mask = 0;
@@ -64,28 +50,34 @@ enum op_status kmap_host_order(struct kmap_host *h, int splits, int tile)
     uint32_t *mask = take(h, MASK, all, sizeof *mask);
     uint32_t *tiles = take(h, TILE, all / (size_t)tile, sizeof *tiles);
     int32_t *index = take(h, SORTED, all * (size_t)taps, sizeof *index);
-    struct masked *e = malloc(((size_t)rows + 1) * sizeof *e);
+    struct keyed *e = malloc(((size_t)rows + 1) * sizeof *e);
+    int failed = 0;
     if (!row || !mask || !tiles || !index || !e) {
         free(e);
         return OP_ENOMEM;
     }
-    for (int s = 0; s < splits; s++) {
+    for (int s = 0; s < splits && !failed; s++) {
         const int first = s * taps;
         const size_t base = (size_t)s * (size_t)rows;
-        for (int k = 0; k < rows; k++)
-            e[k] = k < m->n_out ? (struct masked){ mask_of(m, k, first, taps), k }
-                                : (struct masked){ 0, -1 };
-        qsort(e, (size_t)rows, sizeof *e, by_mask);
+#pragma omp parallel for schedule(static)
+        for (int k = 0; k < rows; k++) /* masks descending, padding behind all */
+            e[k] = k < m->n_out ? (struct keyed){ (uint32_t)~mask_of(m, k, first, taps), k }
+                                : (struct keyed){ (uint64_t)1 << 32, -1 };
+        failed = radix_sort(e, (size_t)rows);
+#pragma omp parallel for schedule(static, tile)
         for (int i = 0; i < rows; i++) {
+            const uint32_t present = e[i].row < 0 ? 0 : ~(uint32_t)e[i].key;
             row[base + (size_t)i] = e[i].row;
-            mask[base + (size_t)i] = e[i].mask;
-            tiles[(base + (size_t)i) / (size_t)tile] |= e[i].mask;
+            mask[base + (size_t)i] = present;
+            tiles[(base + (size_t)i) / (size_t)tile] |= present;
             for (int l = 0; l < taps; l++)
                 index[(base + (size_t)i) * (size_t)taps + (size_t)l] =
                     e[i].row >= 0 && first + l < m->taps ? at(m, e[i].row, first + l) : -1;
         }
     }
     free(e);
+    if (failed)
+        return OP_ENOMEM;
     m->order = (struct kmap_order){ .splits = splits, .taps = taps, .tile = tile, .rows = rows,
                                     .row = row, .mask = mask, .tile_mask = tiles,
                                     .table = { rows, taps, 1, index } };

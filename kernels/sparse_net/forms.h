@@ -31,11 +31,17 @@ struct net_layer_row {
     int setting; /* that it is in */
 };
 
-/* Makes the row ready in a setting of it, set up where it is new; *at: its place. */
+/* The last layer before i on the same map; -1: none. */
+int net_layer_like(const struct sparse_net *net, int i);
+
+/* Makes the row ready in a setting of it, set up where it is new; *at: its place.  like: the rows of
+ * the same pass of another layer on the same map, which are closed together with these; may be
+ * NULL. */
 enum op_status net_row_open(const struct spconv_impl *row, int setting,
                             const struct spconv_problem *p, const struct spconv_map *host,
                             const struct spconv_args *a, const struct op_memory *memory,
-                            op_stream s, struct net_layer_row open[NET_ROWS_MAX], int *at);
+                            op_stream s, const struct net_layer_row *like,
+                            struct net_layer_row open[NET_ROWS_MAX], int *at);
 void net_rows_close(struct net_layer_row open[NET_ROWS_MAX]);
 
 OP_END

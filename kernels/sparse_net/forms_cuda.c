@@ -56,10 +56,29 @@ enum op_status net_same_open(const struct kmap_plan *maps, const struct op_memor
     return net_upload(*device, *host, bytes, s);
 }
 
+int net_layer_like(const struct sparse_net *net, int i)
+{
+    const int step = net->layer[i].step;
+    for (int k = i - 1; step >= 0 && k >= 0; k--)
+        if (net->layer[k].step == step)
+            return k;
+    return -1;
+}
+
+/* A state of the row among those of another layer; NULL: none. */
+static const void *state_like(const struct spconv_impl *row, const struct net_layer_row *like)
+{
+    for (int i = 0; row->setup_like && like && i < NET_ROWS_MAX && like[i].row; i++)
+        if (like[i].row == row)
+            return like[i].state;
+    return NULL;
+}
+
 enum op_status net_row_open(const struct spconv_impl *row, int setting,
                             const struct spconv_problem *p, const struct spconv_map *host,
                             const struct spconv_args *a, const struct op_memory *memory,
-                            op_stream s, struct net_layer_row open[NET_ROWS_MAX], int *at)
+                            op_stream s, const struct net_layer_row *like,
+                            struct net_layer_row open[NET_ROWS_MAX], int *at)
 {
     const char *why;
     enum op_status status = OP_OK;
@@ -70,7 +89,10 @@ enum op_status net_row_open(const struct spconv_impl *row, int setting,
         i++;
     if (i == NET_ROWS_MAX)
         return OP_ENOMEM;
-    if (!open[i].row && row->setup)
+    const void *shared = state_like(row, like);
+    if (!open[i].row && shared)
+        status = row->setup_like(p, shared, memory, s, &open[i].state);
+    else if (!open[i].row && row->setup)
         status = row->setup(p, host, a, memory, s, &open[i].state);
     if (status)
         return status;

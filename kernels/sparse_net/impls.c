@@ -72,6 +72,24 @@ int sparse_net_flow_fits(const struct sparse_net_flow *flow, const struct sparse
     return 1;
 }
 
+int sparse_net_flows_same(const struct sparse_net_flow *a, const struct sparse_net_flow *b,
+                          const struct sparse_net_problem *p, int group)
+{
+    const struct spconv_impl *row = a->layer ? spconv_find(a->layer) : NULL;
+    if (!row || !row->same_setting || a->dgrad || !b->layer || strcmp(a->layer, b->layer))
+        return 0;
+    for (int i = 0; i < p->net->layers; i++) {
+        const int step = p->net->layer[i].step;
+        if (step < 0 || sparse_net_group(p->maps, step) != group)
+            continue;
+        const struct spconv_problem layer = sparse_net_layer_problem(p->net, p->maps, p->host, i);
+        const struct spconv_map host = { .start = p->host->map[step].map.pairs.start };
+        if (!row->same_setting(&layer, &host, a->setting, b->setting))
+            return 0;
+    }
+    return 1;
+}
+
 /* Its first flow must cover every group: it is what runs unless a tuner chose. */
 static enum op_status layers_covered(const struct sparse_net_impl *impl,
                                      const struct sparse_net_problem *p, const char **why)
@@ -94,12 +112,13 @@ enum { S1, S0, S2, S3, S4, FETCH, FETCH_TAP, GATHER };
 enum { T5, T7, T10, T12, T15, T17, T20, T22, T25 };
 #define G(e, t)                                                                                 \
     { .name = "g" #e "t" #t, .layer = "gather_grouped", .pairs = 1,                             \
-      .setting = 2 + 9 * e + T##t, .refines = GATHER }
+      .setting = 2 + 9 * e + T##t, .refines = 1 + GATHER }
 #define SMALL(e) G(e, 5), G(e, 7), G(e, 10), G(e, 12)
 #define LARGE(e) G(e, 17), G(e, 20), G(e, 22), G(e, 25)
 
 /* The published space.  Gather-scatter is off in it by default; here it is tried too, first with
- * the middle of its grid of settings, then where that comes near with all others that differ. */
+ * the middle of its grid of settings, then where a group chose it with all others that differ
+ * there. */
 static const struct sparse_net_flow published[] = {
     { .name = "s1", .layer = "implicit_s1", .splits = 1 },
     { .name = "s0", .layer = "implicit_s0" },
@@ -109,7 +128,7 @@ static const struct sparse_net_flow published[] = {
     { .name = "fetch", .layer = "fetch", .pairs = 1 },
     { .name = "fetch_tap", .layer = "fetch_offset", .pairs = 1 },
     { .name = "gather", .layer = "gather_grouped", .pairs = 1 },
-    { .name = "g0t0", .layer = "gather_grouped", .pairs = 1, .setting = 1, .refines = GATHER },
+    { .name = "g0t0", .layer = "gather_grouped", .pairs = 1, .setting = 1, .refines = 1 + GATHER },
     SMALL(0), G(0, 15), LARGE(0), SMALL(1), G(1, 15), LARGE(1), SMALL(2), G(2, 15), LARGE(2),
     SMALL(3), LARGE(3), SMALL(4), G(4, 15), LARGE(4), SMALL(5), G(5, 15), LARGE(5),
 };
@@ -140,18 +159,26 @@ static const struct sparse_net_flow on_cpu[] = {
 
 /* ---- flows of training ---- */
 
-/* Ranges of taps of forward, dgrad and wgrad; 0: unsorted. */
-#define TRAIN(f, d, w)                                                                          \
+/* Ranges of taps of forward, dgrad and wgrad; 0: unsorted.  Rests refine the flow `of`. */
+#define TRAIN(f, d, w, of)                                                                      \
     { .name = #f #d #w, .layer = "implicit_s" #f, .splits = f, .dgrad = "implicit_s" #d,        \
-      .back = d, .wgrad = "wgrad_s" #w, .wback = w }
-static const struct sparse_net_flow train_default[] = { TRAIN(1, 3, 3) };
-static const struct sparse_net_flow train_sorted[] = { TRAIN(1, 1, 1) };
-/* Bound: forward with dgrad, the same products; wgrad is free. */
-#define FD(s) TRAIN(s, s, 0), TRAIN(s, s, 1), TRAIN(s, s, 2), TRAIN(s, s, 3), TRAIN(s, s, 4)
-static const struct sparse_net_flow train_fd[] = { FD(1), FD(0), FD(2), FD(3), FD(4) };
-/* Bound: dgrad with wgrad, the same order of the same map; forward is free. */
-#define DW(s) TRAIN(0, s, s), TRAIN(1, s, s), TRAIN(2, s, s), TRAIN(3, s, s), TRAIN(4, s, s)
-static const struct sparse_net_flow train_dw[] = { DW(1), DW(0), DW(2), DW(3), DW(4) };
+      .back = d, .wgrad = "wgrad_s" #w, .wback = w, .refines = of }
+static const struct sparse_net_flow train_default[] = { TRAIN(1, 3, 3, 0) };
+static const struct sparse_net_flow train_sorted[] = { TRAIN(1, 1, 1, 0) };
+/* Bound: forward with dgrad, the same products, first with wgrad by three ranges; then wgrad is
+ * free. */
+#define FD(s, of) TRAIN(s, s, 0, of), TRAIN(s, s, 1, of), TRAIN(s, s, 2, of), TRAIN(s, s, 4, of)
+static const struct sparse_net_flow train_fd[] = {
+    TRAIN(1, 1, 3, 0), TRAIN(0, 0, 3, 0), TRAIN(2, 2, 3, 0), TRAIN(3, 3, 3, 0), TRAIN(4, 4, 3, 0),
+    FD(1, 1), FD(0, 2), FD(2, 3), FD(3, 4), FD(4, 5)
+};
+/* Bound: dgrad with wgrad, the same order of the same map, first with forward by one range; then
+ * forward is free. */
+#define DW(s, of) TRAIN(0, s, s, of), TRAIN(2, s, s, of), TRAIN(3, s, s, of), TRAIN(4, s, s, of)
+static const struct sparse_net_flow train_dw[] = {
+    TRAIN(1, 1, 1, 0), TRAIN(1, 0, 0, 0), TRAIN(1, 2, 2, 0), TRAIN(1, 3, 3, 0), TRAIN(1, 4, 4, 0),
+    DW(1, 1), DW(0, 2), DW(2, 3), DW(3, 4), DW(4, 5)
+};
 #undef FD
 #undef DW
 #undef TRAIN

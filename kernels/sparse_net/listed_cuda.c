@@ -108,8 +108,10 @@ static enum op_status open_layer(int i, int flow, op_stream s, struct listed *v)
     };
     const struct spconv_impl *row =
         spconv_find(point ? "gather_fused" : v->impl->flow[flow].layer);
+    const int like = net_layer_like(&v->net, i);
     return net_row_open(row, point ? 0 : v->impl->flow[flow].setting, &v->problem[i], &host,
-                        &v->args[i], &v->memory, s, v->open[i], &v->chosen[i]);
+                        &v->args[i], &v->memory, s, like < 0 ? NULL : v->open[like], v->open[i],
+                        &v->chosen[i]);
 }
 
 enum op_status sparse_net_listed_choose(void *state, const int *flow, op_stream s)

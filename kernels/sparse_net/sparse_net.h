@@ -128,7 +128,7 @@ struct sparse_net_flow {
     int back, wback;   /* ranges in orders of the transposed map, of dgrad and of wgrad */
     int shape, most;   /* own: enum own_shape, taps of a part (own_layer.h) */
     int setting;       /* of the row `layer` where that has several; 0: its own choice */
-    int refines;       /* an earlier flow with another setting of the same row; 0: none */
+    int refines;       /* 1 + an earlier flow, which a tuner chooses first; 0: none */
 };
 enum { SPARSE_NET_OWN_FLOWS = 8 }; /* of this suite's own layers */
 
@@ -165,6 +165,10 @@ int sparse_net_group(const struct kmap_plan *maps, int step);
 int sparse_net_flow_fits(const struct sparse_net_flow *flow, const struct sparse_net_problem *p,
                          int group);
 
+/* Whether two flows are the same for all layers of a group. */
+int sparse_net_flows_same(const struct sparse_net_flow *a, const struct sparse_net_flow *b,
+                          const struct sparse_net_problem *p, int group);
+
 /* The builder of a row for a plan; NULL: none. */
 const struct kmap_impl *sparse_net_builder(const struct sparse_net_impl *impl,
                                            const struct kmap_plan *maps);
@@ -183,6 +187,17 @@ enum op_status sparse_net_ref_keep(const struct sparse_net_problem *p,
 enum op_status sparse_net_ref_train(const struct sparse_net_problem *p,
                                     const struct sparse_net_args *a,
                                     uint16_t *const act[SPARSE_NET_TENSORS_MAX], double *dw);
+
+/* ref_cuda.c: the two on the GPU.  Pointers of a, act, y and dw are of the device, maps of the
+ * host; memory for rows and maps is the caller's to free once the stream is through.  coord is not
+ * read. */
+enum op_status sparse_net_ref_cuda(const struct sparse_net_problem *p,
+                                   const struct sparse_net_args *a, const struct op_memory *memory,
+                                   double *y, op_stream s);
+enum op_status sparse_net_ref_train_cuda(const struct sparse_net_problem *p,
+                                         const struct sparse_net_args *a,
+                                         const void *const act[SPARSE_NET_TENSORS_MAX],
+                                         const struct op_memory *memory, double *dw, op_stream s);
 
 OP_END
 #endif

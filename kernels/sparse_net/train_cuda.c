@@ -294,7 +294,9 @@ static enum op_status open_pass(int i, int flow, enum spconv_pass pass, op_strea
     struct spconv_map host = v->host[map_of(v, i)];
     if (v->net.layer[i].step < 0)
         host.start = start;
-    return net_row_open(row, 0, &p, &host, &args, &v->memory, s, v->open[i][pass],
+    const int like = net_layer_like(&v->net, i);
+    return net_row_open(row, 0, &p, &host, &args, &v->memory, s,
+                        like < 0 ? NULL : v->open[like][pass], v->open[i][pass],
                         &v->chosen[i][pass]);
 }
 

@@ -17,6 +17,7 @@ struct Implicit {
     int splits, tiles, columns, threads; /* columns of a tile */
     size_t shared;
     double slots;
+    Variant variant;
 };
 
 /* ---- which kernel ---- */
@@ -168,24 +169,18 @@ static enum op_status upload_plan(const struct spconv_problem *p, const struct s
     return status;
 }
 
-static enum op_status setup(const struct spconv_problem *p, const struct spconv_map *host,
-                            int splits, enum spconv_key key, Variant variant,
-                            const struct op_memory *memory, op_stream s, void **state)
+/* What follows from channels, once the plan is there; frees v where it fails. */
+static enum op_status use_channels(const struct spconv_problem *p, enum op_status status,
+                                   const struct op_memory *memory, Implicit *v, void **state)
 {
     const bool forward = p->pass == SPCONV_FORWARD;
-    *state = NULL;
-    if (p->pass == SPCONV_WGRAD || splits > p->taps)
-        return OP_EUNSUPPORTED;
-    Implicit *v = (Implicit *)calloc(1, sizeof *v);
-    if (!v)
-        return OP_ENOMEM;
-    enum op_status status = upload_plan(p, host, splits, key, memory, s, v);
     v->work.channels = forward ? p->cin : p->cout;
     v->work.columns = forward ? p->cout : p->cin;
     if (forward)
-        use_dtype<false>(v, p->dtype, variant);
+        use_dtype<false>(v, p->dtype, v->variant);
     else
-        use_dtype<true>(v, p->dtype, variant);
+        use_dtype<true>(v, p->dtype, v->variant);
+    v->parts = NULL;
     if (v->splits > 1)
         v->parts = scratch<char>(memory, (size_t)v->splits * v->work.n * v->work.columns *
                                              (p->dtype == SPCONV_F16 ? 2 : 4), &status);
@@ -201,7 +196,35 @@ static enum op_status setup(const struct spconv_problem *p, const struct spconv_
     return OP_OK;
 }
 
+static enum op_status setup(const struct spconv_problem *p, const struct spconv_map *host,
+                            int splits, enum spconv_key key, Variant variant,
+                            const struct op_memory *memory, op_stream s, void **state)
+{
+    *state = NULL;
+    if (p->pass == SPCONV_WGRAD || splits > p->taps)
+        return OP_EUNSUPPORTED;
+    Implicit *v = (Implicit *)calloc(1, sizeof *v);
+    if (!v)
+        return OP_ENOMEM;
+    v->variant = variant;
+    const enum op_status status = upload_plan(p, host, splits, key, memory, s, v);
+    return use_channels(p, status, memory, v, state);
+}
+
 OP_BEGIN
+enum op_status spconv_implicit_setup_like(const struct spconv_problem *p, const void *like,
+                                          const struct op_memory *memory, op_stream s,
+                                          void **state)
+{
+    Implicit *v = (Implicit *)malloc(sizeof *v);
+    (void)s;
+    *state = NULL;
+    if (!v)
+        return OP_ENOMEM;
+    *v = *(const Implicit *)like;
+    return use_channels(p, OP_OK, memory, v, state);
+}
+
 #define SETUP(name, splits, key, variant)                                                      \
     enum op_status name(const struct spconv_problem *p, const struct spconv_map *host,         \
                         const struct spconv_args *a, const struct op_memory *m, op_stream s,   \

@@ -14,6 +14,7 @@ extern spconv_setup_fn spconv_implicit_nohoist_setup, spconv_implicit_nopad_setu
     spconv_implicit_tile_setup, spconv_implicit_2stage_setup, spconv_implicit_4stage_setup;
 /* This suite's own of the same form: wider tiles, a ring, rows in Gray order; any GPU. */
 extern spconv_setup_fn spconv_own_portable_setup;
+extern spconv_setup_like_fn spconv_implicit_setup_like; /* of any of them */
 extern spconv_run_fn spconv_implicit;
 void spconv_implicit_teardown(void *state);
 void spconv_implicit_counts(const struct spconv_problem *p, const void *state,

@@ -80,7 +80,8 @@ static enum op_status own_3(const struct spconv_problem *p, const char **why)
                 .sm_min = 80, .sm_max = 999, .symbol = "implicit_gemm" },                       \
       .supports = supports_, .setup = OP_CUDA(setup_),                                          \
       .teardown = OP_CUDA(spconv_implicit_teardown), .run = OP_CUDA(spconv_implicit),           \
-      .counts = OP_CUDA(spconv_implicit_counts), .half_sums = half_ }
+      .counts = OP_CUDA(spconv_implicit_counts), .half_sums = half_,                            \
+      .setup_like = OP_CUDA(spconv_implicit_setup_like) }
 #define FETCH(name_, title_, origin_, supports_, setup_, half_)                                 \
     { .base = { .name = name_, .title = title_, .origin = PUBLISHED origin_, .role = OP_PAPER,  \
                 .sm_min = 80, .sm_max = 999, .symbol = "fetch_on_demand" },                     \
@@ -92,7 +93,7 @@ static enum op_status own_3(const struct spconv_problem *p, const char **why)
                 .sm_min = 80, .sm_max = 999, .symbol = "5wgrad" },                              \
       .supports = supports_, .setup = OP_CUDA(setup_),                                          \
       .teardown = OP_CUDA(spconv_wgrad_teardown), .run = OP_CUDA(spconv_wgrad),                 \
-      .counts = OP_CUDA(spconv_wgrad_counts) }
+      .counts = OP_CUDA(spconv_wgrad_counts), .setup_like = OP_CUDA(spconv_wgrad_setup_like) }
 #define OWN(name_, title_, origin_, supports_, setup_)                                          \
     { .base = { .name = name_, .title = title_, .origin = origin_, .role = OP_OWN,              \
                 .sm_min = 90, .sm_max = 90, .symbol = "own_spconv" },                           \

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../common/radix.h"
+
 struct spconv_table spconv_table_of(const struct spconv_problem *p, const struct spconv_map *m)
 {
     const int forward = p->pass == SPCONV_FORWARD;
@@ -48,28 +50,25 @@ static uint32_t key_of(uint32_t mask, enum spconv_key key, const int *rank, int 
     return spconv_gray_rank(word);
 }
 
-static int ascending(const void *a, const void *b)
-{
-    const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return (x > y) - (x < y);
-}
-
-/* Rows of one range by key, descending, equal ones by number. */
-static void order_range(const struct spconv_table *t, int first, int taps, enum spconv_key key,
-                        uint64_t *work, uint32_t *masks, int32_t *row, uint32_t *mask)
+/* Rows of one range by key, descending, equal ones by number.  -1: no memory. */
+static int order_range(const struct spconv_table *t, int first, int taps, enum spconv_key key,
+                       struct keyed *work, uint32_t *masks, int32_t *row, uint32_t *mask)
 {
     int rank[SPCONV_TAPS_MAX] = { 0 };
+#pragma omp parallel for schedule(static)
     for (int i = 0; i < t->rows; i++)
         masks[i] = row_mask(t, i, first, taps);
-    rank_taps(masks, t->rows, taps, rank);
+    if (key == SPCONV_BY_GRAY)
+        rank_taps(masks, t->rows, taps, rank);
     for (int i = 0; i < t->rows; i++)
-        work[i] = (uint64_t)~key_of(masks[i], key, rank, taps) << 32 | (uint32_t)i;
-    if (key != SPCONV_AS_IS)
-        qsort(work, (size_t)t->rows, sizeof *work, ascending);
+        work[i] = (struct keyed){ (uint32_t)~key_of(masks[i], key, rank, taps), i };
+    if (key != SPCONV_AS_IS && radix_sort(work, (size_t)t->rows))
+        return -1;
     for (int i = 0; i < t->rows; i++) {
-        row[i] = (int32_t)(work[i] & 0xffffffff);
+        row[i] = work[i].row;
         mask[i] = masks[row[i]];
     }
+    return 0;
 }
 
 enum op_status spconv_plan_make(const struct spconv_table *t, int splits, enum spconv_key key,
@@ -81,7 +80,8 @@ enum op_status spconv_plan_make(const struct spconv_table *t, int splits, enum s
     if (t->rows < 1 || t->taps < 1 || t->taps > SPCONV_TAPS_MAX || splits < 1 || splits > t->taps ||
         splits > SPCONV_SPLITS_MAX)
         return OP_EINVAL;
-    uint64_t *work = malloc((size_t)t->rows * sizeof *work);
+    struct keyed *work = malloc((size_t)t->rows * sizeof *work);
+    int failed = 0;
     uint32_t *masks = malloc((size_t)t->rows * sizeof *masks);
     plan->splits = splits;
     plan->taps = (t->taps + splits - 1) / splits;
@@ -91,11 +91,13 @@ enum op_status spconv_plan_make(const struct spconv_table *t, int splits, enum s
     if (work && masks && plan->row && plan->mask) {
         memset(plan->row, 0xff, splits * padded * sizeof *plan->row);
         for (int s = 0; s < splits; s++)
-            order_range(t, s * plan->taps, plan->taps, key, work, masks, plan->row + s * padded,
-                        plan->mask + s * padded);
+            failed |= order_range(t, s * plan->taps, plan->taps, key, work, masks,
+                                  plan->row + s * padded, plan->mask + s * padded);
     } else {
-        spconv_plan_free(plan);
+        failed = 1;
     }
+    if (failed)
+        spconv_plan_free(plan);
     free(work);
     free(masks);
     return plan->row ? OP_OK : OP_ENOMEM;
@@ -135,6 +137,7 @@ void spconv_plan_index(const struct spconv_plan *plan, const struct spconv_table
                        int32_t *by_row, int32_t *by_tile)
 {
     const long rows = (long)plan->tiles * SPCONV_TILE;
+#pragma omp parallel for schedule(static)
     for (long at = 0; at < plan->splits * rows; at++) {
         const int first = (int)(at / rows) * plan->taps;
         const int32_t row = plan->row[at];

@@ -88,11 +88,21 @@ typedef enum op_status spconv_setup_fn(const struct spconv_problem *, const stru
                                        const struct spconv_args *, const struct op_memory *,
                                        op_stream, void **state);
 
+/* Set-up of another layer on the same map in the same pass: what follows from the map alone is that
+ * of like, a state of the same row, which must stay as long. */
+typedef enum op_status spconv_setup_like_fn(const struct spconv_problem *, const void *like,
+                                            const struct op_memory *, op_stream, void **state);
+
 /* Another way of those that a tuner may choose among, 1 .. settings; 0: what set-up chose.  Changes
  * a state that set-up made of the same problem and arguments; waits. */
 typedef enum op_status spconv_adjust_fn(const struct spconv_problem *,
                                         const struct spconv_map *host, const struct spconv_args *,
                                         int setting, op_stream, void *state);
+
+/* Whether two settings run the same on a map, of which start alone is read.  Builds without CUDA
+ * have it too. */
+typedef int spconv_same_setting_fn(const struct spconv_problem *, const struct spconv_map *host,
+                                   int a, int b);
 
 /* What an implementation executes, beside what the problem asks for. */
 struct spconv_counts {
@@ -113,6 +123,8 @@ struct spconv_impl {
     int half_sums; /* sums or parts of them pass through half: judged with its unit roundoff */
     int settings;             /* that adjust knows; 0: none */
     spconv_adjust_fn *adjust;
+    spconv_same_setting_fn *same_setting; /* NULL: never */
+    spconv_setup_like_fn *setup_like;     /* NULL: none */
 };
 
 /* Tables, ended by an entry whose base.name is NULL. */

@@ -220,6 +220,27 @@ static enum op_status upload_plan(const struct spconv_plan *plan, const struct s
     return status;
 }
 
+/* What follows from channels, once the plan is there; frees v where it fails. */
+static enum op_status use_channels(const struct spconv_problem *p, enum op_status status,
+                                   const struct op_memory *memory, Wgrad *v, void **state)
+{
+    v->work.cin = p->cin;
+    v->work.cout = p->cout;
+    v->work.parts = scratch<float>(memory, (size_t)SHARES * p->taps * p->cin * p->cout, &status);
+    if (p->dtype == SPCONV_F16)
+        use<WgradHalf, 8>(v);
+    else if (p->dtype == SPCONV_TF32)
+        use<WgradTf32, 4>(v);
+    else
+        use<WgradFloat, 4>(v);
+    if (status != OP_OK) {
+        free(v);
+        return status;
+    }
+    *state = v;
+    return OP_OK;
+}
+
 static enum op_status setup(const struct spconv_problem *p, const struct spconv_map *host,
                             int splits, const struct op_memory *memory, op_stream s, void **state)
 {
@@ -232,8 +253,6 @@ static enum op_status setup(const struct spconv_problem *p, const struct spconv_
     if (!v)
         return OP_ENOMEM;
     v->work.taps = p->taps;
-    v->work.cin = p->cin;
-    v->work.cout = p->cout;
     enum op_status status = spconv_plan_make(&t, splits ? splits : 1,
                                              splits ? SPCONV_BY_MASK : SPCONV_AS_IS, &plan);
     if (status == OP_OK) {
@@ -241,23 +260,23 @@ static enum op_status setup(const struct spconv_problem *p, const struct spconv_
                           : (double)plan.tiles * SPCONV_TILE * p->taps;
         status = upload_plan(&plan, &t, splits > 0, memory, s, &v->work);
     }
-    v->work.parts = scratch<float>(memory, (size_t)SHARES * p->taps * p->cin * p->cout, &status);
-    if (p->dtype == SPCONV_F16)
-        use<WgradHalf, 8>(v);
-    else if (p->dtype == SPCONV_TF32)
-        use<WgradTf32, 4>(v);
-    else
-        use<WgradFloat, 4>(v);
     spconv_plan_free(&plan);
-    if (status != OP_OK) {
-        free(v);
-        return status;
-    }
-    *state = v;
-    return OP_OK;
+    return use_channels(p, status, memory, v, state);
 }
 
 OP_BEGIN
+enum op_status spconv_wgrad_setup_like(const struct spconv_problem *p, const void *like,
+                                       const struct op_memory *memory, op_stream s, void **state)
+{
+    Wgrad *v = (Wgrad *)malloc(sizeof *v);
+    (void)s;
+    *state = NULL;
+    if (!v)
+        return OP_ENOMEM;
+    *v = *(const Wgrad *)like;
+    return use_channels(p, OP_OK, memory, v, state);
+}
+
 #define SETUP(name, splits)                                                                    \
     enum op_status name(const struct spconv_problem *p, const struct spconv_map *host,         \
                         const struct spconv_args *a, const struct op_memory *m, op_stream s,   \

@@ -215,6 +215,44 @@ static double *reference(const struct net_case *in, int ins)
     return y;
 }
 
+/* The same of the GPU where it runs there: into in->want, and a copy of it. */
+static double *expected(struct net_case *in, int ins)
+{
+    const struct net_scene *s = &in->scene[ins];
+    const size_t bytes = (size_t)(net_out_rows(s) * net_out_columns(s)) * sizeof *in->want;
+    double *y = NULL;
+    cb_free(in->device, in->want);
+    in->want = NULL;
+    if (cb_alloc(in->device, bytes, (void **)&in->want))
+        return NULL;
+#ifdef WITH_CUDA
+    if (cb_device_info(in->device)->sm) {
+        const struct sparse_net_problem p = net_problem_of(s);
+        const struct sparse_net_args a = net_args_of(in, 0, ins);
+        struct op_pool pool = { .device = in->device };
+        const struct op_memory memory = op_pool_memory(&pool);
+        y = malloc(bytes);
+        const int failed =
+            (!y && cb_error("no memory for %zu bytes", bytes)) ||
+            op_result(sparse_net_ref_cuda(&p, &a, &memory, in->want, cb_device_stream(in->device)),
+                      "reference", "call") ||
+            cb_download(in->device, y, in->want, bytes);
+        op_pool_free(&pool);
+        if (failed) {
+            free(y);
+            y = NULL;
+        }
+        return y;
+    }
+#endif
+    y = s->train && net_act_open(in, ins) ? NULL : reference(in, ins);
+    if (y && (cb_upload(in->device, in->want, y, bytes) || cb_sync(in->device))) {
+        free(y);
+        y = NULL;
+    }
+    return y;
+}
+
 /* The row ref_net: the definition, rounded. */
 static int run_reference(struct net_case *in, int ins)
 {
@@ -262,9 +300,11 @@ static int outputs(void *bound, int weights, int ins, struct cb_region *out, int
 static void make_bounds(const double *want, long rows, long columns, double limit, float *bound)
 {
     double all = 0;
+#pragma omp parallel for schedule(static) reduction(+ : all)
     for (long i = 0; i < rows * columns; i++)
         all += want[i] * want[i];
     all = sqrt(all / (double)(rows * columns));
+#pragma omp parallel for schedule(static)
     for (long i = 0; i < rows; i++) {
         double own = 0;
         for (long c = 0; c < columns; c++)
@@ -291,17 +331,15 @@ static int expect(struct cb_context *c, void *instance, int weights, int ins)
     (void)weights;
     if (in->want_of == ins)
         return 0;
-    if (in->scene[ins].train && net_act_open(in, ins))
-        return -1;
-    double *want = reference(in, ins);
+    in->want_of = -1;
+    double *want = expected(in, ins);
     float *bound = malloc(count * sizeof *bound);
     int status = want && bound ? 0 : -1;
     if (want && !bound)
         cb_error("no memory for %zu bounds", count);
     if (!status) {
         make_bounds(want, rows, columns, LIMIT, bound);
-        status = send(c->device, want, count * sizeof *want, (void **)&in->want) ||
-                 send(c->device, bound, count * sizeof *bound, (void **)&in->bound);
+        status = send(c->device, bound, count * sizeof *bound, (void **)&in->bound);
     }
     if (!status) {
         make_bounds(want, rows, columns, LIMIT_HALF, bound);

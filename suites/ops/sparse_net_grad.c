@@ -12,10 +12,11 @@
 #include "../../harness/error.h"
 #include "sparse_net_case.h"
 
-/* The reference for the rows in act. */
+/* The reference for the rows in act, or in act_on where it was made on the GPU. */
 struct net_gradients {
     int ins;
     half_bits *act[SPARSE_NET_TENSORS_MAX]; /* host */
+    void *act_on[SPARSE_NET_TENSORS_MAX];   /* device */
     double *dw;                             /* host */
     double *want;                           /* device */
     float *bound;
@@ -49,8 +50,10 @@ void net_gradients_close(struct net_case *in)
     struct net_gradients *r = in->gradients;
     for (int t = 0; t < SPARSE_NET_TENSORS_MAX; t++) {
         free(in->act[t]);
-        if (r)
+        if (r) {
             free(r->act[t]);
+            cb_free(in->device, r->act_on[t]);
+        }
     }
     if (r) {
         cb_free(in->device, r->want);
@@ -100,8 +103,8 @@ static int clear_gaps(const struct net_case *in, int ins)
  * and that of the layer. */
 static void make_bounds(const struct sparse_net *net, const double *dw, double limit, float *bound)
 {
-    for (size_t i = 0; i < net->weights; i++)
-        bound[i] = 0;
+    memset(bound, 0, net->weights * sizeof *bound);
+#pragma omp parallel for schedule(dynamic)
     for (int i = 0; i < net->layers; i++) {
         const struct sparse_layer *l = &net->layer[i];
         const size_t of_tap = (size_t)l->channels * (size_t)l->columns, n = layer_count(l);
@@ -151,6 +154,30 @@ static int send(struct cb_device *d, const void *from, size_t bytes, void **to)
                                                                                          : 0;
 }
 
+static int send_bounds(const struct net_case *in, int ins, double limit, struct net_gradients *r)
+{
+    const struct net_scene *s = &in->scene[ins];
+    float *bound = malloc(s->net.weights * sizeof *bound);
+    if (!bound)
+        return cb_error("no memory for bounds");
+    make_bounds(&s->net, r->dw, limit, bound);
+    const int status = send(in->device, bound, s->net.weights * sizeof *bound, (void **)&r->bound);
+    r->limit = limit;
+    free(bound);
+    return status;
+}
+
+/* Memory of the gradients on both sides; none of a set is there yet. */
+static int open_reference(const struct net_case *in, int ins, struct net_gradients *r)
+{
+    const size_t weights = in->scene[ins].net.weights;
+    r->ins = -1;
+    r->dw = r->dw ? r->dw : malloc(weights * sizeof *r->dw);
+    if (!r->dw)
+        return cb_error("no memory for gradients");
+    return r->want ? 0 : cb_alloc(in->device, weights * sizeof *r->want, (void **)&r->want);
+}
+
 /* Computes gradients of act unless they are those that r has. */
 static int make_reference(const struct net_case *in, int ins, double limit,
                           half_bits *act[SPARSE_NET_TENSORS_MAX], struct net_gradients *r)
@@ -161,49 +188,114 @@ static int make_reference(const struct net_case *in, int ins, double limit,
     const int known = r->dw && r->ins == ins && same_rows(s, act, r->act);
     if (known && r->limit == limit)
         return 0;
-    float *bound = malloc(s->net.weights * sizeof *bound);
-    int status = bound ? 0 : cb_error("no memory for bounds");
-    if (!r->dw)
-        r->dw = malloc(s->net.weights * sizeof *r->dw);
-    if (!status && !r->dw)
-        status = cb_error("no memory for gradients");
-    if (!status && !known) {
-        status = op_result(sparse_net_ref_train(&p, &a, act, r->dw), "ref_net", "gradients");
+    if (!known) {
+        if (open_reference(in, ins, r) ||
+            op_result(sparse_net_ref_train(&p, &a, act, r->dw), "ref_net", "gradients"))
+            return -1;
         for (int t = 0; t < s->net.tensors; t++) {
             half_bits *was = r->act[t];
             r->act[t] = act[t];
             act[t] = was;
         }
-        r->ins = status ? -1 : ins;
-        if (!status)
-            status = send(in->device, r->dw, s->net.weights * sizeof *r->dw, (void **)&r->want);
+        if (send(in->device, r->dw, s->net.weights * sizeof *r->dw, (void **)&r->want))
+            return -1;
+        r->ins = ins;
     }
-    if (!status) {
-        make_bounds(&s->net, r->dw, limit, bound);
-        status = send(in->device, bound, s->net.weights * sizeof *bound, (void **)&r->bound);
-        r->limit = limit;
+    return send_bounds(in, ins, limit, r);
+}
+
+static int reference_on_host(const struct net_bound *b, int set, int ins, double limit)
+{
+    const struct net_case *in = b->in;
+    const struct net_scene *s = &in->scene[ins];
+    half_bits *act[SPARSE_NET_TENSORS_MAX] = { 0 };
+    const int status = open_rows(s, act) || fetch_rows(b, set, ins, act) ||
+                       make_reference(in, ins, limit, act, in->gradients);
+    for (int t = 0; t < SPARSE_NET_TENSORS_MAX; t++)
+        free(act[t]);
+    return status ? -1 : 0;
+}
+
+#ifdef WITH_CUDA
+/* Whether r has gradients of these rows; copies of them into r where it has not. */
+static int keep_rows(const struct net_case *in, int ins, const void *const *act,
+                     struct net_gradients *r, bool *known)
+{
+    const struct net_scene *s = &in->scene[ins];
+    *known = r->dw && r->ins == ins;
+    for (int t = 0; *known && t < s->net.tensors; t++)
+        if (cb_same(in->device, act[t], r->act_on[t], 2 * rows_count(s, t), known))
+            return -1;
+    for (int t = 0; !*known && t < s->net.tensors; t++) {
+        cb_free(in->device, r->act_on[t]);
+        r->act_on[t] = NULL;
+        if (cb_alloc(in->device, 2 * rows_count(s, t), &r->act_on[t]) ||
+            cb_copy(in->device, r->act_on[t], act[t], 2 * rows_count(s, t)))
+            return -1;
     }
-    free(bound);
-    return status;
+    return 0;
+}
+
+static int compute_on_device(const struct net_case *in, int ins, struct net_gradients *r)
+{
+    const struct net_scene *s = &in->scene[ins];
+    const struct sparse_net_problem p = net_problem_of(s);
+    const struct sparse_net_args a = net_args_of(in, 0, ins);
+    struct op_pool pool = { .device = in->device };
+    const struct op_memory memory = op_pool_memory(&pool);
+    const void *act[SPARSE_NET_TENSORS_MAX];
+    for (int t = 0; t < s->net.tensors; t++)
+        act[t] = r->act_on[t];
+    const int status =
+        open_reference(in, ins, r) ||
+        op_result(sparse_net_ref_train_cuda(&p, &a, act, &memory, r->want,
+                                            cb_device_stream(in->device)),
+                  "reference", "gradients") ||
+        cb_download(in->device, r->dw, r->want, s->net.weights * sizeof *r->dw);
+    op_pool_free(&pool);
+    r->ins = status ? -1 : ins;
+    return status ? -1 : 0;
+}
+
+static int reference_on_device(const struct net_bound *b, int set, int ins, double limit)
+{
+    struct net_case *in = b->in;
+    struct net_gradients *r = in->gradients;
+    const void *act[SPARSE_NET_TENSORS_MAX];
+    bool known;
+    for (int t = 0; t < in->scene[ins].net.tensors; t++)
+        act[t] = b->impl->rows(b->states.state[set], t);
+    if (keep_rows(in, ins, act, r, &known) || (!known && compute_on_device(in, ins, r)))
+        return -1;
+    return known && r->limit == limit ? 0 : send_bounds(in, ins, limit, r);
+}
+#endif
+
+/* The reference for the rows that a run kept, into in->gradients. */
+static int expect_gradients(const struct net_bound *b, int set, int ins, double limit)
+{
+    struct net_case *in = b->in;
+    if (!in->gradients)
+        in->gradients = calloc(1, sizeof *in->gradients);
+    if (!in->gradients)
+        return cb_error("no memory for gradients");
+#ifdef WITH_CUDA
+    if (cb_device_info(in->device)->sm && b->impl->rows)
+        return reference_on_device(b, set, ins, limit);
+#endif
+    return reference_on_host(b, set, ins, limit);
 }
 
 int net_gradients_check(const struct net_bound *b, int weights, int ins, double limit,
                         struct cb_accuracy *out)
 {
-    struct net_case *in = b->in;
+    const struct net_case *in = b->in;
     const struct net_scene *s = &in->scene[ins];
     const struct cb_view got = { s->dw_on, CB_F32, 1, (long)s->net.weights, false };
-    half_bits *act[SPARSE_NET_TENSORS_MAX] = { 0 };
-    if (!in->gradients)
-        in->gradients = calloc(1, sizeof *in->gradients);
-    int status = in->gradients ? 0 : cb_error("no memory for gradients");
-    if (!status)
-        status = open_rows(s, act) || fetch_rows(b, weights > ins ? weights : ins, ins, act) ||
-                 make_reference(in, ins, limit, act, in->gradients) || clear_gaps(in, ins) ||
-                 cb_compare(in->device, &got, in->gradients->want, in->gradients->bound, out);
-    for (int t = 0; t < SPARSE_NET_TENSORS_MAX; t++)
-        free(act[t]);
-    return status ? -1 : 0;
+    return expect_gradients(b, weights > ins ? weights : ins, ins, limit) || clear_gaps(in, ins) ||
+                   cb_compare(in->device, &got, in->gradients->want, in->gradients->bound, out)
+               ? -1
+               : 0;
 }
 
 int net_gradients_run(struct net_case *in, int ins)

@@ -21,7 +21,9 @@
 #include "sparse_net_case.h"
 #include "tuner.h"
 
-enum { WINDOWS = 15 }; /* whose median is the time of a part */
+/* Windows whose median is the time of a part: of one that is long a few. */
+enum { WINDOWS = 7, LONG_WINDOWS = 3 };
+static const double LONG_US = 4000;
 _Static_assert((int)SPARSE_NET_FLOWS_MAX <= (int)TUNER_SETTINGS_MAX,
                "flows that a tuner tells apart");
 
@@ -59,13 +61,16 @@ static void timed_close(struct timed *t)
     t->graphs = t->next = 0;
 }
 
-/* A run of each set, then its graph; launches where one cannot be captured. */
+/* A run of each set, then its graph; launches where one cannot be captured, which on one scan alone
+ * need no run before. */
 static int timed_open(struct timed *t)
 {
     struct cb_device *d = t->b->in->device;
     const int sets = t->b->states.count;
     int capture = !(t->b->impl->base.flags & OP_NO_CAPTURE) && sets <= GRAPHS_MAX;
     timed_close(t);
+    if (!capture && sets == 1)
+        return 0;
     for (; t->next < sets; t->next++) {
         if (enqueue(t, 0) || cb_sync(d))
             return -1;
@@ -115,11 +120,15 @@ static int by_value(const void *a, const void *b)
 static int median_of(struct timed *t, int (*once)(struct timed *, double *), double *us)
 {
     double times[WINDOWS];
-    for (int i = 0; i < WINDOWS; i++)
+    int windows = WINDOWS;
+    for (int i = 0; i < windows; i++) {
         if (once(t, &times[i]))
             return -1;
-    qsort(times, WINDOWS, sizeof *times, by_value);
-    *us = times[WINDOWS / 2];
+        if (times[0] > LONG_US)
+            windows = LONG_WINDOWS;
+    }
+    qsort(times, (size_t)windows, sizeof *times, by_value);
+    *us = times[windows / 2];
     return 0;
 }
 
@@ -181,6 +190,17 @@ static int sample(void *context, double *us)
     return timed_run(context, us);
 }
 
+/* Whether an earlier flow that a group may have is the same for it. */
+static bool is_double(const struct net_bound *b, const struct sparse_net_problem *p, int g, int f,
+                      uint64_t allowed)
+{
+    const struct sparse_net_flow *flow = b->impl->flow;
+    for (int k = 0; k < f; k++)
+        if (allowed >> k & 1 && sparse_net_flows_same(&flow[f], &flow[k], p, g))
+            return true;
+    return false;
+}
+
 static struct tuner_space space_of(const struct net_bound *b)
 {
     const struct sparse_net_problem p = net_problem_of(&b->in->scene[0]);
@@ -190,7 +210,8 @@ static struct tuner_space space_of(const struct net_bound *b)
         space.refines[f] = b->impl->flow[f].refines;
     for (int g = 0; g < space.groups; g++)
         for (int f = 0; f < b->impl->flows; f++)
-            if (sparse_net_flow_fits(&b->impl->flow[f], &p, g))
+            if (sparse_net_flow_fits(&b->impl->flow[f], &p, g) &&
+                !is_double(b, &p, g, f, space.allowed[g]))
                 space.allowed[g] |= (uint64_t)1 << f;
     return space;
 }

@@ -12,8 +12,8 @@
 #include "../../harness/error.h"
 #include "../../harness/params.h"
 
-static const double OUTLIER = 5, HOPELESS = 1.2, NEAR = 1.1;
-enum { HOPELESS_AFTER = 3 };
+static const double OUTLIER = 5, HOPELESS = 1.03;
+enum { HOPELESS_AFTER = 3, SLOWER_AFTER = 4 };
 
 static double now_s(void)
 {
@@ -24,11 +24,16 @@ static double now_s(void)
 
 /* ---- search ---- */
 
-/* Mean of a trial; INFINITY: discarded.  best: mean to beat, INFINITY: none yet.  *fastest: of its
- * samples. */
+/* Whether a trial whose fastest of `taken` samples is this will not beat a mean. */
+static bool cannot_win(int taken, double least, double best)
+{
+    return (taken >= HOPELESS_AFTER && least > HOPELESS * best) ||
+           (taken >= SLOWER_AFTER && least > best);
+}
+
+/* Mean of a trial; INFINITY: discarded.  best: mean to beat, INFINITY: none yet. */
 static int try_setting(const struct tuner_space *space, const struct tuner_subject *subject,
-                       const int *setting, double best, struct tuner_result *out, double *mean,
-                       double *fastest)
+                       const int *setting, double best, struct tuner_result *out, double *mean)
 {
     double sum = 0, least = INFINITY, us;
     int kept = 0;
@@ -42,13 +47,11 @@ static int try_setting(const struct tuner_space *space, const struct tuner_subje
             return -1;
         out->samples++;
         least = us < least ? us : least;
-        *fastest = least;
         if (kept && us > OUTLIER * sum / kept)
             continue;
         sum += us;
         kept++;
-        if (sum > best * space->samples ||
-            (i + 1 >= HOPELESS_AFTER && least > HOPELESS * best)) {
+        if (sum > best * space->samples || cannot_win(i + 1, least, best)) {
             out->discarded++;
             return 0;
         }
@@ -57,20 +60,18 @@ static int try_setting(const struct tuner_space *space, const struct tuner_subje
     return 0;
 }
 
+/* Among the settings that refine what `refines` says, 0: none. */
 static int tune_group(const struct tuner_space *space, const struct tuner_subject *subject, int g,
-                      struct tuner_result *out)
+                      int refines, struct tuner_result *out)
 {
     int setting[TUNER_GROUPS_MAX];
-    double fastest[TUNER_SETTINGS_MAX];
     memcpy(setting, out->setting, sizeof setting);
     for (int s = 1; s < space->settings; s++) {
-        const int refined = space->refines[s];
         double us;
-        fastest[s] = INFINITY;
-        if (!(space->allowed[g] >> s & 1) || (refined && fastest[refined] > NEAR * out->us))
+        if (!(space->allowed[g] >> s & 1) || space->refines[s] != refines)
             continue;
         setting[g] = s;
-        if (try_setting(space, subject, setting, out->us, out, &us, &fastest[s]))
+        if (try_setting(space, subject, setting, out->us, out, &us))
             return -1;
         if (us < out->us) {
             out->us = us;
@@ -80,25 +81,34 @@ static int tune_group(const struct tuner_space *space, const struct tuner_subjec
     return 0;
 }
 
+static bool good_space(const struct tuner_space *space)
+{
+    bool good = space->groups >= 1 && space->groups <= TUNER_GROUPS_MAX && space->settings >= 1 &&
+                space->settings <= TUNER_SETTINGS_MAX && space->samples >= 1;
+    for (int s = 0; good && s < space->settings; s++) {
+        const int of = space->refines[s];
+        good = of >= 0 && of <= s && (!of || !space->refines[of - 1]);
+    }
+    return good;
+}
+
 int tuner_search(const struct tuner_space *space, const struct tuner_subject *subject,
                  struct tuner_result *out)
 {
     const double start = now_s();
-    double fastest;
     *out = (struct tuner_result){ 0 };
-    if (space->groups < 1 || space->groups > TUNER_GROUPS_MAX || space->settings < 1 ||
-        space->settings > TUNER_SETTINGS_MAX || space->samples < 1)
-        return cb_error("tuner: %d groups of %d settings, %d samples", space->groups,
-                        space->settings, space->samples);
-    for (int s = 0; s < space->settings; s++)
-        if (space->refines[s] < 0 || (s && space->refines[s] >= s))
-            return cb_error("tuner: setting %d refines %d, which is not earlier", s,
-                            space->refines[s]);
-    if (try_setting(space, subject, out->setting, INFINITY, out, &out->us, &fastest))
+    if (!good_space(space))
+        return cb_error("tuner: %d groups of %d settings, %d samples, or a setting that refines "
+                        "what is not earlier",
+                        space->groups, space->settings, space->samples);
+    if (try_setting(space, subject, out->setting, INFINITY, out, &out->us))
         return -1;
     out->first_us = out->us;
     for (int g = 0; g < space->groups; g++)
-        if (tune_group(space, subject, g, out))
+        if (tune_group(space, subject, g, 0, out))
+            return -1;
+    for (int g = 0; g < space->groups; g++)
+        if (tune_group(space, subject, g, 1 + out->setting[g], out))
             return -1;
     if (subject->choose(subject->context, out->setting))
         return -1;

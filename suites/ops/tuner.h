@@ -6,12 +6,15 @@
  * mean of some samples of the whole.  Trials are groups x settings, not settings ^ groups, and the
  * best is found where times of groups add up.
  *
+ * A setting may refine another, as a size that a dataflow is run with refines the dataflow.  First
+ * all groups choose among settings that refine nothing, then, again in order, each among those that
+ * refine its choice: the pruning of the publication.
+ *
  * Samples above five times the mean of the trial so far are dropped, as published.  A trial ends
  * early, discarded,
  *     once what it kept took longer than all samples of the best so far;
- *     after three samples of which the fastest is a fifth above the mean of the best.
- * A setting may refine another, as a size that a dataflow is run with refines the dataflow: where
- * that one had no sample within a tenth of the best so far, it is not tried.
+ *     after three samples of which the fastest is 3 % above the mean of the best;
+ *     after four of which none is below the mean of the best.
  *
  * Source: Sparse Autotuner of TorchSparse++ (arXiv 2311.12862).
  */
@@ -27,7 +30,7 @@ enum { TUNER_GROUPS_MAX = 16, TUNER_SETTINGS_MAX = 64 };
 struct tuner_space {
     int groups, settings;
     uint64_t allowed[TUNER_GROUPS_MAX]; /* bit s: setting s; setting 0 always */
-    int refines[TUNER_SETTINGS_MAX];    /* an earlier setting; 0: none */
+    int refines[TUNER_SETTINGS_MAX];    /* 1 + an earlier setting that refines none; 0: none */
     int samples;                        /* of a trial, >= 1 */
 };
 
