@@ -243,38 +243,110 @@ static inline double w4a8_partials(const struct w4a8_plan *s, int groups)
 
 /* ---- the choice ---- */
 
-/* The first row with m <= most_m, n <= most_n; measured on an H200 with weights out of
- * cache, layers of Llama-3-8B and Llama-2-70B (tools/w4a8_sweep.c measures all tilings).  Few channels: narrow tiles, of which
- * there are more; two blocks a multiprocessor where tiles do not go round once. */
-static inline struct w4a8_shape w4a8_best(const struct gemm_problem *p, int grouped)
+/* Measured on an H200 with weights out of cache, layers of Llama-3-8B and Llama-2-70B
+ * (tools/w4a8_sweep.c measures all tilings).  What the best have in common:
+ *
+ *   - Tiles that fill all multiprocessors but for a while are left whole: to spread them
+ *     costs 3 to 5 us, for partial sums go through memory.
+ *   - Where there are few tiles and the way along k is short, slices are the cheapest to
+ *     add up; on a long way it pays to keep all multiprocessors busy to the end.
+ *   - Up to 16 tokens one block a multiprocessor does not ask for W fast enough unless all
+ *     of them do.
+ *   - Blocks share X where they read much of it: tiles in several rounds, long k. */
+
+/* Groups of k that the last round leaves idle, of as many multiprocessors. */
+static inline double w4a8_idle(long tiles, int groups, int sms)
 {
-    static const struct {
-        int most_m, most_n;
-        struct w4a8_shape channel, group;
-    } rows[] = {
-        /*                    tokens, blocks, cluster, each, spread */
-#define ONE(...) { __VA_ARGS__ }, { __VA_ARGS__ }
-        { 8, 40960, ONE(8, 2, 1, 1, W4A8_ALL, 0) },
-        { 8, INT_MAX, ONE(8, 2, 1, 2, W4A8_ALL, 0) },
-        { 16, 4096, ONE(16, 1, 1, 1, W4A8_ALL, 0) },
-        { 16, 40960, ONE(16, 2, 1, 1, W4A8_ALL, 0) },
-        { 16, INT_MAX, ONE(16, 2, 1, 2, W4A8_ALL, 0) },
-        { 32, 6144, ONE(32, 1, 1, 1, W4A8_ALL, 0) },
-        { 32, INT_MAX, ONE(32, 2, 1, 1, W4A8_ALL, 0) },
-        { 64, 6144, ONE(64, 1, 1, 1, W4A8_ALL, 0) },
-        { 64, 10240, ONE(64, 1, 1, 2, W4A8_ALL, 0) },
-        { 64, INT_MAX, ONE(64, 2, 1, 1, W4A8_ALL, 0) },
-        { 128, 10240, ONE(128, 1, 1, 1, W4A8_ALL, 0) },
-        { 128, INT_MAX, ONE(128, 2, 1, 1, W4A8_REST, 0) },
-        { 256, 10240, ONE(256, 1, 1, 1, W4A8_ALL, 0) },
-        { 256, INT_MAX, ONE(128, 2, 1, 1, W4A8_REST, 0) },
-        { INT_MAX, INT_MAX, ONE(128, 2, 2, 1, W4A8_REST, 0) },
-#undef ONE
+    return (double)(w4a8_div_up((int)tiles, sms) - (double)tiles / sms) * groups;
+}
+
+/* Whether tiles should stay whole: what is idle, in products of 128 k. */
+static inline int w4a8_stay_whole(const struct gemm_problem *p, int tokens, int blocks_64, int sms)
+{
+    const long tiles = (long)w4a8_div_up(p->m, tokens) * w4a8_div_up(p->n, 128 * blocks_64);
+    return w4a8_idle(tiles, w4a8_div_up(p->k, W4A8_GROUP), sms) * tokens * blocks_64 <= 2500;
+}
+
+/* The most slices that `fill` fourths of all multiprocessors have blocks for, of a way of no
+ * more than most_groups; 0: none. */
+static inline int w4a8_slices(const struct gemm_problem *p, int channels, int sms, int fill,
+                              int most, int most_groups)
+{
+    const int tiles = w4a8_div_up(p->n, channels), groups = w4a8_div_up(p->k, W4A8_GROUP);
+    for (int s = most; s >= 2; s /= 2)
+        if (4L * tiles * s <= (long)fill * sms && groups >= s)
+            return groups <= s * most_groups ? s : 0;
+    return 0;
+}
+
+/* Up to 16 tokens. */
+static inline struct w4a8_shape w4a8_best_few(const struct gemm_problem *p, int sms)
+{
+    const int tokens = p->m <= 8 ? 8 : 16, narrow = w4a8_div_up(p->n, 128);
+    const int slices = w4a8_slices(p, 256, sms, 7, 8, 32);
+    const struct w4a8_shape two = { tokens, 1, 1, 2, W4A8_NONE, 0 };
+    const struct w4a8_shape sliced = { tokens, 2, 1, 1, W4A8_NONE, slices };
+    const struct w4a8_shape all = { tokens, 2, 1, narrow > 2 * sms && tokens == 8 ? 2 : 1,
+                                    W4A8_ALL, 0 };
+    if (5 * narrow >= 8 * sms && narrow <= 2 * sms)
+        return two;
+    return slices ? sliced : all;
+}
+
+/* 17 to 64. */
+static inline struct w4a8_shape w4a8_best_some(const struct gemm_problem *p, int sms)
+{
+    const int tokens = p->m <= 32 ? 32 : 64, tiles = w4a8_div_up(p->n, 256);
+    const int slices = w4a8_slices(p, 128, sms, 6, 4, 12), blocks_64 = tiles < sms / 6 ? 1 : 2;
+    const int cluster = blocks_64 == 1 || tokens < 64 ? 1
+                        : tiles > sms                 ? 4
+                        : p->k > 128 * W4A8_GROUP     ? 2
+                                                      : 1;
+    const struct w4a8_shape sliced = { tokens, 1, 1, 1, W4A8_NONE, slices };
+    const struct w4a8_shape wide = {
+        tokens, blocks_64, cluster, 1,
+        w4a8_stay_whole(p, tokens, blocks_64, sms) ? W4A8_NONE : W4A8_ALL, 0
     };
-    int i = 0;
-    while (p->m > rows[i].most_m || p->n > rows[i].most_n)
-        i++;
-    return grouped ? rows[i].group : rows[i].channel;
+    return slices ? sliced : wide;
+}
+
+/* 65 to 128: all in a tile. */
+static inline struct w4a8_shape w4a8_best_128(const struct gemm_problem *p, int sms)
+{
+    const int blocks_64 = w4a8_div_up(p->n, 128) <= sms ? 1 : 2;
+    const struct w4a8_shape s = { 128, blocks_64, 1, 1,
+                                  w4a8_stay_whole(p, 128, blocks_64, sms) ? W4A8_NONE
+                                  : blocks_64 == 1                        ? W4A8_ALL
+                                                                          : W4A8_REST,
+                                  0 };
+    return s;
+}
+
+/* 129 to 256. */
+static inline struct w4a8_shape w4a8_best_256(const struct gemm_problem *p, int sms)
+{
+    const int narrow = w4a8_div_up(p->m, 128) * w4a8_div_up(p->n, 128);
+    const struct w4a8_shape deep = { 256, 1, 2, 1, W4A8_ALL, 0 };
+    const struct w4a8_shape whole = { 128, 1, 1, 1, W4A8_NONE, 0 };
+    const struct w4a8_shape spread = { 128, 1, 2, 1, W4A8_ALL, 0 };
+    const struct w4a8_shape tall = { 256, 1, 1, 1, W4A8_NONE, 0 };
+    const struct w4a8_shape rest = { 128, 2, 1, 1, W4A8_REST, 0 };
+    if (p->k > 128 * W4A8_GROUP && narrow <= 2 * sms)
+        return deep;
+    if (2 * narrow <= 3 * sms)
+        return w4a8_stay_whole(p, 128, 1, sms) ? whole : spread;
+    return w4a8_stay_whole(p, 256, 1, sms) ? tall : rest;
+}
+
+/* For a GPU of so many multiprocessors. */
+static inline struct w4a8_shape w4a8_best(const struct gemm_problem *p, int sms)
+{
+    const struct w4a8_shape many = { 128, 2, 2, 1, W4A8_REST, 0 };
+    return p->m <= 16    ? w4a8_best_few(p, sms)
+           : p->m <= 64  ? w4a8_best_some(p, sms)
+           : p->m <= 128 ? w4a8_best_128(p, sms)
+           : p->m <= 256 ? w4a8_best_256(p, sms)
+                         : many;
 }
 
 #endif

@@ -159,11 +159,12 @@ OP_BEGIN
     enum op_status name(const struct gemm_problem *p, const struct gemm_args *a,                   \
                         const struct op_memory *m, op_stream s, void **state)                      \
     {                                                                                              \
-        return own_setup<Grouped, Stages>(p, a, w4a8_best(p, Grouped), m, s, state);               \
+        const int sms = w4a8_multiprocessors();                                                    \
+        return sms ? own_setup<Grouped, Stages>(p, a, w4a8_best(p, sms), m, s, state) : OP_EDEVICE; \
     }
 #define SETUPS(suffix, Stages)                                                                     \
-    SETUP(gemm_w4a8_channel_own##suffix##_setup, false, Stages)                                    \
-    SETUP(gemm_w4a8_group_own##suffix##_setup, true, Stages)
+    SETUP(gemm_w4a8_channel_tiles##suffix##_setup, false, Stages)                                    \
+    SETUP(gemm_w4a8_group_tiles##suffix##_setup, true, Stages)
 SETUPS(, W4A8Full)
 SETUPS(_nodeq, W4A8NoDeq)
 SETUPS(_loadonly, W4A8LoadOnly)
@@ -180,11 +181,10 @@ enum op_status gemm_w4a8_own_shaped(const struct gemm_problem *p, const struct g
                    : own_setup<false, W4A8Full>(p, a, shape, m, s, state);
 }
 
-gemm_run_fn gemm_w4a8_own;
 
 /* X is that of the set-up: its map was made there. */
-enum op_status gemm_w4a8_own(const struct gemm_problem *p, const struct gemm_args *a, void *state,
-                             op_stream s)
+enum op_status gemm_w4a8_tiles(const struct gemm_problem *p, const struct gemm_args *a,
+                               void *state, op_stream s)
 {
     Own *own = (Own *)state;
     W4A8 work = own->work;
@@ -199,7 +199,7 @@ enum op_status gemm_w4a8_own(const struct gemm_problem *p, const struct gemm_arg
                : OP_EDEVICE;
 }
 
-void gemm_w4a8_own_teardown(void *state)
+void gemm_w4a8_tiles_teardown(void *state)
 {
     free(state);
 }
