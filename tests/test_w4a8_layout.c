@@ -143,11 +143,11 @@ static void check_plans(void)
         for (int tokens = 8; tokens <= 256; tokens *= 2)
             for (int wide = 1; wide <= 2; wide++)
                 for (int cluster = 1; cluster <= W4A8_CLUSTER; cluster *= 2)
-                    for (int spread = W4A8_REST; spread <= W4A8_NONE + 3; spread++) {
+                    for (int spread = W4A8_REST; spread <= W4A8_NONE + 8; spread++) {
                         const struct gemm_problem p = { ms[at % 5], ns[at / 5 % 4],
                                                         ks[at / 20 % 4], 128 };
-                        /* slices instead of spread tiles: 2, 4, 8 */
-                        const int slices = spread > W4A8_NONE ? 1 << (spread - W4A8_NONE) : 0;
+                        /* slices instead of spread tiles: 2 to 9, which are too many */
+                        const int slices = spread > W4A8_NONE ? spread - W4A8_NONE + 1 : 0;
                         const struct w4a8_shape shape = {
                             tokens, wide, cluster, 1,
                             slices ? W4A8_NONE : (enum w4a8_spread)spread, slices
@@ -155,7 +155,8 @@ static void check_plans(void)
                         struct w4a8_plan plan;
                         if (w4a8_plan(&p, 1, shape, residents[at / 80], 232448, &plan))
                             continue;
-                        CHECK(plan.bytes <= 232448 && plan.stages >= 2);
+                        CHECK(plan.bytes <= 232448 && plan.stages >= 2 && slices <= W4A8_SLICES);
+                        CHECK(!slices || plan.token_at >= w4a8_partial_bytes(shape));
                         if (plan.token_tiles * plan.channel_tiles < 20000)
                             check_plan(&plan, w4a8_div_up(p.k, W4A8_GROUP));
                     }

@@ -134,14 +134,16 @@ static bool tiling(int number, struct w4a8_shape *s)
 {
     static const int tile[][2] = { { 8, 1 },  { 8, 2 },  { 16, 1 },  { 16, 2 },  { 32, 1 }, { 32, 2 },
                                    { 64, 1 }, { 64, 2 }, { 128, 1 }, { 128, 2 }, { 256, 1 } };
-    enum { TILES = sizeof tile / sizeof *tile, SPREADS = W4A8_NONE + 4 };
+    static const int slices[] = { 2, 3, 4, 5, 8 };
+    enum { TILES = sizeof tile / sizeof *tile, WHOLE = W4A8_NONE + 1,
+           SPREADS = WHOLE + sizeof slices / sizeof *slices };
     const int spread = number % SPREADS, each = number / SPREADS % 2;
     const int cluster = number / SPREADS / 2 % 3, t = number / SPREADS / 6;
     if (t >= TILES)
         return false;
     *s = (struct w4a8_shape){ tile[t][0], tile[t][1], 1 << cluster, 1 + each,
-                              spread < W4A8_NONE ? (enum w4a8_spread)spread : W4A8_NONE,
-                              spread > W4A8_NONE ? 1 << (spread - W4A8_NONE) : 0 };
+                              spread < WHOLE ? (enum w4a8_spread)spread : W4A8_NONE,
+                              spread < WHOLE ? 0 : slices[spread - WHOLE] };
     return true;
 }
 
@@ -149,7 +151,8 @@ static bool tiling(int number, struct w4a8_shape *s)
 static bool worth(struct w4a8_shape s, int m)
 {
     return (s.tokens == 8 || s.tokens < 2 * m) && 16 * s.tokens >= m &&
-           (s.each == 1 || (s.cluster == 1 && !w4a8_wide(s.tokens, s.blocks_64)));
+           (s.each == 1 ||
+            (s.cluster == 1 && !s.slices && !w4a8_wide(s.tokens, s.blocks_64)));
 }
 
 /* Rows that need no tiling. */

@@ -18,18 +18,21 @@ struct Own {
 /* NULL: this tiling is not compiled. */
 template <bool Grouped, class Stages> static OwnKernel kernel_of(struct w4a8_shape shape)
 {
-    switch (shape.tokens * 10 + shape.blocks_64) {
-    case 81: return w4a8_own<1, 8, Grouped, Stages>;
-    case 82: return w4a8_own<2, 8, Grouped, Stages>;
-    case 161: return w4a8_own<1, 16, Grouped, Stages>;
-    case 162: return w4a8_own<2, 16, Grouped, Stages>;
-    case 321: return w4a8_own<1, 32, Grouped, Stages>;
-    case 322: return w4a8_own<2, 32, Grouped, Stages>;
-    case 641: return w4a8_own<1, 64, Grouped, Stages>;
-    case 642: return w4a8_own<2, 64, Grouped, Stages>;
-    case 1281: return w4a8_own<1, 128, Grouped, Stages>;
-    case 1282: return w4a8_own<2, 128, Grouped, Stages>;
-    case 2561: return w4a8_own<1, 256, Grouped, Stages>;
+    switch (shape.tokens * 10 + shape.blocks_64 + (shape.slices ? 10000 : 0)) {
+    case 81: case 10081: return w4a8_own<1, 8, Grouped, Stages, true>;
+    case 82: case 10082: return w4a8_own<2, 8, Grouped, Stages, true>;
+    case 161: case 10161: return w4a8_own<1, 16, Grouped, Stages, true>;
+    case 162: case 10162: return w4a8_own<2, 16, Grouped, Stages, true>;
+    case 321: case 10321: return w4a8_own<1, 32, Grouped, Stages, true>;
+    case 322: return w4a8_own<2, 32, Grouped, Stages, false>;
+    case 641: case 10641: return w4a8_own<1, 64, Grouped, Stages, true>;
+    case 642: return w4a8_own<2, 64, Grouped, Stages, false>;
+    case 1281: return w4a8_own<1, 128, Grouped, Stages, false>;
+    case 1282: return w4a8_own<2, 128, Grouped, Stages, false>;
+    case 2561: return w4a8_own<1, 256, Grouped, Stages, false>;
+    /* apart: what slices need would cost the others registers */
+    case 10642: return w4a8_own<2, 64, Grouped, Stages, true>;
+    case 11281: return w4a8_own<1, 128, Grouped, Stages, true>;
     default: return NULL;
     }
 }
