@@ -2,12 +2,13 @@
  * test_w4a8_layout.c - every code of W has one place in the order of our W4A8
  * kernels, the one from where the tensor cores' fragment takes it; codes become
  * bytes exactly; every unit of work is done once, and who adds up a tile knows how
- * many others there are.
+ * many others there are; what the rules choose fits, on GPUs of any size.
  */
 #include <stdlib.h>
 
 #include "../kernels/gemm/w4a8_layout.h"
 #include "../kernels/gemm/w4a8_shapes.h"
+#include "../kernels/gemm/w4a8_strips.h"
 #include "test.h"
 
 /* Fragment i of a lane in a step: rows and columns of A [16][32], by the definition of
@@ -142,11 +143,11 @@ static void check_plans(void)
         for (int tokens = 8; tokens <= 256; tokens *= 2)
             for (int wide = 1; wide <= 2; wide++)
                 for (int cluster = 1; cluster <= W4A8_CLUSTER; cluster *= 2)
-                    for (int spread = W4A8_REST; spread <= W4A8_NONE + 3; spread++) {
+                    for (int spread = W4A8_REST; spread <= W4A8_NONE + 8; spread++) {
                         const struct gemm_problem p = { ms[at % 5], ns[at / 5 % 4],
                                                         ks[at / 20 % 4], 128 };
-                        /* slices instead of spread tiles: 2, 4, 8 */
-                        const int slices = spread > W4A8_NONE ? 1 << (spread - W4A8_NONE) : 0;
+                        /* slices instead of spread tiles: 2 to 9, which are too many */
+                        const int slices = spread > W4A8_NONE ? spread - W4A8_NONE + 1 : 0;
                         const struct w4a8_shape shape = {
                             tokens, wide, cluster, 1,
                             slices ? W4A8_NONE : (enum w4a8_spread)spread, slices
@@ -154,15 +155,75 @@ static void check_plans(void)
                         struct w4a8_plan plan;
                         if (w4a8_plan(&p, 1, shape, residents[at / 80], 232448, &plan))
                             continue;
-                        CHECK(plan.bytes <= 232448 && plan.stages >= 2);
+                        CHECK(plan.bytes <= 232448 && plan.stages >= 2 && slices <= W4A8_SLICES);
+                        CHECK(!slices || plan.token_at >= w4a8_partial_bytes(shape));
                         if (plan.token_tiles * plan.channel_tiles < 20000)
                             check_plan(&plan, w4a8_div_up(p.k, W4A8_GROUP));
                     }
 }
 
+/* A tiling that the rules choose: its plan, for both forms of weights. */
+static int fits(const struct gemm_problem *p, int sms)
+{
+    const struct w4a8_shape s = w4a8_best(p, sms);
+    const size_t shared = w4a8_wide(s.tokens, s.blocks_64) ? 232448 : 115712;
+    struct w4a8_plan plan;
+    int good = s.tokens <= 256 && (s.each == 1 || !w4a8_wide(s.tokens, s.blocks_64));
+    for (int grouped = 0; grouped < 2; grouped++)
+        good = good && !w4a8_plan(p, grouped, s, sms * s.each / s.cluster, shared, &plan) &&
+               plan.stages >= 3;
+    return good;
+}
+
+/* Strips of a block: enough for all channels, no more blocks than multiprocessors, two blocks'
+ * memory in one of them. */
+static int strips_fit(const struct gemm_problem *p, int sms)
+{
+    const int strips = w4a8_strips_of(p->n, sms), all = w4a8_div_up(p->n, W4A8_STRIP);
+    int good = strips >= 2 && strips <= W4A8_STRIPS_MOST && w4a8_div_up(all, strips) <= sms;
+    for (int grouped = 0; grouped < 2; grouped++) {
+        const int stages = w4a8_strips_stages(p->m, p->k, strips, grouped);
+        good = good && stages >= 2 && stages <= W4A8_STRIPS_STAGES &&
+               stages * w4a8_strips_stage(strips, grouped) + w4a8_strips_beside(p->m, p->k, strips) <=
+                   W4A8_STRIPS_SHARED &&
+               2 * (W4A8_STRIPS_SHARED + 1024) <= 228 * 1024;
+    }
+    return good;
+}
+
+static void check_rules(void)
+{
+    static const int ms[] = { 1, 2, 5, 8, 9, 16, 17, 33, 64, 65, 100, 128, 129, 192, 256, 257, 4096 };
+    static const int ks[] = { 128, 512, 4096, 5120, 8192, 14336, 28672, 65536 };
+    static const int sms[] = { 8, 16, 78, 114, 132, 144, 200 };
+    long bad = 0, strips = 0, tried = 0;
+    for (int m = 0; m < 17; m++)
+        for (int k = 0; k < 8; k++)
+            for (int s = 0; s < 7; s++)
+                for (int n = 8; n < 80000; n += n < 1000 ? 56 : 1544) {
+                    const struct gemm_problem p = { ms[m], n, ks[k], W4A8_GROUP };
+                    tried++;
+                    bad += !fits(&p, sms[s]);
+                    if (w4a8_strips_best(&p, 0, sms[s]) && ++strips)
+                        bad += !strips_fit(&p, sms[s]);
+                }
+    CHECK(!bad && strips > tried / 20);
+    /* what the kernel cannot: more tokens, parts of a group, too much X, other groups */
+    const struct gemm_problem good = { 1, 4096, 4096, 128 };
+    const struct gemm_problem others[] = {
+        { 9, 4096, 4096, 128 }, { 1, 4096, 4112, 128 }, { 8, 4096, 8192, 128 },
+        { 1, 4100, 4096, 128 }, { 1, 132 * 256 + 8, 4096, 128 },
+    };
+    CHECK(w4a8_strips_best(&good, 0, 132) && w4a8_strips_best(&good, 1, 132));
+    for (int i = 0; i < 5; i++)
+        CHECK(!w4a8_strips_best(&others[i], 0, 132));
+    CHECK(!w4a8_strips_best(&(struct gemm_problem){ 1, 4096, 4096, 64 }, 1, 132));
+}
+
 int main(void)
 {
     check_fragments();
+    check_rules();
     check_bytes();
     check_strips();
     check_plans();

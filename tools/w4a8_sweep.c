@@ -2,12 +2,13 @@
  * w4a8_sweep.c - times our W4A8 kernel in every tiling that a layer can have, for the table of
  * kernels/gemm/w4a8_shapes.h.
  *
- *     w4a8_sweep [-d DEVICE] [-l N,K] [-m M] [-f channel|group] [-a]
+ *     w4a8_sweep [-d DEVICE] [-l N,K] [-m M] [-f channel|group] [-a] [-s] [-n]
  *
  * Without -l the layers of Llama-3-8B and Llama-2-70B, without -m 1, 16, 64, 128, 256 tokens.  Every
  * tiling is checked against the FP64 reference before it is timed: weights out of cache, launches
- * of a graph, the median of five windows.  A line for the tiling in use, one for each that is faster
- * (-a: for all), in microseconds, and rows that need no tiling beside them.
+ * of a graph, the median of five windows.  A line for what is in use, one for each tiling that is
+ * faster (-a: for all), in microseconds, and rows that need no tiling beside them.  -s: of the
+ * tilings only those in slices and that of the rule; -n: none but that one.
  *
  * Ends with 1 if a tiling is wrong.  Needs compute capability 9.0.
  */
@@ -22,12 +23,14 @@
 #include "../harness/stats.h"
 #include "../kernels/gemm/w4a8.h"
 #include "../kernels/gemm/w4a8_shapes.h"
+#include "../kernels/gemm/w4a8_strips.h"
 #include "../suites/ops/ops.h"
 #include "../suites/ops/gemm_part.h"
 
 #ifdef WITH_CUDA
 static struct w4a8_shape shape; /* of the row that is bound next */
 static int grouped;
+static enum { ALL, SLICES, RULE } which = ALL; /* tilings */
 
 static enum op_status set_up(const struct gemm_problem *p, const struct gemm_args *a,
                              const struct op_memory *m, op_stream s, void **state)
@@ -131,14 +134,16 @@ static bool tiling(int number, struct w4a8_shape *s)
 {
     static const int tile[][2] = { { 8, 1 },  { 8, 2 },  { 16, 1 },  { 16, 2 },  { 32, 1 }, { 32, 2 },
                                    { 64, 1 }, { 64, 2 }, { 128, 1 }, { 128, 2 }, { 256, 1 } };
-    enum { TILES = sizeof tile / sizeof *tile, SPREADS = W4A8_NONE + 4 };
+    static const int slices[] = { 2, 3, 4, 5, 8 };
+    enum { TILES = sizeof tile / sizeof *tile, WHOLE = W4A8_NONE + 1,
+           SPREADS = WHOLE + sizeof slices / sizeof *slices };
     const int spread = number % SPREADS, each = number / SPREADS % 2;
     const int cluster = number / SPREADS / 2 % 3, t = number / SPREADS / 6;
     if (t >= TILES)
         return false;
     *s = (struct w4a8_shape){ tile[t][0], tile[t][1], 1 << cluster, 1 + each,
-                              spread < W4A8_NONE ? (enum w4a8_spread)spread : W4A8_NONE,
-                              spread > W4A8_NONE ? 1 << (spread - W4A8_NONE) : 0 };
+                              spread < WHOLE ? (enum w4a8_spread)spread : W4A8_NONE,
+                              spread < WHOLE ? 0 : slices[spread - WHOLE] };
     return true;
 }
 
@@ -146,29 +151,21 @@ static bool tiling(int number, struct w4a8_shape *s)
 static bool worth(struct w4a8_shape s, int m)
 {
     return (s.tokens == 8 || s.tokens < 2 * m) && 16 * s.tokens >= m &&
-           (s.each == 1 || (s.cluster == 1 && !w4a8_wide(s.tokens, s.blocks_64)));
+           (s.each == 1 ||
+            (s.cluster == 1 && !s.slices && !w4a8_wide(s.tokens, s.blocks_64)));
 }
 
-static int try_layer(struct layer *l, bool all, int *wrong)
+/* Rows that need no tiling. */
+static int try_beside(struct layer *l, int *wrong)
 {
-    const char *const beside[][3] = {
+    const char *const names[][3] = {
         { "w4a8_channel_few", "w4a8_channel_portable", "cublaslt_fp8" },
         { "w4a8_group_few", "w4a8_group_portable", "cublaslt_fp8" },
     };
-    const struct gemm_problem p = { .m = l->p.m, .n = l->p.n, .k = l->p.k, .group = l->p.group };
-    struct gemm_impl row = *find(grouped ? "w4a8_group_own" : "w4a8_channel_own");
-    struct w4a8_shape best = w4a8_best(&p, grouped);
-    char text[128];
-    double in_use = 0, us = 0;
-    row.setup = set_up;
-    shape = best;
-    if (try_row(l, &row, &in_use, wrong) < 0)
-        return -1;
-    printf("%-7s %5d x %5d m %4d %8.2f  in use: %s\n", grouped ? "group" : "channel", l->p.n, l->p.k,
-           l->p.m, in_use, text_of(best, text, sizeof text));
     for (int i = 0; i < 3; i++) {
-        const struct gemm_impl *other = find(beside[grouped][i]);
+        const struct gemm_impl *other = find(names[grouped][i]);
         const char *why;
+        double us = 0;
         const int timed = op_gemm.ready(l->instance, &other->base, &why) == OP_OK
                               ? try_row(l, other, &us, wrong) : 0;
         if (timed < 0)
@@ -176,8 +173,33 @@ static int try_layer(struct layer *l, bool all, int *wrong)
         if (timed)
             printf("%32s %8.2f  %s\n", "", us, other->base.name);
     }
+    return 0;
+}
+
+static int try_layer(struct layer *l, bool all, int *wrong)
+{
+    const struct gemm_problem p = { .m = l->p.m, .n = l->p.n, .k = l->p.k, .group = l->p.group };
+    const int sms = cb_device_info(l->c.device)->multiprocessors;
+    const struct gemm_impl *own = find(grouped ? "w4a8_group_own" : "w4a8_channel_own");
+    struct gemm_impl row = *own;
+    const struct w4a8_shape best = w4a8_best(&p, sms);
+    const bool strips = w4a8_strips_best(&p, grouped, sms);
+    char text[128];
+    double in_use = 0, us = 0;
+    row.setup = set_up;
+    row.run = gemm_w4a8_tiles;
+    row.teardown = gemm_w4a8_tiles_teardown;
+    if (try_row(l, own, &in_use, wrong) < 0)
+        return -1;
+    if (strips)
+        snprintf(text, sizeof text, "strips, %d a block", w4a8_strips_of(p.n, sms));
+    printf("%-7s %5d x %5d m %4d %8.2f  in use: %s\n", grouped ? "group" : "channel", l->p.n, l->p.k,
+           l->p.m, in_use, strips ? text : text_of(best, text, sizeof text));
+    if (try_beside(l, wrong))
+        return -1;
     for (int i = 0; tiling(i, &shape); i++) {
-        if (!worth(shape, l->p.m) || same(shape, best))
+        const bool rule = same(shape, best), wanted = which == ALL || (which == SLICES && shape.slices);
+        if (!(rule ? strips : wanted && worth(shape, l->p.m)))
             continue;
         const int timed = try_row(l, &row, &us, wrong);
         if (timed < 0)
@@ -238,7 +260,7 @@ int main(int argc, char **argv)
     const char *device = "auto";
     int one[1][2] = { { 0, 0 } }, m = 0, c;
     bool all = false, good = true;
-    while ((c = getopt(argc, argv, "d:l:m:f:a")) >= 0)
+    while ((c = getopt(argc, argv, "d:l:m:f:asn")) >= 0)
         switch (c) {
         case 'd': device = optarg; break;
         case 'l': good = good && sscanf(optarg, "%d,%d", &one[0][0], &one[0][1]) == 2; break;
@@ -248,10 +270,13 @@ int main(int argc, char **argv)
             good = good && (grouped || !strcmp(optarg, "channel"));
             break;
         case 'a': all = true; break;
+        case 's': which = SLICES; break;
+        case 'n': which = RULE; break;
         default: good = false;
         }
     if (!good || optind < argc) {
-        fprintf(stderr, "usage: %s [-d DEVICE] [-l N,K] [-m M] [-f channel|group] [-a]\n", argv[0]);
+        fprintf(stderr, "usage: %s [-d DEVICE] [-l N,K] [-m M] [-f channel|group] [-a] [-s] [-n]\n",
+                argv[0]);
         return 2;
     }
     struct cb_device *d = NULL;

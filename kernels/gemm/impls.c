@@ -7,6 +7,7 @@
 #include "w4a16_shapes.h"
 #include "w4a8.h"
 #include "w4a8_shapes.h"
+#include "w4a8_strips.h"
 
 /* ---- which problems ---- */
 
@@ -257,9 +258,10 @@ static double own_group_bytes(const struct gemm_problem *p)
 /* Sums of tiles that blocks share, written and read, on a GPU with 132 multiprocessors. */
 static double own_w4a8_sums(const struct gemm_problem *p, int grouped)
 {
-    const struct w4a8_shape shape = w4a8_best(p, grouped);
+    const struct w4a8_shape shape = w4a8_best(p, 132);
     struct w4a8_plan plan;
-    if (w4a8_plan(p, grouped, shape, 132 * shape.each / shape.cluster, 232448, &plan))
+    if (w4a8_strips_best(p, grouped, 132) ||
+        w4a8_plan(p, grouped, shape, 132 * shape.each / shape.cluster, 232448, &plan))
         return 0;
     return 2 * w4a8_partials(&plan, w4a8_div_up(p->k, W4A8_GROUP));
 }
@@ -401,7 +403,7 @@ static double quarot_sums(const struct gemm_problem *p)
 #define OWN_SMALL(stages) "w4a16_smallILi8ELi8ELi1ELi4ELb0E8W4StagesIL" stages "E"
 #define OWN_LARGE(stages) "w4a16_largeILi2ELi128ELb0E8W4StagesIL" stages "E"
 #define OWN_W4A8_FEW(grouped, stages)                                                              \
-    "w4a8_ownILi2ELi8ELb" grouped "E10W4A8StagesIL" stages "E"
+    "w4a8_stripsILi2ELb" grouped "E10W4A8StagesIL" stages "E"
 #define GEMM_2023(stage) "awq2023_gemmIL8op_stage" #stage "E"
 #define GEMV_2024(stage, sum) "awq2024_gemvILi1EL8op_stage" #stage "E" sum
 #define GEMM_2024(stage, sum) "awq2024_gemmI8AwqShapeILi16ELi128ELi2ELi4EEL8op_stage" #stage "E" sum

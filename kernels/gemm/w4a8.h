@@ -16,18 +16,37 @@ OP_BEGIN
 unsigned char *w4a8_packed(const struct gemm_problem *p, const struct gemm_args *a, int grouped,
                            const struct op_memory *m, op_stream s, enum op_status *status);
 
-/* w4a8_sm90.cu: set-up by variant, one run and teardown for all. */
+/* Our rows of 9.0, w4a8.cu: set-up by variant, one run and teardown for all; one of the two
+ * kernels below, by the problem. */
 extern gemm_setup_fn gemm_w4a8_channel_own_setup, gemm_w4a8_group_own_setup;
 extern gemm_setup_fn gemm_w4a8_channel_own_nodeq_setup, gemm_w4a8_group_own_nodeq_setup;
 extern gemm_setup_fn gemm_w4a8_channel_own_loadonly_setup, gemm_w4a8_group_own_loadonly_setup;
 extern gemm_setup_fn gemm_w4a8_channel_own_mmaonly_setup, gemm_w4a8_group_own_mmaonly_setup;
 extern gemm_setup_fn gemm_w4a8_channel_own_deqonly_setup, gemm_w4a8_group_own_deqonly_setup;
-/* The same in a tiling that is given: OP_EUNSUPPORTED where it is not compiled or does not fit. */
+extern gemm_run_fn gemm_w4a8_own;
+void gemm_w4a8_own_teardown(void *state);
+
+/* w4a8_sm90.cu: the same, tiles of w4a8_own.cuh whatever the problem. */
+extern gemm_setup_fn gemm_w4a8_channel_tiles_setup, gemm_w4a8_group_tiles_setup;
+extern gemm_setup_fn gemm_w4a8_channel_tiles_nodeq_setup, gemm_w4a8_group_tiles_nodeq_setup;
+extern gemm_setup_fn gemm_w4a8_channel_tiles_loadonly_setup, gemm_w4a8_group_tiles_loadonly_setup;
+extern gemm_setup_fn gemm_w4a8_channel_tiles_mmaonly_setup, gemm_w4a8_group_tiles_mmaonly_setup;
+extern gemm_setup_fn gemm_w4a8_channel_tiles_deqonly_setup, gemm_w4a8_group_tiles_deqonly_setup;
+/* In a tiling that is given: OP_EUNSUPPORTED where it is not compiled or does not fit. */
 enum op_status gemm_w4a8_own_shaped(const struct gemm_problem *p, const struct gemm_args *a,
                                     int grouped, struct w4a8_shape shape,
                                     const struct op_memory *m, op_stream s, void **state);
-extern gemm_run_fn gemm_w4a8_own;
-void gemm_w4a8_own_teardown(void *state);
+extern gemm_run_fn gemm_w4a8_tiles;
+void gemm_w4a8_tiles_teardown(void *state);
+
+/* w4a8_strips_sm90.cu: the same, where w4a8_strips_best says so. */
+extern gemm_setup_fn gemm_w4a8_channel_strips_setup, gemm_w4a8_group_strips_setup;
+extern gemm_setup_fn gemm_w4a8_channel_strips_nodeq_setup, gemm_w4a8_group_strips_nodeq_setup;
+extern gemm_setup_fn gemm_w4a8_channel_strips_loadonly_setup, gemm_w4a8_group_strips_loadonly_setup;
+extern gemm_setup_fn gemm_w4a8_channel_strips_mmaonly_setup, gemm_w4a8_group_strips_mmaonly_setup;
+extern gemm_setup_fn gemm_w4a8_channel_strips_deqonly_setup, gemm_w4a8_group_strips_deqonly_setup;
+extern gemm_run_fn gemm_w4a8_strips;
+void gemm_w4a8_strips_teardown(void *state);
 
 /* w4a8_portable.cu: the same. */
 extern gemm_setup_fn gemm_w4a8_channel_portable_setup, gemm_w4a8_group_portable_setup;

@@ -38,6 +38,16 @@ static inline W4A8Operands w4a8_operands(const struct gemm_problem *p, const str
     return o;
 }
 
+/* Host: of the current device; 0: not known. */
+static inline int w4a8_multiprocessors(void)
+{
+    int device, sms;
+    return cudaGetDevice(&device) ||
+                   cudaDeviceGetAttribute(&sms, cudaDevAttrMultiProcessorCount, device)
+               ? 0
+               : sms;
+}
+
 /* Which stages of the work a kernel does, for ablations. */
 template <bool Load, bool Dequant, bool Mma> struct W4A8Stages {
     static constexpr bool LOAD = Load, DEQUANT = Dequant, MMA = Mma;
@@ -136,6 +146,33 @@ static __device__ __forceinline__ uint32_t half_pair(float a, float b)
 {
     const half2 v = __floats2half2_rn(a, b);
     return *(const uint32_t *)&v;
+}
+
+/* Of an 8x8 matrix of halves, lane l has elements (l/4, l%4*2 ..+1), and gets those of
+ * the transposed one. */
+static __device__ __forceinline__ uint32_t transpose(uint32_t v)
+{
+    uint32_t t;
+    asm("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(t) : "r"(v));
+    return t;
+}
+
+/* Sums of mma m16n8 of a strip by 8 tokens.  low, high: of channels lane/4 and lane/4 + 8;
+ * t: of tokens lane%4*2 and the next. */
+template <bool Grouped>
+static __device__ __forceinline__ void store_strip(const W4A8Operands &p, int channel, int token,
+                                                   int lane, int4 v, W4A8Channel low,
+                                                   W4A8Channel high, const W4A8Token (&t)[2])
+{
+    const int row = token + lane / 4;
+    const uint32_t pair[2] = { transpose(half_pair(output_of<Grouped>(v.x, low, t[0]),
+                                                   output_of<Grouped>(v.y, low, t[1]))),
+                               transpose(half_pair(output_of<Grouped>(v.z, high, t[0]),
+                                                   output_of<Grouped>(v.w, high, t[1]))) };
+    half *to = p.y + (size_t)row * p.n + channel + lane % 4 * 2;
+    for (int i = 0; i < 2; i++)
+        if (row < p.m && channel + 8 * i < p.n) /* n is a multiple of 8 */
+            *(uint32_t *)(to + 8 * i) = pair[i];
 }
 
 #endif

@@ -242,6 +242,52 @@ static __device__ __forceinline__ void fetch_channels(const W4A8 &p, int first,
             channel[b][i] = fetch_channel<Grouped>(p, first + b * 64 + row + 8 * i);
 }
 
+template <int Blocks64, bool Grouped>
+static __device__ __forceinline__ void convert(const uint32_t (&fetched)[Blocks64][2],
+                                               W4A8Channel (&channel)[Blocks64][2])
+{
+#pragma unroll
+    for (int b = 0; b < Blocks64; b++)
+#pragma unroll
+        for (int i = 0; i < 2; i++)
+            channel[b][i] = channel_of<Grouped>(fetched[b][i], i);
+}
+
+/* Where this lane points store_matrices_trans at. */
+template <int Stride> static __device__ __forceinline__ uint32_t row_of(const unsigned char *room)
+{
+    const int warp = threadIdx.x % 128 / 32, lane = threadIdx.x % 32;
+    return shared_address(room) + lane % 8 * Stride + (warp * 16 + lane / 8 % 2 * 8) * 2;
+}
+
+/* A thread's four sums of 8 tokens -> half -> shared memory; t: this lane's two of them. */
+template <bool Grouped>
+static __device__ __forceinline__ void put_quad(uint32_t row, const int (&v)[4],
+                                                const W4A8Channel (&channel)[2],
+                                                const W4A8Token *t)
+{
+    uint32_t pair[2];
+#pragma unroll
+    for (int r = 0; r < 2; r++)
+        pair[r] = half_pair(output_of<Grouped>(v[2 * r], channel[r], t[0]),
+                            output_of<Grouped>(v[2 * r + 1], channel[r], t[1]));
+    store_matrices_trans(row, pair[0], pair[1]);
+}
+
+/* So many tokens of a warpgroup, from `first` on, from shared memory to Y. */
+template <int Blocks64, int Stride>
+static __device__ __forceinline__ void write_rows(const W4A8Target &to, const unsigned char *room,
+                                                  int first, int rows)
+{
+    constexpr int PIECES = Blocks64 * 8; /* 16 bytes of a row */
+    for (int i = threadIdx.x % 128; i < rows * PIECES; i += 128) {
+        const int token = first + i / PIECES, c = i % PIECES * 8;
+        if (token < to.tokens && c < to.channels)
+            *(uint4 *)(to.y + token * to.stride + c) =
+                *(const uint4 *)(room + i / PIECES * Stride + i % PIECES * 16);
+    }
+}
+
 /* Sums -> half -> shared memory, a row a token -> Y. */
 template <int Blocks64, int Tokens, bool Grouped>
 static __device__ __forceinline__ void store_tile(const int (&sum)[Blocks64][Tokens / 2],
@@ -250,41 +296,25 @@ static __device__ __forceinline__ void store_tile(const int (&sum)[Blocks64][Tok
                                                   unsigned char *room, int warpgroup)
 {
     using Form = W4A8Form<Blocks64, Tokens>;
-    const int thread = threadIdx.x % 128, warp = thread / 32, lane = thread % 32;
+    const int lane = threadIdx.x % 32;
+    const uint32_t at = row_of<Form::STRIDE>(room);
     W4A8Channel channel[Blocks64][2];
-#pragma unroll
-    for (int b = 0; b < Blocks64; b++)
-#pragma unroll
-        for (int i = 0; i < 2; i++)
-            channel[b][i] = channel_of<Grouped>(fetched[b][i], i);
-    const uint32_t at = shared_address(room) + lane % 8 * Form::STRIDE +
-                        (warp * 16 + lane / 8 % 2 * 8) * 2;
+    convert<Blocks64, Grouped>(fetched, channel);
 #pragma unroll
     for (int first = 0; first < Tokens; first += Form::ROWS) {
 #pragma unroll
         for (int i = 0; i < Form::ROWS; i += 8) {
-            const W4A8Token t0 = tokens[first + i + lane % 4 * 2];
-            const W4A8Token t1 = tokens[first + i + lane % 4 * 2 + 1];
+            const W4A8Token t[2] = { tokens[first + i + lane % 4 * 2],
+                                     tokens[first + i + lane % 4 * 2 + 1] };
 #pragma unroll
             for (int b = 0; b < Blocks64; b++) {
                 const int *v = &sum[b][(first + i) / 2];
-                uint32_t pair[2];
-#pragma unroll
-                for (int r = 0; r < 2; r++)
-                    pair[r] = half_pair(
-                        output_of<Grouped>(v[2 * r], channel[b][r], t0),
-                        output_of<Grouped>(v[2 * r + 1], channel[b][r], t1));
-                store_matrices_trans(at + i * Form::STRIDE + b * 128, pair[0], pair[1]);
+                put_quad<Grouped>(at + i * Form::STRIDE + b * 128, { v[0], v[1], v[2], v[3] },
+                                  channel[b], t);
             }
         }
         warpgroup_sync(warpgroup);
-        constexpr int PIECES = Blocks64 * 8; /* 16 bytes of a row */
-        for (int i = thread; i < Form::ROWS * PIECES; i += 128) {
-            const int token = first + i / PIECES, c = i % PIECES * 8;
-            if (token < to.tokens && c < to.channels)
-                *(uint4 *)(to.y + token * to.stride + c) =
-                    *(const uint4 *)(room + i / PIECES * Form::STRIDE + i % PIECES * 16);
-        }
+        write_rows<Blocks64, Form::STRIDE>(to, room, first, Form::ROWS);
         warpgroup_sync(warpgroup);
     }
 }
@@ -415,6 +445,54 @@ static __device__ __forceinline__ void share_tile(const int (&sum)[Blocks64][Tok
     }
 }
 
+/* The same of 64 tokens and more: a block makes Y of some of the tokens.  Their sums lie with the
+ * same thread in every block. */
+template <int Blocks64, int Tokens, bool Grouped>
+static __device__ __forceinline__ void
+share_tokens(const int (&sum)[Blocks64][Tokens / 2], const uint32_t (&fetched)[Blocks64][2],
+             const W4A8 &p, const W4A8Target &to, const W4A8Token *tokens, unsigned char *room,
+             unsigned char *exchange, int warpgroup)
+{
+    using Form = W4A8Form<Blocks64, Tokens>;
+    constexpr int EIGHTS = Tokens / 8; /* of a thread and 64 channels: a quad each */
+    const int slices = p.plan.shape.slices, rank = (int)cluster_rank();
+    const int begin = w4a8_first_unit(rank, slices, EIGHTS) * 8;
+    const int end = w4a8_first_unit(rank + 1, slices, EIGHTS) * 8;
+    const uint32_t at = row_of<Form::STRIDE>(exchange);
+    asm volatile("bar.sync 3, 256;" ::: "memory"); /* both warpgroups are through with the ring */
+    int4 *mine = (int4 *)room + warpgroup * Blocks64 * EIGHTS * 128 + threadIdx.x % 128;
+#pragma unroll
+    for (int b = 0; b < Blocks64; b++)
+#pragma unroll
+        for (int i = 0; i < Tokens / 2; i += 4)
+            mine[(b * EIGHTS + i / 4) * 128] =
+                make_int4(sum[b][i], sum[b][i + 1], sum[b][i + 2], sum[b][i + 3]);
+    cluster_arrive();
+    W4A8Channel channel[Blocks64][2];
+    convert<Blocks64, Grouped>(fetched, channel);
+    cluster_wait();
+    for (int first = begin; first < end; first += Form::ROWS) {
+        const int rows = min(Form::ROWS, end - first);
+        for (int i = 0; i < rows; i += 8) {
+            const W4A8Token *t = tokens + first + i + threadIdx.x % 4 * 2;
+#pragma unroll
+            for (int b = 0; b < Blocks64; b++) {
+                const uint32_t from = shared_address(mine + (b * EIGHTS + (first + i) / 8) * 128);
+                int v[4] = {};
+#pragma unroll 4
+                for (int other = 0; other < slices; other++) {
+                    const int4 part = cluster_load_s32(from, other);
+                    v[0] += part.x, v[1] += part.y, v[2] += part.z, v[3] += part.w;
+                }
+                put_quad<Grouped>(at + i * Form::STRIDE + b * 128, v, channel[b], t);
+            }
+        }
+        warpgroup_sync(warpgroup);
+        write_rows<Blocks64, Form::STRIDE>(to, exchange, first, rows);
+        warpgroup_sync(warpgroup);
+    }
+}
+
 /* ---- consumers ---- */
 
 static __device__ __forceinline__ void spend(int clocks)
@@ -434,7 +512,7 @@ static __device__ __forceinline__ void fold(int &sum, uint32_t bits)
     sum ^= (int)bits;
 }
 
-template <int Blocks64, int Tokens, bool Grouped, class Stages>
+template <int Blocks64, int Tokens, bool Grouped, class Stages, bool Sliced>
 static __device__ __forceinline__ void multiply_tiles(const W4A8 &p, const W4A8Room &room,
                                                       int cluster, int rank)
 {
@@ -447,7 +525,7 @@ static __device__ __forceinline__ void multiply_tiles(const W4A8 &p, const W4A8R
     constexpr bool FIXED = !Stages::LOAD && !Stages::DEQUANT; /* the same codes throughout */
     const int warp = __shfl_sync(~0u, threadIdx.x / 32, 0), lane = threadIdx.x % 32;
     const int warpgroup = warp / 4, size = p.plan.shape.cluster;
-    const int slices = Form::WIDE ? 0 : p.plan.shape.slices;
+    const int slices = Sliced ? p.plan.shape.slices : 0;
     /* in stage 0; a further 64 channels are four strips on */
     const int strip = warpgroup * Blocks64 * 4 + warp % 4;
     const unsigned char *codes_at = room.w + strip * W4A8_CODES + lane * 16;
@@ -584,11 +662,16 @@ static __device__ __forceinline__ void multiply_tiles(const W4A8 &p, const W4A8R
             wgmma_wait<0>();
         release(stage.index ? stage.index - 1 : p.plan.stages - 1);
 
-        if constexpr (!Form::WIDE)
+        if constexpr (Sliced)
             if (slices) {
-                share_tile<Blocks64, Tokens, Grouped>(
-                    sum, p, target_of<Blocks64, Tokens>(p, t.tile, rank, warpgroup), tokens,
-                    room.x);
+                const W4A8Target to = target_of<Blocks64, Tokens>(p, t.tile, rank, warpgroup);
+                if constexpr (Form::WIDE)
+                    channels_of(t.tile);
+                if constexpr (Tokens < W4A8_SHARE_TOKENS)
+                    share_tile<Blocks64, Tokens, Grouped>(sum, p, to, tokens, room.x);
+                else
+                    share_tokens<Blocks64, Tokens, Grouped>(sum, channel, p, to, tokens, room.x,
+                                                            exchange, warpgroup);
                 return;
             }
         if (t.begin) {
@@ -615,7 +698,8 @@ static __device__ __forceinline__ void multiply_tiles(const W4A8 &p, const W4A8R
 
 /* ---- the kernel ---- */
 
-template <int Blocks64, int Tokens, bool Grouped, class Stages>
+/* Sliced: tiles may be shared by the blocks of a cluster. */
+template <int Blocks64, int Tokens, bool Grouped, class Stages, bool Sliced>
 static __global__ __launch_bounds__(W4A8Form<Blocks64, Tokens>::THREADS,
                                     W4A8Form<Blocks64, Tokens>::BLOCKS) void
 w4a8_own(const __grid_constant__ CUtensorMap x_map, const __grid_constant__ W4A8 p)
@@ -624,7 +708,7 @@ w4a8_own(const __grid_constant__ CUtensorMap x_map, const __grid_constant__ W4A8
     extern __shared__ __align__(1024) unsigned char shared[];
     const W4A8Room room = room_of(p.plan, shared);
     const int size = p.plan.shape.cluster, rank = size > 1 ? (int)cluster_rank() : 0;
-    const int cluster = blockIdx.x / size, slices = WIDE ? 0 : p.plan.shape.slices;
+    const int cluster = blockIdx.x / size, slices = Sliced ? p.plan.shape.slices : 0;
     const W4A8Producer<Blocks64, Tokens, Grouped> producer = { &x_map, p, room, cluster, rank,
                                                                    slices };
     int ahead = 0;
@@ -647,7 +731,7 @@ w4a8_own(const __grid_constant__ CUtensorMap x_map, const __grid_constant__ W4A8
 
     if (threadIdx.x >= W4A8_CONSUMERS) {
         if constexpr (WIDE)
-            asm volatile("setmaxnreg.dec.sync.aligned.u32 40;");
+            asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(Sliced ? 56 : 40));
         if constexpr (Stages::LOAD)
             if (threadIdx.x == W4A8_CONSUMERS) {
                 wait_for_previous();
@@ -656,8 +740,8 @@ w4a8_own(const __grid_constant__ CUtensorMap x_map, const __grid_constant__ W4A8
         __syncwarp();
     } else {
         if constexpr (WIDE)
-            asm volatile("setmaxnreg.inc.sync.aligned.u32 232;");
-        multiply_tiles<Blocks64, Tokens, Grouped, Stages>(p, room, cluster, rank);
+            asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(Sliced ? 224 : 232));
+        multiply_tiles<Blocks64, Tokens, Grouped, Stages, Sliced>(p, room, cluster, rank);
         __syncwarp();
     }
     if (slices && threadIdx.x >= W4A8_CONSUMERS) { /* as share_tile does */

@@ -125,34 +125,6 @@ static __device__ __forceinline__ void multiply(const unsigned char *stage, int 
     }
 }
 
-/* ---- output ---- */
-
-/* Of an 8x8 matrix of halves, lane l has elements (l/4, l%4*2 ..+1), and gets those of
- * the transposed one. */
-static __device__ __forceinline__ uint32_t transpose(uint32_t v)
-{
-    uint32_t t;
-    asm("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(t) : "r"(v));
-    return t;
-}
-
-/* low, high: of channels lane/4 and lane/4 + 8; t: of tokens lane%4*2 and the next. */
-template <bool Grouped>
-static __device__ __forceinline__ void store(const W4A8Operands &p, int channel, int token,
-                                             int lane, int4 v, W4A8Channel low, W4A8Channel high,
-                                             const W4A8Token (&t)[2])
-{
-    const int row = token + lane / 4;
-    const uint32_t pair[2] = { transpose(half_pair(output_of<Grouped>(v.x, low, t[0]),
-                                                   output_of<Grouped>(v.y, low, t[1]))),
-                               transpose(half_pair(output_of<Grouped>(v.z, high, t[0]),
-                                                   output_of<Grouped>(v.w, high, t[1]))) };
-    half *to = p.y + (size_t)row * p.n + channel + lane % 4 * 2;
-    for (int i = 0; i < 2; i++)
-        if (row < p.m && channel + 8 * i < p.n) /* n is a multiple of 8 */
-            *(uint32_t *)(to + 8 * i) = pair[i];
-}
-
 /* ---- the kernel ---- */
 
 /* Grid: x tiles of channels, y of tokens. */
@@ -226,8 +198,9 @@ static __global__ __launch_bounds__(THREADS) void w4a8_portable(const W4A8Portab
             const int4 other = sums[((b * Across + across) * TILES + tile) * 32 + lane];
             v = make_int4(v.x + other.x, v.y + other.y, v.z + other.z, v.w + other.w);
         }
-        store<Grouped>(p, channel, blockIdx.y * Tokens + tile * 8, lane, v,
-                       channel_of<Grouped>(low, false), channel_of<Grouped>(high, true), token[i]);
+        store_strip<Grouped>(p, channel, blockIdx.y * Tokens + tile * 8, lane, v,
+                             channel_of<Grouped>(low, false), channel_of<Grouped>(high, true),
+                             token[i]);
     }
 }
 
@@ -287,11 +260,10 @@ template <bool Grouped, bool Early>
 static enum op_status portable_setup(const struct gemm_problem *p, const struct gemm_args *a,
                             const struct op_memory *memory, op_stream s, void **out)
 {
-    int device, sms;
+    const int sms = w4a8_multiprocessors();
     if (!w4a8_covers(p, Grouped))
         return OP_EUNSUPPORTED;
-    if (cudaGetDevice(&device) ||
-        cudaDeviceGetAttribute(&sms, cudaDevAttrMultiProcessorCount, device))
+    if (!sms)
         return OP_EDEVICE;
     Portable *state = (Portable *)calloc(1, sizeof *state);
     if (!state)

@@ -36,7 +36,8 @@ enum {
     W4A8_STAGES = 12,     /* most; a block's ring of groups of X and W */
     W4A8_BARRIERS = 1024, /* bytes */
     W4A8_CLUSTER = 4,     /* most blocks that share X */
-    W4A8_SLICES = 8       /* most that share a tile */
+    W4A8_SLICES = 8,      /* most that share a tile */
+    W4A8_SHARE_TOKENS = 64 /* from here on they share it by tokens */
 };
 
 enum w4a8_spread {
@@ -52,7 +53,7 @@ struct w4a8_shape {
     int cluster;           /* blocks that share X: 1, 2 or 4 */
     int each;              /* blocks of a multiprocessor that work, 1 or 2 */
     enum w4a8_spread spread;
-    int slices;              /* blocks that share a tile: 2, 4 or 8; 0: none do */
+    int slices; /* blocks that share a tile: 2 to 8, up to 32 tokens 2, 4 or 8; 0: none do */
 };
 
 struct w4a8_plan {
@@ -187,8 +188,9 @@ static inline int w4a8_plan(const struct gemm_problem *p, int grouped, struct w4
     if (tiles * groups > INT_MAX / 2)
         return -1;
     if (shape.slices) {
-        if (w4a8_wide(shape.tokens, shape.blocks_64) || shape.cluster > 1 ||
-            groups < shape.slices)
+        const int by_tokens = shape.tokens >= W4A8_SHARE_TOKENS;
+        if (shape.cluster > 1 || groups < shape.slices || shape.slices > W4A8_SLICES ||
+            (!by_tokens && shape.slices & (shape.slices - 1)))
             return -1;
         clusters = (int)tiles * shape.slices;
     }
@@ -212,7 +214,10 @@ static inline int w4a8_plan(const struct gemm_problem *p, int grouped, struct w4
         s.whole = (int)((tiles + s.clusters - 1) / s.clusters);
     }
     s.band = s.token_tiles < 8 ? s.token_tiles : 8;
-    s.skew = w4a8_wide(shape.tokens, shape.blocks_64) && s.whole ? 2000 : 0;
+    /* of no use where a block has but one tile */
+    s.skew = w4a8_wide(shape.tokens, shape.blocks_64) && s.whole && s.whole + s.spread_tiles > 1
+                 ? 2000
+                 : 0;
     s.x_bytes = shape.tokens * W4A8_GROUP;
     s.w_bytes = 8 * shape.blocks_64 * w4a8_strip_bytes(grouped);
     const size_t exchange = 2 * (size_t)w4a8_exchange_tokens(shape.tokens, shape.blocks_64) *
@@ -226,7 +231,7 @@ static inline int w4a8_plan(const struct gemm_problem *p, int grouped, struct w4
         if (s.bytes <= shared)
             break;
     }
-    if (s.stages < 2)
+    if (s.stages < 2 || (shape.slices && s.token_at < w4a8_partial_bytes(shape)))
         return -1;
     *plan = s;
     return 0;
@@ -243,38 +248,127 @@ static inline double w4a8_partials(const struct w4a8_plan *s, int groups)
 
 /* ---- the choice ---- */
 
-/* The first row with m <= most_m, n <= most_n; measured on an H200 with weights out of
- * cache, layers of Llama-3-8B and Llama-2-70B (tools/w4a8_sweep.c measures all tilings).  Few channels: narrow tiles, of which
- * there are more; two blocks a multiprocessor where tiles do not go round once. */
-static inline struct w4a8_shape w4a8_best(const struct gemm_problem *p, int grouped)
+/* Measured on an H200 with weights out of cache, layers of Llama-3-8B and Llama-2-70B
+ * (tools/w4a8_sweep.c measures all tilings).  What the best have in common:
+ *
+ *   - Tiles that fill all multiprocessors but for a while are left whole: to spread them
+ *     costs 3 to 5 us, for partial sums go through memory.
+ *   - Where there are few tiles slices are the cheapest to add up.  Up to 32 tokens, where
+ *     reading W is all, a long way along k is better divided evenly.
+ *   - Up to 16 tokens one block a multiprocessor does not ask for W fast enough unless all
+ *     of them do.
+ *   - Blocks share X where they read much of it: tiles in several rounds, long k. */
+
+/* Groups of k that the last round leaves idle, of as many multiprocessors. */
+static inline double w4a8_idle(long tiles, int groups, int sms)
 {
-    static const struct {
-        int most_m, most_n;
-        struct w4a8_shape channel, group;
-    } rows[] = {
-        /*                    tokens, blocks, cluster, each, spread */
-#define ONE(...) { __VA_ARGS__ }, { __VA_ARGS__ }
-        { 8, 40960, ONE(8, 2, 1, 1, W4A8_ALL, 0) },
-        { 8, INT_MAX, ONE(8, 2, 1, 2, W4A8_ALL, 0) },
-        { 16, 4096, ONE(16, 1, 1, 1, W4A8_ALL, 0) },
-        { 16, 40960, ONE(16, 2, 1, 1, W4A8_ALL, 0) },
-        { 16, INT_MAX, ONE(16, 2, 1, 2, W4A8_ALL, 0) },
-        { 32, 6144, ONE(32, 1, 1, 1, W4A8_ALL, 0) },
-        { 32, INT_MAX, ONE(32, 2, 1, 1, W4A8_ALL, 0) },
-        { 64, 6144, ONE(64, 1, 1, 1, W4A8_ALL, 0) },
-        { 64, 10240, ONE(64, 1, 1, 2, W4A8_ALL, 0) },
-        { 64, INT_MAX, ONE(64, 2, 1, 1, W4A8_ALL, 0) },
-        { 128, 10240, ONE(128, 1, 1, 1, W4A8_ALL, 0) },
-        { 128, INT_MAX, ONE(128, 2, 1, 1, W4A8_REST, 0) },
-        { 256, 10240, ONE(256, 1, 1, 1, W4A8_ALL, 0) },
-        { 256, INT_MAX, ONE(128, 2, 1, 1, W4A8_REST, 0) },
-        { INT_MAX, INT_MAX, ONE(128, 2, 2, 1, W4A8_REST, 0) },
-#undef ONE
+    return (double)(w4a8_div_up((int)tiles, sms) - (double)tiles / sms) * groups;
+}
+
+/* Whether tiles should stay whole: what is idle, in products of 128 k. */
+static inline int w4a8_stay_whole(const struct gemm_problem *p, int tokens, int blocks_64, int sms)
+{
+    const long tiles = (long)w4a8_div_up(p->m, tokens) * w4a8_div_up(p->n, 128 * blocks_64);
+    return w4a8_idle(tiles, w4a8_div_up(p->k, W4A8_GROUP), sms) * tokens * blocks_64 <= 2500;
+}
+
+/* The most slices that `fill` fourths of all multiprocessors have blocks for, of a way of no
+ * more than most_groups; 0: none. */
+static inline int w4a8_slices(const struct gemm_problem *p, int channels, int sms, int fill,
+                              int most, int most_groups)
+{
+    const int tiles = w4a8_div_up(p->n, channels), groups = w4a8_div_up(p->k, W4A8_GROUP);
+    for (int s = most; s >= 2; s /= 2)
+        if (4L * tiles * s <= (long)fill * sms && groups >= s)
+            return groups <= s * most_groups ? s : 0;
+    return 0;
+}
+
+/* Slices that leave few multiprocessors without a block and none with two; 0: there are none. */
+static inline int w4a8_even_slices(const struct gemm_problem *p, int tokens, int blocks_64, int sms)
+{
+    const int tiles = w4a8_div_up(p->m, tokens) * w4a8_div_up(p->n, 128 * blocks_64);
+    const int groups = w4a8_div_up(p->k, W4A8_GROUP);
+    int s = sms / tiles < W4A8_SLICES ? sms / tiles : W4A8_SLICES;
+    if (s > groups / 2)
+        s = groups / 2;
+    return s >= 2 && 10 * tiles * s >= 7 * sms ? s : 0;
+}
+
+/* Up to 16 tokens. */
+static inline struct w4a8_shape w4a8_best_few(const struct gemm_problem *p, int sms)
+{
+    const int tokens = p->m <= 8 ? 8 : 16, narrow = w4a8_div_up(p->n, 128);
+    const int slices = w4a8_slices(p, 256, sms, 7, 8, 32);
+    const struct w4a8_shape two = { tokens, 1, 1, 2, W4A8_NONE, 0 };
+    const struct w4a8_shape sliced = { tokens, 2, 1, 1, W4A8_NONE, slices };
+    const struct w4a8_shape all = { tokens, 2, 1, narrow > 2 * sms && tokens == 8 ? 2 : 1,
+                                    W4A8_ALL, 0 };
+    if (5 * narrow >= 8 * sms && narrow <= 2 * sms)
+        return two;
+    return slices ? sliced : all;
+}
+
+/* 17 to 64. */
+static inline struct w4a8_shape w4a8_best_some(const struct gemm_problem *p, int sms)
+{
+    const int tokens = p->m <= 32 ? 32 : 64, tiles = w4a8_div_up(p->n, 256);
+    const int slices = w4a8_slices(p, 128, sms, 6, 4, 12), blocks_64 = tiles < sms / 6 ? 1 : 2;
+    const int cluster = blocks_64 == 1 || tokens < 64 ? 1
+                        : tiles > sms                 ? 4
+                        : p->k > 128 * W4A8_GROUP     ? 2
+                                                      : 1;
+    const int even = tokens == 64 ? w4a8_even_slices(p, tokens, 2, sms) : 0;
+    const struct w4a8_shape sliced = { tokens, even ? 2 : 1, 1, 1, W4A8_NONE,
+                                       even ? even : slices };
+    const struct w4a8_shape wide = {
+        tokens, blocks_64, cluster, 1,
+        w4a8_stay_whole(p, tokens, blocks_64, sms) ? W4A8_NONE : W4A8_ALL, 0
     };
-    int i = 0;
-    while (p->m > rows[i].most_m || p->n > rows[i].most_n)
-        i++;
-    return grouped ? rows[i].group : rows[i].channel;
+    return sliced.slices ? sliced : wide;
+}
+
+/* 65 to 128: all in a tile. */
+static inline struct w4a8_shape w4a8_best_128(const struct gemm_problem *p, int sms)
+{
+    const int blocks_64 = w4a8_div_up(p->n, 128) <= sms ? 1 : 2;
+    const struct w4a8_shape sliced = { 128, 1, 1, 1, W4A8_NONE, w4a8_even_slices(p, 128, 1, sms) };
+    const struct w4a8_shape s = { 128, blocks_64, 1, 1,
+                                  w4a8_stay_whole(p, 128, blocks_64, sms) ? W4A8_NONE
+                                  : blocks_64 == 1                        ? W4A8_ALL
+                                                                          : W4A8_REST,
+                                  0 };
+    return sliced.slices ? sliced : s;
+}
+
+/* 129 to 256. */
+static inline struct w4a8_shape w4a8_best_256(const struct gemm_problem *p, int sms)
+{
+    const int narrow = w4a8_div_up(p->m, 128) * w4a8_div_up(p->n, 128);
+    const struct w4a8_shape sliced = { 128, 1, 1, 1, W4A8_NONE, w4a8_even_slices(p, 128, 1, sms) };
+    const struct w4a8_shape deep = { 256, 1, 2, 1, W4A8_ALL, 0 };
+    const struct w4a8_shape whole = { 128, 1, 1, 1, W4A8_NONE, 0 };
+    const struct w4a8_shape spread = { 128, 1, 2, 1, W4A8_ALL, 0 };
+    const struct w4a8_shape tall = { 256, 1, 1, 1, W4A8_NONE, 0 };
+    const struct w4a8_shape rest = { 128, 2, 1, 1, W4A8_REST, 0 };
+    if (sliced.slices)
+        return sliced;
+    if (p->k > 128 * W4A8_GROUP && narrow <= 2 * sms)
+        return deep;
+    if (2 * narrow <= 3 * sms)
+        return w4a8_stay_whole(p, 128, 1, sms) ? whole : spread;
+    return w4a8_stay_whole(p, 256, 1, sms) ? tall : rest;
+}
+
+/* For a GPU of so many multiprocessors. */
+static inline struct w4a8_shape w4a8_best(const struct gemm_problem *p, int sms)
+{
+    const struct w4a8_shape many = { 128, 2, 2, 1, W4A8_REST, 0 };
+    return p->m <= 16    ? w4a8_best_few(p, sms)
+           : p->m <= 64  ? w4a8_best_some(p, sms)
+           : p->m <= 128 ? w4a8_best_128(p, sms)
+           : p->m <= 256 ? w4a8_best_256(p, sms)
+                         : many;
 }
 
 #endif

@@ -18,18 +18,21 @@ struct Own {
 /* NULL: this tiling is not compiled. */
 template <bool Grouped, class Stages> static OwnKernel kernel_of(struct w4a8_shape shape)
 {
-    switch (shape.tokens * 10 + shape.blocks_64) {
-    case 81: return w4a8_own<1, 8, Grouped, Stages>;
-    case 82: return w4a8_own<2, 8, Grouped, Stages>;
-    case 161: return w4a8_own<1, 16, Grouped, Stages>;
-    case 162: return w4a8_own<2, 16, Grouped, Stages>;
-    case 321: return w4a8_own<1, 32, Grouped, Stages>;
-    case 322: return w4a8_own<2, 32, Grouped, Stages>;
-    case 641: return w4a8_own<1, 64, Grouped, Stages>;
-    case 642: return w4a8_own<2, 64, Grouped, Stages>;
-    case 1281: return w4a8_own<1, 128, Grouped, Stages>;
-    case 1282: return w4a8_own<2, 128, Grouped, Stages>;
-    case 2561: return w4a8_own<1, 256, Grouped, Stages>;
+    switch (shape.tokens * 10 + shape.blocks_64 + (shape.slices ? 10000 : 0)) {
+    case 81: case 10081: return w4a8_own<1, 8, Grouped, Stages, true>;
+    case 82: case 10082: return w4a8_own<2, 8, Grouped, Stages, true>;
+    case 161: case 10161: return w4a8_own<1, 16, Grouped, Stages, true>;
+    case 162: case 10162: return w4a8_own<2, 16, Grouped, Stages, true>;
+    case 321: case 10321: return w4a8_own<1, 32, Grouped, Stages, true>;
+    case 322: return w4a8_own<2, 32, Grouped, Stages, false>;
+    case 641: case 10641: return w4a8_own<1, 64, Grouped, Stages, true>;
+    case 642: return w4a8_own<2, 64, Grouped, Stages, false>;
+    case 1281: return w4a8_own<1, 128, Grouped, Stages, false>;
+    case 1282: return w4a8_own<2, 128, Grouped, Stages, false>;
+    case 2561: return w4a8_own<1, 256, Grouped, Stages, false>;
+    /* apart: what slices need would cost the others registers */
+    case 10642: return w4a8_own<2, 64, Grouped, Stages, true>;
+    case 11281: return w4a8_own<1, 128, Grouped, Stages, true>;
     default: return NULL;
     }
 }
@@ -159,11 +162,12 @@ OP_BEGIN
     enum op_status name(const struct gemm_problem *p, const struct gemm_args *a,                   \
                         const struct op_memory *m, op_stream s, void **state)                      \
     {                                                                                              \
-        return own_setup<Grouped, Stages>(p, a, w4a8_best(p, Grouped), m, s, state);               \
+        const int sms = w4a8_multiprocessors();                                                    \
+        return sms ? own_setup<Grouped, Stages>(p, a, w4a8_best(p, sms), m, s, state) : OP_EDEVICE; \
     }
 #define SETUPS(suffix, Stages)                                                                     \
-    SETUP(gemm_w4a8_channel_own##suffix##_setup, false, Stages)                                    \
-    SETUP(gemm_w4a8_group_own##suffix##_setup, true, Stages)
+    SETUP(gemm_w4a8_channel_tiles##suffix##_setup, false, Stages)                                    \
+    SETUP(gemm_w4a8_group_tiles##suffix##_setup, true, Stages)
 SETUPS(, W4A8Full)
 SETUPS(_nodeq, W4A8NoDeq)
 SETUPS(_loadonly, W4A8LoadOnly)
@@ -180,11 +184,10 @@ enum op_status gemm_w4a8_own_shaped(const struct gemm_problem *p, const struct g
                    : own_setup<false, W4A8Full>(p, a, shape, m, s, state);
 }
 
-gemm_run_fn gemm_w4a8_own;
 
 /* X is that of the set-up: its map was made there. */
-enum op_status gemm_w4a8_own(const struct gemm_problem *p, const struct gemm_args *a, void *state,
-                             op_stream s)
+enum op_status gemm_w4a8_tiles(const struct gemm_problem *p, const struct gemm_args *a,
+                               void *state, op_stream s)
 {
     Own *own = (Own *)state;
     W4A8 work = own->work;
@@ -199,7 +202,7 @@ enum op_status gemm_w4a8_own(const struct gemm_problem *p, const struct gemm_arg
                : OP_EDEVICE;
 }
 
-void gemm_w4a8_own_teardown(void *state)
+void gemm_w4a8_tiles_teardown(void *state)
 {
     free(state);
 }

@@ -1,0 +1,258 @@
+/*
+ * w4a8_strips.cuh - Y = X W^T for up to 8 tokens: 8-bit X, 4-bit W per channel or of progressive
+ * groups (compute capability 9.0).
+ *
+ * Bound by reading W once, and where W is small by how long a launch takes to end after the
+ * next one might have begun.  The product is taken transposed, as w4a8_portable.cuh does.
+ *
+ *   block    2 to 16 strips of 16 channels by all tokens, all of k
+ *   warps    across: a strip each; behind: every so-many-th group of k, added up in shared
+ *            memory at the end; and one, of which a thread starts all copies
+ *   ring     stage = a group of W for each of the warps behind one another
+ *   X        all of it, [m][k] with 16 more bytes a row
+ *
+ * W needs nothing of the launch before, so that the ring fills while that one ends.
+ */
+#ifndef KERNELS_GEMM_W4A8_STRIPS_CUH
+#define KERNELS_GEMM_W4A8_STRIPS_CUH
+
+#include "../common/launch.cuh"
+#include "../common/mbarrier.cuh"
+#include "../common/tma.cuh"
+#include "mma.cuh"
+#include "qserve_mma.cuh"
+#include "w4a8_device.cuh"
+#include "w4a8_strips.h"
+
+struct W4A8Strips : W4A8Operands {
+    const signed char *x;
+    int k;
+    int strips; /* of W, whole 256 channels */
+    int stages;
+};
+
+template <int Across, bool Grouped> struct StripsForm {
+    static constexpr int BEHIND = Across == 2 ? 8 : Across <= 4 ? 4 : Across <= 8 ? 2 : 1;
+    static constexpr int WARPS = Across * BEHIND, CONSUMERS = WARPS * 32, THREADS = CONSUMERS + 32;
+    static constexpr int CODES = Across * W4A8_CODES, SCALES = Grouped ? Across * W4A8_SCALES : 0;
+    static constexpr int STAGE = BEHIND * (CODES + SCALES); /* all codes, then all scales */
+    static constexpr int SUMS = WARPS * 512;
+};
+
+/* Shared memory behind the ring. */
+template <class Form> struct StripsRoom {
+    unsigned char *ring, *sums, *x;
+    uint32_t full, empty, x_full;
+    __device__ __forceinline__ StripsRoom(unsigned char *shared, int stages)
+        : ring(shared), sums(shared + stages * Form::STAGE),
+          x(sums + Form::SUMS + 16 * W4A8_STRIPS_STAGES + 16),
+          full(shared_address(sums + Form::SUMS)), empty(full + 8 * W4A8_STRIPS_STAGES),
+          x_full(empty + 8 * W4A8_STRIPS_STAGES)
+    {
+    }
+};
+
+/* ---- producer ---- */
+
+/* The groups of a stage: strips that lie together take one copy. */
+template <int Across, bool Grouped>
+static __device__ __forceinline__ void load_stage(const W4A8Strips &p, uint32_t to, uint32_t full,
+                                                  int first)
+{
+    using Form = StripsForm<Across, Grouped>;
+    const int strip = blockIdx.x * Across, there = min(Across, p.strips - strip);
+    const int near = min(there, W4A8_NEAR - strip % W4A8_NEAR);
+    const int here = min(Form::BEHIND, p.groups - first);
+    const uint64_t policy = l2_evict_first();
+    mbarrier_expect(full, here * there * (W4A8_CODES + (Grouped ? W4A8_SCALES : 0)));
+    for (int i = 0; i < here; i++) {
+        const size_t at = w4a8_strip_at(strip, first + i, p.groups);
+        const size_t beyond = w4a8_strip_at(strip + near, first + i, p.groups);
+        const uint32_t codes = to + i * Form::CODES;
+        bulk_copy(codes, p.packed + at * W4A8_CODES, near * W4A8_CODES, full, policy);
+        if (near < there)
+            bulk_copy(codes + near * W4A8_CODES, p.packed + beyond * W4A8_CODES,
+                      (there - near) * W4A8_CODES, full, policy);
+        if constexpr (Grouped) {
+            const unsigned char *from = p.packed + p.code_bytes;
+            const uint32_t scales = to + Form::BEHIND * Form::CODES + i * Form::SCALES;
+            bulk_copy(scales, from + at * W4A8_SCALES, near * W4A8_SCALES, full, policy);
+            if (near < there)
+                bulk_copy(scales + near * W4A8_SCALES, from + beyond * W4A8_SCALES,
+                          (there - near) * W4A8_SCALES, full, policy);
+        }
+    }
+}
+
+/* W of the first stages, as far as the ring goes; needs only barriers that the caller has made. */
+template <int Across, bool Grouped>
+static __device__ __forceinline__ void
+fill_ring(const W4A8Strips &p, const StripsRoom<StripsForm<Across, Grouped>> &room, int ahead)
+{
+    using Form = StripsForm<Across, Grouped>;
+    for (int i = 0; i < ahead; i++)
+        load_stage<Across, Grouped>(p, shared_address(room.ring) + i * Form::STAGE,
+                                    room.full + 8 * i, i * Form::BEHIND);
+}
+
+/* X and the further stages. */
+template <int Across, bool Grouped>
+static __device__ __forceinline__ void
+go_on(const W4A8Strips &p, const StripsRoom<StripsForm<Across, Grouped>> &room, int ahead,
+      int rounds)
+{
+    using Form = StripsForm<Across, Grouped>;
+    wait_for_previous();
+    mbarrier_expect(room.x_full, p.m * p.k);
+    for (int i = 0; i < p.m; i++)
+        bulk_copy(shared_address(room.x) + i * w4a8_strips_stride(p.k), p.x + (size_t)i * p.k, p.k,
+                  room.x_full);
+    int slot = 0;
+    unsigned parity = 0;
+    for (int i = ahead; i < rounds; i++) {
+        mbarrier_wait(room.empty + 8 * slot, parity);
+        load_stage<Across, Grouped>(p, shared_address(room.ring) + slot * Form::STAGE,
+                                    room.full + 8 * slot, i * Form::BEHIND);
+        if (++slot == p.stages)
+            slot = 0, parity ^= 1;
+    }
+}
+
+/* ---- consumers ---- */
+
+/* Products of a strip and group; x: this lane's row of the group.  Two chains of sums. */
+template <bool Grouped, class Stages>
+static __device__ __forceinline__ void multiply_strip(const uint4 (&codes)[2], uint32_t scales_word,
+                                                      const unsigned char *x, int (&sum)[2][4])
+{
+    const W4A8Scales scales = Grouped ? scales_of(scales_word) : W4A8Scales{};
+#pragma unroll
+    for (int block = 0; block < 2; block++) {
+        const uint32_t word[4] = { codes[block].x, codes[block].y, codes[block].z, codes[block].w };
+        uint32_t a[2][4], b[4];
+#pragma unroll
+        for (int step = 0; step < 2; step++)
+#pragma unroll
+            for (int i = 0; i < 4; i++)
+                a[step][i] = Stages::DEQUANT ? weights<Grouped>(word[2 * step + i / 2], i % 2, scales)
+                                             : word[i];
+        if constexpr (Grouped && !Stages::DEQUANT) /* or nothing would load them */
+            a[0][0] ^= scales_word;
+        if constexpr (Stages::MMA) {
+            ldmatrix(b, x + block * 64);
+            mma_u8(sum[block], a[0], b[0], b[1]);
+            mma_u8(sum[block], a[1], b[2], b[3]);
+        } else {
+#pragma unroll
+            for (int i = 0; i < 4; i++)
+                sum[block][i] ^= (int)(Stages::DEQUANT ? a[0][i] ^ a[1][i] : a[0][i]);
+        }
+    }
+}
+
+template <int Across, bool Grouped, class Stages>
+static __device__ __forceinline__ void consume(const W4A8Strips &p,
+                                               const StripsRoom<StripsForm<Across, Grouped>> &room,
+                                               int rounds)
+{
+    using Form = StripsForm<Across, Grouped>;
+    constexpr bool FIXED = !Stages::LOAD && !Stages::DEQUANT; /* the same codes throughout */
+    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    const int across = warp % Across, behind = warp / Across;
+    const int channel = (blockIdx.x * Across + across) * W4A8_STRIP;
+    const unsigned char *codes_at = room.ring + behind * Form::CODES + across * W4A8_CODES + lane * 16;
+    const unsigned char *scales_at = room.ring + Form::BEHIND * Form::CODES + behind * Form::SCALES +
+                                     across * W4A8_SCALES + lane / 4 * 4;
+    /* tokens that are not there: any, their sums are not written */
+    const unsigned char *x = room.x + min(lane % 8, p.m - 1) * w4a8_strips_stride(p.k) +
+                             lane / 8 * 16;
+    const uint32_t low = fetch_channel<Grouped>(p, channel + lane / 4);
+    const uint32_t high = fetch_channel<Grouped>(p, channel + lane / 4 + 8);
+    wait_for_previous();
+    W4A8Token token[2];
+    for (int i = 0; i < 2; i++)
+        token[i] = load_token<Grouped>(p, lane % 4 * 2 + i);
+    if constexpr (Stages::LOAD)
+        mbarrier_wait(room.x_full, 0);
+
+    int sum[2][4] = {}, slot = 0;
+    unsigned parity = 0;
+    uint4 codes[2];
+    uint32_t scales = 0;
+    auto fetch = [&](int at) {
+        codes[0] = *(const uint4 *)(codes_at + at * Form::STAGE);
+        codes[1] = *(const uint4 *)(codes_at + at * Form::STAGE + 512);
+        if constexpr (Grouped)
+            scales = *(const uint32_t *)(scales_at + at * Form::STAGE);
+    };
+    if constexpr (FIXED)
+        fetch(0);
+    for (int i = 0; i < rounds; i++) {
+        const int group = i * Form::BEHIND + behind;
+        if constexpr (Stages::LOAD)
+            mbarrier_wait(room.full + 8 * slot, parity);
+        if (group < p.groups) {
+            if constexpr (!FIXED)
+                fetch(slot);
+            multiply_strip<Grouped, Stages>(codes, scales, x + group * W4A8_GROUP, sum);
+        }
+        if constexpr (Stages::LOAD) {
+            __syncwarp();
+            if (lane == 0)
+                mbarrier_arrive(room.empty + 8 * slot);
+        }
+        if (++slot == p.stages)
+            slot = 0, parity ^= 1;
+    }
+    int4 v = make_int4(sum[0][0] + sum[1][0], sum[0][1] + sum[1][1], sum[0][2] + sum[1][2],
+                       sum[0][3] + sum[1][3]);
+    if constexpr (Form::BEHIND > 1) {
+        int4 *sums = (int4 *)room.sums; /* [behind][across][32 lanes] */
+        sums[warp * 32 + lane] = v;
+        asm volatile("bar.sync 1, %0;" ::"n"(Form::CONSUMERS) : "memory");
+        if (behind)
+            return;
+#pragma unroll
+        for (int b = 1; b < Form::BEHIND; b++) {
+            const int4 other = sums[(b * Across + across) * 32 + lane];
+            v = make_int4(v.x + other.x, v.y + other.y, v.z + other.z, v.w + other.w);
+        }
+    }
+    store_strip<Grouped>(p, channel, 0, lane, v, channel_of<Grouped>(low, false),
+                         channel_of<Grouped>(high, true), token);
+}
+
+/* ---- the kernel ---- */
+
+/* Grid: tiles of channels. */
+template <int Across, bool Grouped, class Stages>
+static __global__ __launch_bounds__(StripsForm<Across, Grouped>::THREADS, 2) void
+w4a8_strips(const W4A8Strips p)
+{
+    using Form = StripsForm<Across, Grouped>;
+    extern __shared__ __align__(128) unsigned char shared[];
+    const StripsRoom<Form> room(shared, p.stages);
+    const int rounds = (p.groups + Form::BEHIND - 1) / Form::BEHIND;
+    const int ahead = min(p.stages, rounds);
+    if (threadIdx.x == Form::CONSUMERS) {
+        let_next_start();
+        for (int i = 0; i < p.stages; i++) {
+            mbarrier_init(room.full + 8 * i, 1);
+            mbarrier_init(room.empty + 8 * i, Form::WARPS);
+        }
+        mbarrier_init(room.x_full, 1);
+        mbarrier_init_done();
+        if constexpr (Stages::LOAD)
+            fill_ring<Across, Grouped>(p, room, ahead);
+    }
+    __syncthreads();
+    if (threadIdx.x >= Form::CONSUMERS) {
+        if constexpr (Stages::LOAD)
+            if (threadIdx.x == Form::CONSUMERS)
+                go_on<Across, Grouped>(p, room, ahead, rounds);
+    } else {
+        consume<Across, Grouped, Stages>(p, room, rounds);
+    }
+}
+
+#endif
