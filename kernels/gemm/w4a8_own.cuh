@@ -35,6 +35,7 @@
 
 #include "../common/launch.cuh"
 #include "../common/mbarrier.cuh"
+#include "../common/spend.cuh"
 #include "../common/tma.cuh"
 #include "../common/wgmma_s8.cuh"
 #include "mma.cuh"
@@ -416,12 +417,6 @@ static __device__ __forceinline__ void share_tile(const int (&sum)[Blocks64][Tok
 }
 
 /* ---- consumers ---- */
-
-static __device__ __forceinline__ void spend(int clocks)
-{
-    for (const unsigned start = clock(); (unsigned)clock() - start < (unsigned)clocks;)
-        ;
-}
 
 /* Products that run need registers of their own, written here and not later. */
 static __device__ __forceinline__ void written(uint32_t &v)
