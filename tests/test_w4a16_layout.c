@@ -283,7 +283,7 @@ static void test_large_plans(void)
                     /* 0 and below stand for spread, by blocks that share X */
                     const struct w4_large_shape shape = {
                         tokens_of(p.m), 1 + (cluster & 1), cluster > 0 ? cluster : 1,
-                        cluster <= 0, cluster < 0 ? 2 : 1, 0
+                        cluster <= 0, cluster < 0 ? 2 : 1, 0, 0
                     };
                     if (w4_large_plan(&p, 0, shape, clusters[shape.cluster * shape.share], shared,
                                       &s))

@@ -18,8 +18,8 @@
  *   and      slot = W [channels/16] strips of one group; comes with the first
  *            stage of the group and is free after the last
  *
- * A consumer keeps four or eight products (a block of them) running while it makes
- * the weights of the next:
+ * A consumer keeps two, four or eight products (a block of them) running while it
+ * makes the weights of the next:
  *
  *   products   | block 0     | block 1     | block 2     ...
  *   weights    0 | 1         | 2         | 3           into registers [block % 2]
@@ -523,13 +523,13 @@ static __device__ __forceinline__ void add_partials(float (&sum)[Blocks64][Token
 
 /* ---- consumers ---- */
 
-template <int Blocks64, int Tokens, bool Symmetric, class Stages>
+template <int Blocks64, int Tokens, bool Fine, bool Symmetric, class Stages>
 static __device__ __forceinline__ void multiply_tiles(const W4Large &p, const W4Room &room,
                                                       const W4Block &block_at)
 {
     constexpr int STRIP = W4_CODES + W4_SCALES + (Symmetric ? 0 : W4_ZEROS);
-    /* of k16 a block: as many as registers hold; blocks a group, blocks a stage */
-    constexpr int STEPS = Tokens <= 64 ? 4 : Tokens == 256 ? 2 : 4 / Blocks64;
+    /* of k16 a block: as many as registers hold, or half; blocks a group, blocks a stage */
+    constexpr int STEPS = (Tokens <= 64 ? 4 : Tokens == 256 ? 2 : 4 / Blocks64) / (1 + Fine);
     constexpr int BLOCKS = 8 / STEPS;
     constexpr int SLICES = W4_LARGE_SLICES(Tokens), PER_STAGE = BLOCKS / SLICES;
     constexpr int X_BYTES = Tokens * W4_GROUP * 2 / SLICES;
@@ -681,7 +681,7 @@ static __device__ __forceinline__ void multiply_tiles(const W4Large &p, const W4
 /* ---- the kernel ---- */
 
 /* 168 registers a thread at launch; the producer's warpgroup gives most of its own away. */
-template <int Blocks64, int Tokens, bool Symmetric, class Stages>
+template <int Blocks64, int Tokens, bool Fine, bool Symmetric, class Stages>
 static __global__ __launch_bounds__(LARGE_THREADS,
                                     1) void w4a16_large(const __grid_constant__ CUtensorMap x_map,
                                                         const __grid_constant__ W4Large p)
@@ -725,7 +725,7 @@ static __global__ __launch_bounds__(LARGE_THREADS,
     } else {
         asm volatile("setmaxnreg.inc.sync.aligned.u32 232;");
         wait_for_previous();
-        multiply_tiles<Blocks64, Tokens, Symmetric, Stages>(p, room, block);
+        multiply_tiles<Blocks64, Tokens, Fine, Symmetric, Stages>(p, room, block);
         __syncwarp();
     }
     /* shared memory must outlive its readers */

@@ -15,28 +15,35 @@ struct Large {
     bool overlap; /* begins while the launch before it ends */
 };
 
-template <int Tokens, bool Symmetric, class Stages>
+template <int Tokens, bool Fine, bool Symmetric, class Stages>
 static LargeKernel large_kernel_wide(int blocks_64)
 {
-    return blocks_64 == 2 ? w4a16_large<2, Tokens, Symmetric, Stages>
-                          : w4a16_large<1, Tokens, Symmetric, Stages>;
+    return blocks_64 == 2 ? w4a16_large<2, Tokens, Fine, Symmetric, Stages>
+                          : w4a16_large<1, Tokens, Fine, Symmetric, Stages>;
+}
+
+template <bool Fine, bool Symmetric, class Stages>
+static LargeKernel large_kernel_fine(struct w4_large_shape shape)
+{
+    switch (shape.tokens) {
+    case 16:
+        return large_kernel_wide<16, Fine, Symmetric, Stages>(shape.blocks_64);
+    case 32:
+        return large_kernel_wide<32, Fine, Symmetric, Stages>(shape.blocks_64);
+    case 64:
+        return large_kernel_wide<64, Fine, Symmetric, Stages>(shape.blocks_64);
+    case 128:
+        return large_kernel_wide<128, Fine, Symmetric, Stages>(shape.blocks_64);
+    default:
+        return w4a16_large<1, 256, Fine, Symmetric, Stages>;
+    }
 }
 
 template <bool Symmetric, class Stages>
 static LargeKernel large_kernel_of(struct w4_large_shape shape)
 {
-    switch (shape.tokens) {
-    case 16:
-        return large_kernel_wide<16, Symmetric, Stages>(shape.blocks_64);
-    case 32:
-        return large_kernel_wide<32, Symmetric, Stages>(shape.blocks_64);
-    case 64:
-        return large_kernel_wide<64, Symmetric, Stages>(shape.blocks_64);
-    case 128:
-        return large_kernel_wide<128, Symmetric, Stages>(shape.blocks_64);
-    default:
-        return w4a16_large<1, 256, Symmetric, Stages>;
-    }
+    return shape.fine ? large_kernel_fine<true, Symmetric, Stages>(shape)
+                      : large_kernel_fine<false, Symmetric, Stages>(shape);
 }
 
 static cudaLaunchConfig_t large_config(const struct w4_large_plan &plan, bool overlap,

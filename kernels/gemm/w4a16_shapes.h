@@ -215,6 +215,7 @@ struct w4_large_shape {
     int spread;            /* 1 with cluster 1 only: they are spread */
     int share;             /* 2 with cluster 1 only: two blocks share X; else 1 */
     int skew;              /* clocks that the second warpgroup begins later */
+    int fine;              /* 1: products are started half as many at a time */
 };
 
 struct w4_large_plan {
@@ -342,17 +343,17 @@ static inline struct w4_large_shape w4_large_shape(const struct gemm_problem *p)
         int most_m, most_n;
         struct w4_large_shape shape;
     } rows[] = {
-        /*                    tokens, blocks_64, cluster, spread, share, skew */
-        { 16, 6144, { 16, 1, 1, 1, 1, 0 } },
-        { 16, INT_MAX, { 16, 2, 1, 1, 1, 0 } },
-        { 32, 6144, { 32, 1, 1, 1, 1, 0 } },
-        { 32, INT_MAX, { 32, 2, 1, 1, 1, 0 } },
-        { 64, 6144, { 64, 1, 1, 1, 1, 0 } },
-        { 64, INT_MAX, { 64, 2, 1, 1, 1, 0 } },
-        { 128, 6144, { 128, 1, 1, 1, 1, 0 } },
-        { 128, INT_MAX, { 128, 2, 1, 1, 1, W4_LARGE_SKEW } },
-        { 256, 10240, { 256, 1, 1, 1, 1, 0 } },
-        { INT_MAX, INT_MAX, { 128, 2, 1, 1, 1, W4_LARGE_SKEW } },
+        /*                    tokens, blocks_64, cluster, spread, share, skew, fine */
+        { 16, 6144, { 16, 1, 1, 1, 1, 0, 0 } },
+        { 16, INT_MAX, { 16, 2, 1, 1, 1, 0, 0 } },
+        { 32, 6144, { 32, 1, 1, 1, 1, 0, 0 } },
+        { 32, INT_MAX, { 32, 2, 1, 1, 1, 0, 0 } },
+        { 64, 6144, { 64, 1, 1, 1, 1, 0, 0 } },
+        { 64, INT_MAX, { 64, 2, 1, 1, 1, 0, 0 } },
+        { 128, 6144, { 128, 1, 1, 1, 1, 0, 0 } },
+        { 128, INT_MAX, { 128, 2, 1, 1, 1, W4_LARGE_SKEW, 0 } },
+        { 256, 10240, { 256, 1, 1, 1, 1, 0, 0 } },
+        { INT_MAX, INT_MAX, { 128, 2, 1, 1, 1, W4_LARGE_SKEW, 0 } },
     };
     int i = 0;
     while (p->m > rows[i].most_m || p->n > rows[i].most_n)
