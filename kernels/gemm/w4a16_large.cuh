@@ -490,8 +490,8 @@ static __device__ __forceinline__ void add_partials(float (&sum)[Blocks64][Token
     }
     warpgroup_sync(warpgroup);
     /* as many quads of sums at a time as registers hold, of few tokens several blocks' */
-    constexpr int QUADS = Blocks64 * Tokens / 8, HERE = QUADS < 16 ? QUADS : 16;
-    constexpr int TOGETHER = 16 / HERE, ROW = Tokens / 8;
+    constexpr int QUADS = Blocks64 * Tokens / 8, MOST = QUADS > 8 ? 16 : 32;
+    constexpr int HERE = QUADS < MOST ? QUADS : MOST, TOGETHER = MOST / HERE, ROW = Tokens / 8;
 #pragma unroll 1
     for (int other = block.index + 1; other <= last; other += TOGETHER) {
 #pragma unroll
