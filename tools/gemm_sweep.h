@@ -66,7 +66,8 @@ static inline int sweep_time(struct cb_device *d, struct sweep_launch *l, double
 
 /* 1: done; 0: the layer cannot have this; -1: failure.  Checked, and timed unless us is NULL;
  * *wrong counts. */
-static inline int sweep_try(struct sweep_layer *l, const struct gemm_impl *row, double *us, int *wrong)
+static inline int sweep_try(struct sweep_layer *l, const struct gemm_impl *row, double *us,
+                            int *wrong)
 {
     struct cb_device *d = l->c.device;
     struct sweep_launch x = { NULL, l->sets };

@@ -7,8 +7,8 @@
  *
  * Without -l the layers of Llama-2-7B and 70B, without -m 32, 64, 128, 256 tokens; -s: symmetric.
  * Every tiling is checked against the FP64 reference before it is timed: weights out of cache,
- * launches of a graph, the median of five windows.  A line for cuBLAS in FP16, one for the tiling in
- * use and one for each that is faster (-a: for all), in microseconds.
+ * launches of a graph, the median of five windows.  A line for cuBLAS in FP16, one for the tiling
+ * in use and one for each that is faster (-a: for all), in microseconds.
  *
  * -c times nothing: all tilings on problems that they do not fit, with operands that no sum rounds,
  * with zeros and symmetric, to the bit.
@@ -70,12 +70,14 @@ static bool tiling(int number, struct w4_large_shape *s)
 }
 
 /* Tiles of fewer tokens than there are read W again, tiles of more multiply for nothing; what a
- * warpgroup that begins later hides are the ends of large tiles. */
+ * warpgroup that begins later hides are the ends of large tiles, and X is much from 128 tokens on.
+ * fine is told from tiles that are spread. */
 static bool worth(struct w4_large_shape s, int m)
 {
+    const bool large = s.tokens * s.blocks_64 >= 128;
     return (s.tokens == 16 || s.tokens < 2 * m) && (s.tokens >= m || s.tokens >= 128) &&
-           (!s.skew || (s.tokens * s.blocks_64 >= 128 && s.cluster == 1)) &&
-           (s.share == 1 || s.tokens >= 64) && (s.cluster == 1 || (s.cluster % 2 == 0 && !s.fine));
+           (!s.skew || (large && s.cluster == 1)) && (!s.fine || (s.spread && s.share == 1)) &&
+           (s.share == 1 || (s.tokens >= 128 && (s.spread || s.skew))) && s.cluster <= 4;
 }
 
 static int time_layer(struct sweep_layer *l, bool all, int *wrong)
@@ -91,8 +93,8 @@ static int time_layer(struct sweep_layer *l, bool all, int *wrong)
     shape = best;
     if (sweep_try(l, &row, &in_use, wrong) < 0)
         return -1;
-    printf("%5d x %5d m %4d %8.2f  cublas_f16\n%20s %8.2f  in use: %s\n", l->p.n, l->p.k, l->p.m, us,
-           "", in_use, text_of(best, text, sizeof text));
+    printf("%5d x %5d m %4d %8.2f  cublas_f16\n", l->p.n, l->p.k, l->p.m, us);
+    printf("%20s %8.2f  in use: %s\n", "", in_use, text_of(best, text, sizeof text));
     for (int i = 0; tiling(i, &shape); i++) {
         if (!worth(shape, l->p.m) || same(shape, best))
             continue;
@@ -131,8 +133,8 @@ static const struct cb_policy policy = { .name = "sweep", .invocations = 1, .rot
 
 static struct sweep_layer layer_of(struct cb_device *d, int m, int n, int k)
 {
-    return (struct sweep_layer){ .c = { .device = d, .policy = &policy, .cache = CB_COLDW, .seed = 3,
-                                        .order_seed = 5, .aa = -1 },
+    return (struct sweep_layer){ .c = { .device = d, .policy = &policy, .cache = CB_COLDW,
+                                        .seed = 3, .order_seed = 5, .aa = -1 },
                                  .p = { m, n, k, W4_GROUP } };
 }
 
@@ -143,9 +145,9 @@ static int sweep(struct cb_device *d, int (*layer)[2], int layers, const int *ms
     for (int i = 0; i < layers; i++)
         for (int j = 0; j < count; j++) {
             struct sweep_layer l = layer_of(d, ms[j], layer[i][0], layer[i][1]);
-            const double bytes =
-                (double)w4_packed_bytes(l.p.n, l.p.k, symmetric, W4_LARGE_NEAR);
-            const int status = sweep_open(&l, rows[symmetric], bytes) || time_layer(&l, all, &wrong);
+            const double bytes = (double)w4_packed_bytes(l.p.n, l.p.k, symmetric, W4_LARGE_NEAR);
+            const int status =
+                sweep_open(&l, rows[symmetric], bytes) || time_layer(&l, all, &wrong);
             op_gemm.close(l.instance);
             if (status)
                 return -1;

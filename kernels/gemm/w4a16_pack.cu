@@ -15,7 +15,8 @@ static __global__ __launch_bounds__(W4_WORDS) void pack(struct gemm_w4 w, int n,
 {
     const int groups = k / W4_GROUP, thread = threadIdx.x;
     const int strip = blockIdx.x / groups, group = blockIdx.x % groups;
-    unsigned char *to = packed + w4_strip_at(strip, group, groups, near) * w4_strip_bytes(symmetric);
+    unsigned char *to =
+        packed + w4_strip_at(strip, group, groups, near) * w4_strip_bytes(symmetric);
     unsigned word = 0;
     for (int nibble = 0; nibble < 8; nibble++) {
         int channel, p;
