@@ -205,7 +205,8 @@ enum {
     W4_LARGE_STAGES = 12,     /* most; a block's ring of groups of X and W */
     W4_LARGE_BARRIERS = 1024, /* bytes */
     W4_LARGE_CLUSTER = 8,     /* most */
-    W4_LARGE_SKEW = 2000      /* clocks; worth a try */
+    W4_LARGE_SKEW = 2000,     /* clocks; worth a try */
+    W4_LARGE_ENDS = 5         /* groups that take as long as to add up spread tiles */
 };
 
 /* What a tiling may choose; tokens 16, 32, 64, 128 or, with blocks_64 1, 256. */
@@ -282,8 +283,8 @@ HD int w4_spread_block(int unit, int blocks, int units)
 }
 
 /* Derived from p, the tiling and the number of clusters that fit on the device.
- * Tiles of which a block would get no group are not spread or split.  Returns 0 if
- * it fits into `shared` bytes, else -1. */
+ * Tiles of which a block would get no group are not spread or split, nor are those
+ * spread that leave few blocks idle.  Returns 0 if it fits into `shared` bytes, else -1. */
 static inline int w4_large_plan(const struct gemm_problem *p, int symmetric,
                                 struct w4_large_shape shape, int clusters, size_t shared,
                                 struct w4_large_plan *plan)
@@ -300,12 +301,13 @@ static inline int w4_large_plan(const struct gemm_problem *p, int symmetric,
     s.token_tiles = w4_div_up(p->m, shape.tokens);
     s.channel_tiles = w4_div_up(p->n, 128 * shape.blocks_64 * shape.share);
     const int tiles = s.token_tiles * s.channel_tiles;
-    if (tiles % clusters * groups < clusters)
+    const int rest = tiles % clusters; /* beyond whole rounds */
+    if (rest * groups < clusters || (clusters - rest) * groups < W4_LARGE_ENDS * clusters)
         s.shape.spread = 0;
     if (s.shape.spread) {
         s.clusters = clusters;
         s.whole = tiles / clusters;
-        s.shared_tiles = tiles % clusters;
+        s.shared_tiles = rest;
     } else {
         s.clusters = clusters < tiles ? clusters : tiles;
         s.whole = shape.cluster > 1 ? tiles / (s.clusters * shape.cluster) : 0;
@@ -335,7 +337,8 @@ static inline int w4_large_plan(const struct gemm_problem *p, int symmetric,
 
 /*
  * The tiling: the first row with m <= most_m, n <= most_n (tools/w4a16_sweep.c measures
- * all of them).  Few channels: narrow tiles, of which there are more.
+ * all of them).  Estimates, from times on an H200 of what tiles' ends took and from the
+ * rates of memory and tensor cores.  Few channels: narrow tiles, of which there are more.
  */
 static inline struct w4_large_shape w4_large_shape(const struct gemm_problem *p)
 {
@@ -350,9 +353,9 @@ static inline struct w4_large_shape w4_large_shape(const struct gemm_problem *p)
         { 32, INT_MAX, { 32, 2, 1, 1, 1, 0, 0 } },
         { 64, 6144, { 64, 1, 1, 1, 1, 0, 0 } },
         { 64, INT_MAX, { 64, 2, 1, 1, 1, 0, 0 } },
-        { 128, 6144, { 128, 1, 1, 1, 1, 0, 0 } },
+        { 128, 12288, { 128, 1, 1, 1, 1, 0, 0 } },
         { 128, INT_MAX, { 128, 2, 1, 1, 1, W4_LARGE_SKEW, 0 } },
-        { 256, 10240, { 256, 1, 1, 1, 1, 0, 0 } },
+        { 256, 12288, { 256, 1, 1, 1, 1, 0, 0 } },
         { INT_MAX, INT_MAX, { 128, 2, 1, 1, 1, W4_LARGE_SKEW, 0 } },
     };
     int i = 0;
