@@ -115,8 +115,8 @@ static int check_layer(struct sweep_layer *l, int *tried, int *wrong)
     char text[128];
     row.setup = set_up;
     for (int i = 0; tiling(i, &shape); i++) {
-        if (shape.skew && shape.cluster > 1)
-            continue;
+        if (!shape.skew != !shape.fine || (shape.fine && shape.cluster > 1))
+            continue; /* one with the other covers both */
         const int before = *wrong, done = sweep_try(l, &row, NULL, wrong);
         if (done < 0)
             return -1;
