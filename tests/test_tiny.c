@@ -82,7 +82,7 @@ static void test_op(const struct cb_op *op, struct cb_context *c, const char *sc
 /* ---- tilings of gemm ---- */
 
 /* On an H200: each is one compiled kernel, a number below 1024. */
-enum { SMS = 132, SHARED = 232448, TILINGS = 1024 };
+enum { SMS = 132, TILINGS = 1024 };
 
 static int small_tiling(const struct gemm_problem *p, int overlap)
 {
@@ -93,13 +93,8 @@ static int small_tiling(const struct gemm_problem *p, int overlap)
 
 static int large_tiling(const struct gemm_problem *p)
 {
-    int clusters[W4_LARGE_CLUSTER + 1] = { 0 };
-    struct w4_large_plan plan = { 0 };
-    for (int c = 1; c <= W4_LARGE_CLUSTER; c++)
-        clusters[c] = SMS / c;
-    return w4_large_best(p, 0, clusters, SHARED, &plan)
-               ? -1
-               : plan.shape.tokens * 2 + plan.shape.blocks_64 - 1;
+    const struct w4_large_shape s = w4_large_shape(p);
+    return s.tokens * 2 + s.blocks_64 - 1;
 }
 
 static int w4a8_tiling(const struct gemm_problem *p)

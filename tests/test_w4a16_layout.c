@@ -77,28 +77,29 @@ static void test_zeros(void)
     CHECK(wrong == 0);
 }
 
-/* Strips fill the packed weights without a gap, those of four neighbours together. */
-static void test_strips(void)
+/* Strips fill the packed weights without a gap, those of `near` neighbours together. */
+static void test_strips(int near)
 {
     static const int size[][2] = { { 16, 128 }, { 64, 128 }, { 72, 384 }, { 256, 1024 } };
     for (size_t c = 0; c < sizeof size / sizeof *size; c++)
         for (int symmetric = 0; symmetric < 2; symmetric++) {
             const int n = size[c][0], k = size[c][1], groups = k / W4_GROUP;
-            const int strips = w4_strips(n), bytes = w4_strip_bytes(symmetric);
+            const int strips = w4_strips(n, near), bytes = w4_strip_bytes(symmetric);
             char *seen = calloc((size_t)strips * groups, 1);
             int wrong = !seen;
             for (int strip = 0; seen && strip < strips; strip++)
                 for (int group = 0; group < groups; group++) {
-                    const size_t at = w4_strip_at(strip, group, groups);
+                    const size_t at = w4_strip_at(strip, group, groups, near);
                     if (at >= (size_t)strips * groups || seen[at]++)
                         wrong++;
-                    if (strip % W4_NEAR && at != w4_strip_at(strip - 1, group, groups) + 1)
+                    if (strip % near && at != w4_strip_at(strip - 1, group, groups, near) + 1)
                         wrong++;
                 }
             free(seen);
             CHECK(wrong == 0);
             CHECK(strips * W4_STRIP >= n && bytes % 16 == 0);
-            CHECK(w4_packed_bytes(n, k, symmetric) == (size_t)strips * groups * (size_t)bytes);
+            CHECK(w4_packed_bytes(n, k, symmetric, near) ==
+                  (size_t)strips * groups * (size_t)bytes);
         }
 }
 
@@ -231,6 +232,7 @@ static void test_choice(void)
 static int covered_large(const struct gemm_problem *p, const struct w4_large_plan *s)
 {
     const int groups = p->k / W4_GROUP, tiles = s->token_tiles * s->channel_tiles;
+    /* those that share X count as one */
     const int cluster = s->shape.cluster, blocks = s->clusters * cluster;
     char *seen = calloc((size_t)tiles * groups, 1);
     int wrong = !seen;
@@ -259,6 +261,11 @@ static int covered_large(const struct gemm_problem *p, const struct w4_large_pla
     return wrong == 0;
 }
 
+static int tokens_of(int m)
+{
+    return m <= 16 ? 16 : m <= 32 ? 32 : m <= 64 ? 64 : m <= 128 ? 128 : 256;
+}
+
 static void test_large_plans(void)
 {
     static const int m[] = { 1, 33, 64, 65, 128, 300, 1024 };
@@ -272,16 +279,22 @@ static void test_large_plans(void)
             for (size_t j = 0; j < sizeof k / sizeof *k; j++) {
                 const struct gemm_problem p = { .m = m[h], .n = n[i], .k = k[j], .group = 128 };
                 struct w4_large_plan s;
-                for (int cluster = 0; cluster <= W4_LARGE_CLUSTER; cluster++) {
-                    const struct w4_large_shape shape = { w4_large_tokens(p.m), 1 + cluster % 2,
-                                                          cluster ? cluster : 1, !cluster };
-                    if (w4_large_plan(&p, 0, shape, clusters[shape.cluster], shared, &s))
+                for (int cluster = -1; cluster <= W4_LARGE_CLUSTER; cluster++) {
+                    /* 0 and below stand for spread, by blocks that share X */
+                    const struct w4_large_shape shape = {
+                        tokens_of(p.m), 1 + (cluster & 1), cluster > 0 ? cluster : 1,
+                        cluster <= 0, cluster < 0 ? 2 : 1, 0, 0
+                    };
+                    if (w4_large_plan(&p, 0, shape, clusters[shape.cluster * shape.share], shared,
+                                      &s))
                         continue;
                     planned++;
                     wrong += !covered_large(&p, &s) || s.bytes > shared || s.stages < 2 ||
                              s.w_at % 1024 || s.exchange_at % 16;
                 }
-                none += w4_large_best(&p, 0, clusters, shared, &s) != 0;
+                const struct w4_large_shape shape = w4_large_shape(&p);
+                none += w4_large_plan(&p, 0, shape, clusters[shape.cluster * shape.share], shared,
+                                      &s) != 0;
             }
     CHECK(planned > 300);
     CHECK(wrong == 0);
@@ -293,7 +306,8 @@ int main(void)
     test_places();
     test_fragments();
     test_zeros();
-    test_strips();
+    test_strips(W4_NEAR);
+    test_strips(W4_LARGE_NEAR);
     test_plans();
     test_table();
     test_choice();

@@ -13,19 +13,13 @@
  * Ends with 1 if a tiling is wrong.  Needs compute capability 9.0.
  */
 #define _GNU_SOURCE
-#include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
-#include "../harness/error.h"
-#include "../harness/stats.h"
 #include "../kernels/gemm/w4a8.h"
 #include "../kernels/gemm/w4a8_shapes.h"
 #include "../kernels/gemm/w4a8_strips.h"
-#include "../suites/ops/ops.h"
-#include "../suites/ops/gemm_part.h"
+#include "gemm_sweep.h"
 
 #ifdef WITH_CUDA
 static struct w4a8_shape shape; /* of the row that is bound next */
@@ -36,82 +30,6 @@ static enum op_status set_up(const struct gemm_problem *p, const struct gemm_arg
                              const struct op_memory *m, op_stream s, void **state)
 {
     return gemm_w4a8_own_shaped(p, a, grouped, shape, m, s, state);
-}
-
-struct layer {
-    struct cb_context c;
-    struct gemm_params p;
-    void *instance;
-    int sets; /* of weights */
-};
-
-static const struct gemm_impl *find(const char *name)
-{
-    const struct op_impl *i;
-    for (int k = 0; (i = op_gemm.impl(k)); k++)
-        if (!strcmp(i->name, name))
-            return (const struct gemm_impl *)i;
-    return NULL;
-}
-
-struct launch {
-    void *bound;
-    int sets;
-};
-
-static int enqueue(void *arg, int step)
-{
-    const struct launch *l = arg;
-    return op_gemm.run(l->bound, step % l->sets, 0);
-}
-
-/* Median of five windows of one graph, per launch. */
-static int time_bound(struct cb_device *d, struct launch *l, double *us)
-{
-    enum { WINDOWS = 5, LAUNCHES = 48 };
-    const int count = (LAUNCHES + l->sets - 1) / l->sets * l->sets;
-    struct cb_graph *g = NULL;
-    struct cb_window w = { 0 };
-    double t[WINDOWS];
-    int status = cb_graph_make(d, enqueue, l, count, &g);
-    if (!status && !g)
-        status = cb_error("a launch cannot be captured");
-    if (!status)
-        status = cb_graph_launch(d, g) || cb_sync(d) ? -1 : 0;
-    for (int i = 0; !status && i < WINDOWS; i++) {
-        status = cb_graph_window(d, g, true, &w);
-        t[i] = w.us / count;
-    }
-    cb_graph_free(d, g);
-    if (!status)
-        *us = cb_median(t, WINDOWS);
-    return status;
-}
-
-/* 1: timed; 0: the layer cannot have this; -1: failure.  *wrong counts. */
-static int try_row(struct layer *l, const struct gemm_impl *row, double *us, int *wrong)
-{
-    struct cb_device *d = l->c.device;
-    struct launch x = { NULL, l->sets };
-    struct cb_region y;
-    struct cb_accuracy r1 = { .worst = -1 }, r2 = { .worst = -1 };
-    double limit = INFINITY;
-    if (op_gemm.bind(&l->c, l->instance, &row->base, &x.bound)) {
-        cb_error_clear();
-        return cb_sync(d) ? -1 : 0;
-    }
-    int status = op_gemm.outputs(x.bound, 0, 0, &y, 1) == 1 ? 0 : -1;
-    if (!status)
-        status = cb_fill(d, y.data, 0xFF, y.bytes) || enqueue(&x, 0) || cb_sync(d) ||
-                 op_gemm.check(&l->c, x.bound, 0, 0, &r1, &r2, &limit);
-    if (!status && (r1.bad || r1.nonfinite || !(r1.rel_fro <= limit))) {
-        fprintf(stderr, "%s: WRONG, %ld of %ld elements\n", row->base.name, r1.bad, r1.compared);
-        ++*wrong;
-    }
-    if (!status)
-        status = time_bound(d, &x, us);
-    op_gemm.unbind(x.bound);
-    return status ? -1 : 1;
 }
 
 static const char *text_of(struct w4a8_shape s, char *text, size_t size)
@@ -156,18 +74,18 @@ static bool worth(struct w4a8_shape s, int m)
 }
 
 /* Rows that need no tiling. */
-static int try_beside(struct layer *l, int *wrong)
+static int try_beside(struct sweep_layer *l, int *wrong)
 {
     const char *const names[][3] = {
         { "w4a8_channel_few", "w4a8_channel_portable", "cublaslt_fp8" },
         { "w4a8_group_few", "w4a8_group_portable", "cublaslt_fp8" },
     };
     for (int i = 0; i < 3; i++) {
-        const struct gemm_impl *other = find(names[grouped][i]);
+        const struct gemm_impl *other = sweep_find(names[grouped][i]);
         const char *why;
         double us = 0;
         const int timed = op_gemm.ready(l->instance, &other->base, &why) == OP_OK
-                              ? try_row(l, other, &us, wrong) : 0;
+                              ? sweep_try(l, other, &us, wrong) : 0;
         if (timed < 0)
             return -1;
         if (timed)
@@ -176,11 +94,11 @@ static int try_beside(struct layer *l, int *wrong)
     return 0;
 }
 
-static int try_layer(struct layer *l, bool all, int *wrong)
+static int try_layer(struct sweep_layer *l, bool all, int *wrong)
 {
     const struct gemm_problem p = { .m = l->p.m, .n = l->p.n, .k = l->p.k, .group = l->p.group };
     const int sms = cb_device_info(l->c.device)->multiprocessors;
-    const struct gemm_impl *own = find(grouped ? "w4a8_group_own" : "w4a8_channel_own");
+    const struct gemm_impl *own = sweep_find(grouped ? "w4a8_group_own" : "w4a8_channel_own");
     struct gemm_impl row = *own;
     const struct w4a8_shape best = w4a8_best(&p, sms);
     const bool strips = w4a8_strips_best(&p, grouped, sms);
@@ -189,7 +107,7 @@ static int try_layer(struct layer *l, bool all, int *wrong)
     row.setup = set_up;
     row.run = gemm_w4a8_tiles;
     row.teardown = gemm_w4a8_tiles_teardown;
-    if (try_row(l, own, &in_use, wrong) < 0)
+    if (sweep_try(l, own, &in_use, wrong) < 0)
         return -1;
     if (strips)
         snprintf(text, sizeof text, "strips, %d a block", w4a8_strips_of(p.n, sms));
@@ -201,7 +119,7 @@ static int try_layer(struct layer *l, bool all, int *wrong)
         const bool rule = same(shape, best), wanted = which == ALL || (which == SLICES && shape.slices);
         if (!(rule ? strips : wanted && worth(shape, l->p.m)))
             continue;
-        const int timed = try_row(l, &row, &us, wrong);
+        const int timed = sweep_try(l, &row, &us, wrong);
         if (timed < 0)
             return -1;
         if (timed && (all || us < in_use))
@@ -211,37 +129,21 @@ static int try_layer(struct layer *l, bool all, int *wrong)
     return 0;
 }
 
-/* Operands for all rows, and the reference. */
-static int open_layer(struct layer *l)
-{
-    static const char *const rows[][2] = { { "w4a8_channel_own", "cublaslt_fp8" },
-                                           { "w4a8_group_own", "cublaslt_fp8" } };
-    const char *why;
-    if (op_gemm.open(&l->c, &l->p, &l->instance))
-        return -1;
-    for (int i = 0; i < 2; i++)
-        op_gemm.ready(l->instance, &find(rows[grouped][i])->base, &why); /* says which schemes */
-    const double l2 = (double)cb_device_info(l->c.device)->l2;
-    const double bytes = (double)w4a8_packed_bytes(l->p.n, l->p.k, grouped);
-    l->sets = (int)fmax(2, ceil(l->c.policy->rotate_l2 * l2 / bytes) + 1);
-    return op_gemm.prepare(&l->c, l->instance, l->sets, 1) ||
-                   op_gemm.expect(&l->c, l->instance, 0, 0)
-               ? -1
-               : 0;
-}
-
 static int sweep(struct cb_device *d, int (*layer)[2], int layers, const int *ms, int count,
                  bool all)
 {
     const struct cb_policy policy = { .name = "sweep", .invocations = 1, .rotate_l2 = 2,
                                       .flush_l2 = 3, .executions_max = 64 };
+    static const char *const rows[][3] = { { "w4a8_channel_own", "cublaslt_fp8" },
+                                           { "w4a8_group_own", "cublaslt_fp8" } };
     int wrong = 0;
     for (int i = 0; i < layers; i++)
         for (int j = 0; j < count; j++) {
-            struct layer l = { .c = { .device = d, .policy = &policy, .cache = CB_COLDW,
-                                      .seed = 3, .order_seed = 5, .aa = -1 },
-                               .p = { ms[j], layer[i][0], layer[i][1], W4A8_GROUP } };
-            const int status = open_layer(&l) || try_layer(&l, all, &wrong);
+            struct sweep_layer l = { .c = { .device = d, .policy = &policy, .cache = CB_COLDW,
+                                            .seed = 3, .order_seed = 5, .aa = -1 },
+                                     .p = { ms[j], layer[i][0], layer[i][1], W4A8_GROUP } };
+            const double bytes = (double)w4a8_packed_bytes(l.p.n, l.p.k, grouped);
+            const int status = sweep_open(&l, rows[grouped], bytes) || try_layer(&l, all, &wrong);
             op_gemm.close(l.instance);
             if (status)
                 return -1;

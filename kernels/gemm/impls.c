@@ -209,12 +209,12 @@ static double gptq_r_bytes(const struct gemm_problem *p)
 
 static double own_bytes(const struct gemm_problem *p)
 {
-    return (double)w4_packed_bytes(p->n, p->k, 0);
+    return (double)w4_packed_bytes(p->n, p->k, 0, W4_NEAR);
 }
 
 static double own_sym_bytes(const struct gemm_problem *p)
 {
-    return (double)w4_packed_bytes(p->n, p->k, 1);
+    return (double)w4_packed_bytes(p->n, p->k, 1, W4_NEAR);
 }
 
 /* Float sums of tiles that blocks share, written and read. */

@@ -6,14 +6,16 @@
 #define KERNELS_GEMM_W4A16_H
 
 #include "gemm.h"
+#include "w4a16_shapes.h"
 
 OP_BEGIN
 
 /* Codes, scales and, unless symmetric, zeros of a->w4 (on the device) in the
- * order of w4a16_layout.h, in memory taken from m.  NULL and *status set on
- * failure.  w4a16_pack.cu. */
+ * order of w4a16_layout.h, `near` strips together, in memory taken from m.  NULL and
+ * *status set on failure.  w4a16_pack.cu. */
 unsigned char *w4a16_packed(const struct gemm_problem *p, const struct gemm_args *a, int symmetric,
-                            const struct op_memory *m, op_stream s, enum op_status *status);
+                            int near, const struct op_memory *m, op_stream s,
+                            enum op_status *status);
 
 /* w4a16_small_sm90.cu: set-up by variant, one run and teardown for all. */
 extern gemm_setup_fn gemm_w4a16_small_setup, gemm_w4a16_small_sym_setup;
@@ -27,6 +29,10 @@ void gemm_w4a16_small_teardown(void *state);
 extern gemm_setup_fn gemm_w4a16_large_setup, gemm_w4a16_large_sym_setup;
 extern gemm_setup_fn gemm_w4a16_large_nodeq_setup, gemm_w4a16_large_loadonly_setup;
 extern gemm_setup_fn gemm_w4a16_large_mmaonly_setup, gemm_w4a16_large_deqonly_setup;
+/* The same in a tiling that is given: OP_EUNSUPPORTED where it does not fit. */
+enum op_status gemm_w4a16_large_shaped(const struct gemm_problem *p, const struct gemm_args *a,
+                                       int symmetric, struct w4_large_shape shape,
+                                       const struct op_memory *m, op_stream s, void **state);
 extern gemm_run_fn gemm_w4a16_large;
 void gemm_w4a16_large_teardown(void *state);
 

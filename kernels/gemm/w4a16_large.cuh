@@ -9,19 +9,23 @@
  *
  *   block    tile of 128 or 256 channels by 16 to 256 tokens; w4a16_shapes.h
  *   warps    0-3 and 4-7   consumers: half of the channels each, all tokens
- *            8             producer: one thread starts all copies
+ *            8             producer: one thread starts all copies, two or three a
+ *                          stage: each takes it as long as some weights
  *
  *   ring     stage = one group of k, with 256 tokens half of one: X [128 or 64 of
  *            k / 64][tokens][64 of k] in the 128-byte swizzle; `full` when it has
  *            come, `empty` when all consumers are through with it
- *   and      slot = W [channels/64][4] strips of one group; comes with the first
+ *   and      slot = W [channels/16] strips of one group; comes with the first
  *            stage of the group and is free after the last
  *
- * A consumer keeps four or eight products (a block of them) running while it makes
- * the weights of the next:
+ * A consumer keeps two, four or eight products (a block of them) running while it
+ * makes the weights of the next:
  *
  *   products   | block 0     | block 1     | block 2     ...
  *   weights    0 | 1         | 2         | 3           into registers [block % 2]
+ *
+ * Blocks that share X (w4a16_shapes.h) bring half of it each, for both; a stage is
+ * then empty when the consumers of both are through with it.
  *
  * A launch may begin while the one before it in the stream ends: it fetches its
  * first W, which no launch writes, and waits for the end before it touches X, Y or
@@ -41,6 +45,7 @@
 
 #include "../common/launch.cuh"
 #include "../common/mbarrier.cuh"
+#include "../common/spend.cuh"
 #include "../common/tma.cuh"
 #include "../common/wgmma.cuh"
 #include "mma.cuh"
@@ -51,7 +56,7 @@ struct W4Large {
     const unsigned char *packed;
     half *y;
     float4 *partial; /* spread: [blocks][2 warpgroups][..][128 threads] */
-    int *arrived;    /* [spread tiles][2 warpgroups]; all 0 */
+    int *arrived;    /* [spread tiles][share][2 warpgroups]; all 0 */
     int m, n, k;
     struct w4_large_plan plan;
 };
@@ -65,11 +70,26 @@ struct W4Tile {
     int begin, end; /* groups */
 };
 
+/* Which block this is: those that share X count as one. */
+struct W4Block {
+    int index, count;
+    int slice; /* of k, where a cluster divides it */
+    int part;  /* of the tile's channels, and of X */
+};
+
+static __device__ __forceinline__ W4Block block_of(const struct w4_large_shape &shape)
+{
+    const int rank = shape.cluster * shape.share > 1 ? (int)cluster_rank() : 0;
+    return { (int)blockIdx.x / shape.share, (int)gridDim.x / shape.share,
+             shape.cluster > 1 ? rank : 0, shape.share > 1 ? rank : 0 };
+}
+
 /* The i-th tile of this block, or part of one; false: there is none. */
-static __device__ __forceinline__ bool tile_at(const W4Large &p, int rank, int i, W4Tile *t)
+static __device__ __forceinline__ bool tile_at(const W4Large &p, const W4Block &at, int i,
+                                               W4Tile *t)
 {
     const struct w4_large_shape &shape = p.plan.shape;
-    const int block = blockIdx.x, blocks = gridDim.x, groups = p.k / W4_GROUP;
+    const int block = at.index, blocks = at.count, rank = at.slice, groups = p.k / W4_GROUP;
     t->begin = 0;
     t->end = groups;
     if (shape.spread) {
@@ -97,9 +117,9 @@ static __device__ __forceinline__ bool tile_at(const W4Large &p, int rank, int i
 }
 
 /* Tiles of the same channels stand side by side: W comes from memory once. */
-static __device__ __forceinline__ int channel_tile(const W4Large &p, int tile)
+static __device__ __forceinline__ int channel_tile(const W4Large &p, int tile, int part)
 {
-    return tile / p.plan.token_tiles;
+    return tile / p.plan.token_tiles * p.plan.shape.share + part;
 }
 
 static __device__ __forceinline__ int token_tile(const W4Large &p, int tile)
@@ -142,44 +162,60 @@ static __device__ __forceinline__ W4Room room_of(const struct w4_large_plan &pla
 /* ---- producer ---- */
 
 template <int Blocks64, int Tokens, bool Symmetric> struct W4Producer {
-    static constexpr int NEAR_BYTES =
-        W4_NEAR * (W4_CODES + W4_SCALES + (Symmetric ? 0 : W4_ZEROS));
+    static constexpr int STRIP = W4_CODES + W4_SCALES + (Symmetric ? 0 : W4_ZEROS);
+    static constexpr int STRIPS = 8 * Blocks64, W_BYTES = STRIPS * STRIP;
     static constexpr int SLICES = W4_LARGE_SLICES(Tokens);
     static constexpr int X_BYTES = Tokens * W4_GROUP * 2 / SLICES;
     const CUtensorMap *x_map;
     const W4Large &p;
     const W4Room &room;
-    int rank;
+    const W4Block &block;
 
-    /* Announces a group's first stage and starts its W. */
-    __device__ __forceinline__ void load_w(int tile, int group, int stage, int slot) const
+    /* What a tile is loaded from. */
+    struct Place {
+        const unsigned char *w; /* strips of group 0; NULL: channels that are not there */
+        int token;              /* the first */
+    };
+
+    __device__ __forceinline__ Place place_of(int tile) const
     {
-        const int groups = p.k / W4_GROUP, nears = w4_strips(p.n) / W4_NEAR;
-        const int first = channel_tile(p, tile) * 2 * Blocks64;
-        const int count = min(2 * Blocks64, nears - first);
-        const uint32_t full = room.full + 8 * stage;
-        const uint32_t w = shared_address(room.w) + slot * 2 * Blocks64 * NEAR_BYTES;
-        mbarrier_expect(full, X_BYTES + count * NEAR_BYTES);
-#pragma unroll 1
-        for (int b = 0; b < count; b++) {
-            const unsigned char *from =
-                p.packed + ((size_t)(first + b) * groups + group) * NEAR_BYTES;
-            if (p.plan.token_tiles == 1)
-                bulk_copy(w + b * NEAR_BYTES, from, NEAR_BYTES, full, l2_evict_first());
-            else
-                bulk_copy(w + b * NEAR_BYTES, from, NEAR_BYTES, full);
-        }
+        const int first = channel_tile(p, tile, block.part) * STRIPS;
+        const size_t at = w4_strip_at(first, 0, p.k / W4_GROUP, W4_LARGE_NEAR);
+        return { first * W4_STRIP < p.n ? p.packed + at * STRIP : NULL,
+                 token_tile(p, tile) * Tokens };
     }
 
-    __device__ __forceinline__ void load_x(int tile, int group, int slice, int stage) const
+    /* Announces a group's first stage and starts its W. */
+    __device__ __forceinline__ void load_w(const Place &from, int group, int stage, int slot) const
     {
         const uint32_t full = room.full + 8 * stage;
-        const uint32_t x = shared_address(room.x) + stage * X_BYTES;
-        const int token = token_tile(p, tile) * Tokens;
+        const uint32_t to = shared_address(room.w) + slot * W_BYTES;
+        mbarrier_expect(full, X_BYTES + (from.w ? W_BYTES : 0));
+        if (!from.w)
+            return;
+        const unsigned char *w = from.w + (size_t)group * (W4_LARGE_NEAR * STRIP);
+        if (p.plan.token_tiles == 1)
+            bulk_copy(to, w, W_BYTES, full, l2_evict_first());
+        else
+            bulk_copy(to, w, W_BYTES, full);
+    }
+
+    __device__ __forceinline__ void load_x(const Place &from, int group, int slice, int stage) const
+    {
+        const uint32_t full = room.full + 8 * stage;
+        const uint32_t to = shared_address(room.x) + stage * X_BYTES;
+        const int k = group * W4_GROUP + slice * 64;
+        if (p.plan.shape.share > 1) { /* one of two boxes, or half the tokens of the only one */
+            const uint32_t half = to + block.part * (X_BYTES / 2);
+            if (SLICES == 1)
+                bulk_copy_box_to(half, x_map, k + block.part * 64, from.token, full, 3);
+            else
+                bulk_copy_box_to(half, x_map, k, from.token + block.part * (Tokens / 2), full, 3);
+            return;
+        }
 #pragma unroll
         for (int box = 0; box < 2 / SLICES; box++)
-            bulk_copy_box(x + box * Tokens * 128, x_map, group * W4_GROUP + (slice + box) * 64,
-                          token, full);
+            bulk_copy_box(to + box * Tokens * 128, x_map, k + box * 64, from.token, full);
     }
 
     /* W of the first groups, as far as the ring goes; returns how many.  Needs only
@@ -187,12 +223,13 @@ template <int Blocks64, int Tokens, bool Symmetric> struct W4Producer {
     __device__ __forceinline__ int begin() const
     {
         W4Tile t;
-        if (!tile_at(p, rank, 0, &t))
+        if (!tile_at(p, block, 0, &t))
             return 0;
+        const Place from = place_of(t.tile);
         const int ahead = min((p.plan.stages + SLICES - 1) / SLICES, t.end - t.begin);
 #pragma unroll 1
         for (int g = 0; g < ahead; g++)
-            load_w(t.tile, t.begin + g, g * SLICES, g);
+            load_w(from, t.begin + g, g * SLICES, g);
         return ahead;
     }
 
@@ -201,23 +238,28 @@ template <int Blocks64, int Tokens, bool Symmetric> struct W4Producer {
         W4Slot stage = { 0, 1 };
         int slot = 0;
         W4Tile t;
-        for (int i = 0; tile_at(p, rank, i, &t); i++)
+        for (int i = 0; tile_at(p, block, i, &t); i++) {
+            /* divisions once a tile: a group passes in the time of some of them */
+            const Place from = place_of(t.tile);
+#pragma unroll 1
             for (int group = t.begin; group < t.end; group++) {
 #pragma unroll
                 for (int slice = 0; slice < SLICES; slice++) {
+                    /* of both blocks that share X: it goes to both */
                     mbarrier_wait(room.empty + 8 * stage.index, stage.parity);
                     if (slice)
                         mbarrier_expect(room.full + 8 * stage.index, X_BYTES);
                     else if (ahead)
                         ahead--;
                     else
-                        load_w(t.tile, group, stage.index, slot);
-                    load_x(t.tile, group, slice, stage.index);
+                        load_w(from, group, stage.index, slot);
+                    load_x(from, group, slice, stage.index);
                     stage.next(p.plan.stages);
                 }
                 if (++slot == p.plan.slots)
                     slot = 0;
             }
+        }
     }
 };
 
@@ -236,7 +278,7 @@ static __device__ __forceinline__ W4Scales<Blocks64> load_scales(const unsigned 
     W4Scales<Blocks64> s;
 #pragma unroll
     for (int b = 0; b < Blocks64; b++) {
-        const unsigned char *strip = strips + b * W4_NEAR * STRIP;
+        const unsigned char *strip = strips + b * 4 * STRIP;
         const uint32_t pair = *(const uint32_t *)(strip + W4_CODES + 4 * r);
         s.even[b] = __byte_perm(pair, 0, 0x1010);
         s.odd[b] = __byte_perm(pair, 0, 0x3232);
@@ -290,9 +332,10 @@ struct W4Target {
 };
 
 template <int Blocks64, int Tokens>
-static __device__ __forceinline__ W4Target target_of(const W4Large &p, int tile, int warpgroup)
+static __device__ __forceinline__ W4Target target_of(const W4Large &p, int tile, int part,
+                                                     int warpgroup)
 {
-    const int channel = (channel_tile(p, tile) * 2 + warpgroup) * Blocks64 * 64;
+    const int channel = (channel_tile(p, tile, part) * 2 + warpgroup) * Blocks64 * 64;
     const int token = token_tile(p, tile) * Tokens;
     return { p.y + (size_t)token * p.n + channel, (size_t)p.n, p.m - token, p.n - channel };
 }
@@ -397,19 +440,28 @@ store_split(const float (&sum)[Blocks64][Tokens / 2], const W4Target &to, unsign
 
 /* ---- tiles spread over blocks ---- */
 
-/* Partial sums of a block's warpgroup: a block ends one tile at most. */
+/* Partial sums of a block's warpgroup: a block ends one tile at most.  index: of the
+ * block, where those that share X count as one. */
 template <int Blocks64, int Tokens>
-static __device__ __forceinline__ float4 *partial_of(const W4Large &p, int block, int warpgroup)
+static __device__ __forceinline__ float4 *partial_of(const W4Large &p, int index, int part,
+                                                     int warpgroup)
 {
     constexpr int QUADS = Blocks64 * Tokens / 8; /* of a thread */
-    return p.partial + ((size_t)block * 2 + warpgroup) * QUADS * 128 + threadIdx.x % 128;
+    const size_t block = (size_t)index * p.plan.shape.share + part;
+    return p.partial + (block * 2 + warpgroup) * QUADS * 128 + threadIdx.x % 128;
+}
+
+static __device__ __forceinline__ int *count_of(const W4Large &p, int tile, int part, int warpgroup)
+{
+    return p.arrived + (tile * p.plan.shape.share + part) * 2 + warpgroup;
 }
 
 template <int Blocks64, int Tokens>
 static __device__ __forceinline__ void store_partial(const float (&sum)[Blocks64][Tokens / 2],
-                                                     const W4Large &p, int tile, int warpgroup)
+                                                     const W4Large &p, const W4Block &block,
+                                                     int tile, int warpgroup)
 {
-    float4 *to = partial_of<Blocks64, Tokens>(p, blockIdx.x, warpgroup);
+    float4 *to = partial_of<Blocks64, Tokens>(p, block.index, block.part, warpgroup);
 #pragma unroll
     for (int b = 0; b < Blocks64; b++)
 #pragma unroll
@@ -418,36 +470,37 @@ static __device__ __forceinline__ void store_partial(const float (&sum)[Blocks64
     __threadfence();
     warpgroup_sync(warpgroup);
     if (threadIdx.x % 128 == 0)
-        atomicAdd(p.arrived + tile * 2 + warpgroup, 1);
+        atomicAdd(count_of(p, tile, block.part, warpgroup), 1);
 }
 
 /* Adds the sums of the blocks behind this one, which took the tile's further
  * groups, in the order of k; sets the count back for the next launch. */
 template <int Blocks64, int Tokens>
 static __device__ __forceinline__ void add_partials(float (&sum)[Blocks64][Tokens / 2],
-                                                    const W4Large &p, int tile, int warpgroup)
+                                                    const W4Large &p, const W4Block &block,
+                                                    int tile, int warpgroup)
 {
     const int groups = p.k / W4_GROUP, units = p.plan.shared_tiles * groups;
-    const int last = w4_spread_block((tile + 1) * groups - 1, gridDim.x, units);
-    int *arrived = p.arrived + tile * 2 + warpgroup;
+    const int last = w4_spread_block((tile + 1) * groups - 1, block.count, units);
+    int *arrived = count_of(p, tile, block.part, warpgroup);
     if (threadIdx.x % 128 == 0) {
-        while (flag_get(arrived) < last - (int)blockIdx.x)
+        while (flag_get(arrived) < last - block.index)
             ;
         *arrived = 0;
     }
     warpgroup_sync(warpgroup);
     /* as many quads of sums at a time as registers hold, of few tokens several blocks' */
-    constexpr int QUADS = Blocks64 * Tokens / 8, HERE = QUADS < 16 ? QUADS : 16;
-    constexpr int TOGETHER = 16 / HERE, ROW = Tokens / 8;
+    constexpr int QUADS = Blocks64 * Tokens / 8, MOST = QUADS > 8 ? 16 : 32;
+    constexpr int HERE = QUADS < MOST ? QUADS : MOST, TOGETHER = MOST / HERE, ROW = Tokens / 8;
 #pragma unroll 1
-    for (int block = blockIdx.x + 1; block <= last; block += TOGETHER) {
+    for (int other = block.index + 1; other <= last; other += TOGETHER) {
 #pragma unroll
         for (int first = 0; first < QUADS; first += HERE) {
             float4 v[TOGETHER][HERE];
 #pragma unroll
             for (int i = 0; i < TOGETHER; i++) {
                 const float4 *from =
-                    partial_of<Blocks64, Tokens>(p, min(block + i, last), warpgroup);
+                    partial_of<Blocks64, Tokens>(p, min(other + i, last), block.part, warpgroup);
 #pragma unroll
                 for (int q = 0; q < HERE; q++)
                     v[i][q] = __ldcg(from + (first + q) * 128);
@@ -457,7 +510,7 @@ static __device__ __forceinline__ void add_partials(float (&sum)[Blocks64][Token
 #pragma unroll
                 for (int q = 0; q < HERE; q++) {
                     float *to = &sum[(first + q) / ROW][(first + q) % ROW * 4];
-                    if (block + i > last)
+                    if (other + i > last)
                         continue;
                     to[0] += v[i][q].x;
                     to[1] += v[i][q].y;
@@ -470,22 +523,22 @@ static __device__ __forceinline__ void add_partials(float (&sum)[Blocks64][Token
 
 /* ---- consumers ---- */
 
-template <int Blocks64, int Tokens, bool Symmetric, class Stages>
+template <int Blocks64, int Tokens, bool Fine, bool Symmetric, class Stages>
 static __device__ __forceinline__ void multiply_tiles(const W4Large &p, const W4Room &room,
-                                                      int rank)
+                                                      const W4Block &block_at)
 {
     constexpr int STRIP = W4_CODES + W4_SCALES + (Symmetric ? 0 : W4_ZEROS);
-    /* of k16 a block: as many as registers hold; blocks a group, blocks a stage */
-    constexpr int STEPS = Tokens <= 64 ? 4 : Tokens == 256 ? 2 : 4 / Blocks64;
+    /* of k16 a block: as many as registers hold, or half; blocks a group, blocks a stage */
+    constexpr int STEPS = (Tokens <= 64 ? 4 : Tokens == 256 ? 2 : 4 / Blocks64) / (1 + Fine);
     constexpr int BLOCKS = 8 / STEPS;
     constexpr int SLICES = W4_LARGE_SLICES(Tokens), PER_STAGE = BLOCKS / SLICES;
     constexpr int X_BYTES = Tokens * W4_GROUP * 2 / SLICES;
-    constexpr int W_BYTES = 2 * Blocks64 * W4_NEAR * STRIP;
+    constexpr int W_BYTES = 8 * Blocks64 * STRIP;
     constexpr bool FIXED = !Stages::LOAD && !Stages::DEQUANT; /* the same weights throughout */
     const int warp = __shfl_sync(~0u, threadIdx.x / 32, 0), lane = threadIdx.x % 32;
-    const int warpgroup = warp / 4, size = p.plan.shape.cluster;
-    const unsigned char *w =
-        room.w + (warpgroup * Blocks64 * W4_NEAR + warp % 4) * STRIP; /* of slot 0 */
+    const int warpgroup = warp / 4, size = p.plan.shape.cluster, share = p.plan.shape.share;
+    /* of slot 0; a further 64 channels are four strips on */
+    const unsigned char *w = room.w + (warpgroup * Blocks64 * 4 + warp % 4) * STRIP;
     unsigned char *exchange =
         room.exchange +
         warpgroup * (size > 1 ? w4_exchange_tokens(Tokens) * w4_exchange_stride(Blocks64) * 4
@@ -507,8 +560,12 @@ static __device__ __forceinline__ void multiply_tiles(const W4Large &p, const W4
     auto release = [&](int index) {
         if constexpr (Stages::LOAD) {
             __syncwarp();
-            if (lane == 0)
+            if (share > 1) {
+                if (lane < share)
+                    mbarrier_free_at(room.empty + 8 * index, lane);
+            } else if (lane == 0) {
                 mbarrier_arrive(room.empty + 8 * index);
+            }
         }
     };
     /* what the weights of block `block` (a constant) of the group in the slot are made of */
@@ -519,7 +576,7 @@ static __device__ __forceinline__ void multiply_tiles(const W4Large &p, const W4
         if (block * STEPS % 4 == 0)
 #pragma unroll
             for (int b = 0; b < Blocks64; b++)
-                codes[b] = *(const uint4 *)(here + b * W4_NEAR * STRIP +
+                codes[b] = *(const uint4 *)(here + b * 4 * STRIP +
                                             (block * STEPS / 4 * 32 + lane) * 16);
     };
     auto make_weights = [&](int block, uint32_t(&to)[STEPS][Blocks64][4]) {
@@ -560,8 +617,11 @@ static __device__ __forceinline__ void multiply_tiles(const W4Large &p, const W4
         }
     };
 
+    /* from here on one warpgroup stores its tile while the other still multiplies */
+    if (warpgroup)
+        spend(p.plan.shape.skew);
     W4Tile t;
-    for (int i = 0; tile_at(p, rank, i, &t); i++) {
+    for (int i = 0; tile_at(p, block_at, i, &t); i++) {
         if constexpr (!Stages::MMA) {
 #pragma unroll
             for (int b = 0; b < Blocks64; b++)
@@ -602,16 +662,17 @@ static __device__ __forceinline__ void multiply_tiles(const W4Large &p, const W4
             wgmma_wait<0>();
         release(stage.index ? stage.index - 1 : p.plan.stages - 1);
 
-        const W4Target to = target_of<Blocks64, Tokens>(p, t.tile, warpgroup);
+        const W4Target to =
+            target_of<Blocks64, Tokens>(p, t.tile, block_at.part, warpgroup);
         const bool all = t.end - t.begin == p.k / W4_GROUP;
         if (!all && size > 1) {
-            store_split<Blocks64, Tokens>(sum, to, exchange, warpgroup, rank, size, ready, taken,
-                                          turn);
+            store_split<Blocks64, Tokens>(sum, to, exchange, warpgroup, block_at.slice, size, ready,
+                                          taken, turn);
         } else if (t.begin) {
-            store_partial<Blocks64, Tokens>(sum, p, t.tile, warpgroup);
+            store_partial<Blocks64, Tokens>(sum, p, block_at, t.tile, warpgroup);
         } else {
             if (!all)
-                add_partials<Blocks64, Tokens>(sum, p, t.tile, warpgroup);
+                add_partials<Blocks64, Tokens>(sum, p, block_at, t.tile, warpgroup);
             store_direct<Blocks64, Tokens>(sum, to, exchange, warpgroup);
         }
     }
@@ -620,20 +681,21 @@ static __device__ __forceinline__ void multiply_tiles(const W4Large &p, const W4
 /* ---- the kernel ---- */
 
 /* 168 registers a thread at launch; the producer's warpgroup gives most of its own away. */
-template <int Blocks64, int Tokens, bool Symmetric, class Stages>
+template <int Blocks64, int Tokens, bool Fine, bool Symmetric, class Stages>
 static __global__ __launch_bounds__(LARGE_THREADS,
                                     1) void w4a16_large(const __grid_constant__ CUtensorMap x_map,
                                                         const __grid_constant__ W4Large p)
 {
     extern __shared__ __align__(1024) unsigned char shared[];
     const W4Room room = room_of(p.plan, shared);
-    const int rank = p.plan.shape.cluster > 1 ? (int)cluster_rank() : 0;
-    const W4Producer<Blocks64, Tokens, Symmetric> producer = { &x_map, p, room, rank };
+    const W4Block block = block_of(p.plan.shape);
+    const bool together = p.plan.shape.cluster * p.plan.shape.share > 1;
+    const W4Producer<Blocks64, Tokens, Symmetric> producer = { &x_map, p, room, block };
     int ahead = 0;
     if (threadIdx.x == LARGE_CONSUMERS) {
         for (int i = 0; i < p.plan.stages; i++) {
             mbarrier_init(room.full + 8 * i, 1);
-            mbarrier_init(room.empty + 8 * i, LARGE_CONSUMERS / 32);
+            mbarrier_init(room.empty + 8 * i, LARGE_CONSUMERS / 32 * p.plan.shape.share);
         }
         for (int i = 0; i < 2; i++) {
             mbarrier_init(room.ready + 8 * i, p.plan.shape.cluster);
@@ -647,7 +709,7 @@ static __global__ __launch_bounds__(LARGE_THREADS,
         let_next_start();
     }
     __syncthreads();
-    if (p.plan.shape.cluster > 1) {
+    if (together) {
         cluster_arrive();
         cluster_wait();
     }
@@ -663,11 +725,11 @@ static __global__ __launch_bounds__(LARGE_THREADS,
     } else {
         asm volatile("setmaxnreg.inc.sync.aligned.u32 232;");
         wait_for_previous();
-        multiply_tiles<Blocks64, Tokens, Symmetric, Stages>(p, room, rank);
+        multiply_tiles<Blocks64, Tokens, Fine, Symmetric, Stages>(p, room, block);
         __syncwarp();
     }
     /* shared memory must outlive its readers */
-    if (p.plan.shape.cluster > 1) {
+    if (together) {
         cluster_arrive();
         cluster_wait();
     }

@@ -1,5 +1,6 @@
 /* w4a16_large_sm90.cu - set-up and launch of w4a16_large.cuh. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "w4a16.h"
 #include "w4a16_large.cuh"
@@ -14,43 +15,51 @@ struct Large {
     bool overlap; /* begins while the launch before it ends */
 };
 
-template <int Tokens, bool Symmetric, class Stages>
+template <int Tokens, bool Fine, bool Symmetric, class Stages>
 static LargeKernel large_kernel_wide(int blocks_64)
 {
-    return blocks_64 == 2 ? w4a16_large<2, Tokens, Symmetric, Stages>
-                          : w4a16_large<1, Tokens, Symmetric, Stages>;
+    return blocks_64 == 2 ? w4a16_large<2, Tokens, Fine, Symmetric, Stages>
+                          : w4a16_large<1, Tokens, Fine, Symmetric, Stages>;
+}
+
+template <bool Fine, bool Symmetric, class Stages>
+static LargeKernel large_kernel_fine(struct w4_large_shape shape)
+{
+    switch (shape.tokens) {
+    case 16:
+        return large_kernel_wide<16, Fine, Symmetric, Stages>(shape.blocks_64);
+    case 32:
+        return large_kernel_wide<32, Fine, Symmetric, Stages>(shape.blocks_64);
+    case 64:
+        return large_kernel_wide<64, Fine, Symmetric, Stages>(shape.blocks_64);
+    case 128:
+        return large_kernel_wide<128, Fine, Symmetric, Stages>(shape.blocks_64);
+    default:
+        return w4a16_large<1, 256, Fine, Symmetric, Stages>;
+    }
 }
 
 template <bool Symmetric, class Stages>
 static LargeKernel large_kernel_of(struct w4_large_shape shape)
 {
-    switch (shape.tokens) {
-    case 16:
-        return large_kernel_wide<16, Symmetric, Stages>(shape.blocks_64);
-    case 32:
-        return large_kernel_wide<32, Symmetric, Stages>(shape.blocks_64);
-    case 64:
-        return large_kernel_wide<64, Symmetric, Stages>(shape.blocks_64);
-    case 128:
-        return large_kernel_wide<128, Symmetric, Stages>(shape.blocks_64);
-    default:
-        return w4a16_large<1, 256, Symmetric, Stages>;
-    }
+    return shape.fine ? large_kernel_fine<true, Symmetric, Stages>(shape)
+                      : large_kernel_fine<false, Symmetric, Stages>(shape);
 }
 
 static cudaLaunchConfig_t large_config(const struct w4_large_plan &plan, bool overlap,
                                        cudaLaunchAttribute attributes[2], op_stream s)
 {
     cudaLaunchConfig_t c = {};
-    c.gridDim = plan.clusters * plan.shape.cluster;
+    const int together = plan.shape.cluster * plan.shape.share;
+    c.gridDim = plan.clusters * together;
     c.blockDim = LARGE_THREADS;
     c.dynamicSmemBytes = plan.bytes;
     c.stream = s;
     c.attrs = attributes;
-    if (plan.shape.cluster > 1) {
+    if (together > 1) {
         cudaLaunchAttribute &cluster = attributes[c.numAttrs++];
         cluster.id = cudaLaunchAttributeClusterDimension;
-        cluster.val.clusterDim = { (unsigned)plan.shape.cluster, 1, 1 };
+        cluster.val.clusterDim = { (unsigned)together, 1, 1 };
     }
     if (overlap) {
         cudaLaunchAttribute &early = attributes[c.numAttrs++];
@@ -60,55 +69,46 @@ static cudaLaunchConfig_t large_config(const struct w4_large_plan &plan, bool ov
     return c;
 }
 
-/* Clusters of each size that are resident at a time, of blocks that fill a
+/* How many clusters of a tiling are resident at a time, of blocks that fill a
  * multiprocessor's shared memory. */
-template <bool Symmetric, class Stages>
-static bool count_clusters(int sms, int shared, int clusters[W4_LARGE_CLUSTER + 1])
+static int count_clusters(LargeKernel kernel, struct w4_large_shape shape, int sms, int shared)
 {
     struct w4_large_plan plan = {};
-    plan.shape = { 128, 2, 1, 0 };
+    cudaLaunchAttribute attributes[2];
+    int clusters = sms;
+    if (shape.cluster * shape.share == 1)
+        return sms;
+    plan.shape = shape;
     plan.clusters = 1;
     plan.bytes = shared;
-    const void *kernel = (const void *)large_kernel_of<Symmetric, Stages>(plan.shape);
-    if (cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared))
-        return false;
-    clusters[0] = 0;
-    clusters[1] = sms;
-    for (int size = 2; size <= W4_LARGE_CLUSTER; size++) {
-        cudaLaunchAttribute attributes[2];
-        plan.shape.cluster = size;
-        const cudaLaunchConfig_t config = large_config(plan, false, attributes, NULL);
-        if (cudaOccupancyMaxActiveClusters(&clusters[size], kernel, &config)) {
-            cudaGetLastError(); /* a size that the device has not */
-            clusters[size] = 0;
-        }
+    const cudaLaunchConfig_t config = large_config(plan, false, attributes, NULL);
+    if (cudaOccupancyMaxActiveClusters(&clusters, (const void *)kernel, &config)) {
+        cudaGetLastError(); /* a size that the device has not */
+        clusters = 0;
     }
-    return true;
+    return clusters;
 }
 
-/* The best tiling, or the one wished for, and its kernel. */
+/* The plan of a tiling and its kernel. */
 template <bool Symmetric, class Stages>
-static enum op_status large_prepare(const struct gemm_problem *p, const struct w4_large_shape *wish,
+static enum op_status large_prepare(const struct gemm_problem *p, struct w4_large_shape shape,
                                     Large *state)
 {
-    int device, sms, shared, clusters[W4_LARGE_CLUSTER + 1];
-    struct w4_large_plan &plan = state->work.plan;
+    int device, sms, shared;
+    const LargeKernel kernel = large_kernel_of<Symmetric, Stages>(shape);
+    /* kernels that overlap must not ask for different amounts of L1 cache */
     if (cudaGetDevice(&device) ||
         cudaDeviceGetAttribute(&sms, cudaDevAttrMultiProcessorCount, device) ||
         cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, device) ||
-        !count_clusters<Symmetric, Stages>(sms, shared, clusters))
+        cudaFuncSetAttribute((const void *)kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                             shared) ||
+        cudaFuncSetAttribute((const void *)kernel, cudaFuncAttributePreferredSharedMemoryCarveout,
+                             cudaSharedmemCarveoutMaxShared))
         return OP_EDEVICE;
-    if (wish ? w4_large_plan(p, Symmetric, *wish, clusters[wish->cluster], shared, &plan)
-             : w4_large_best(p, Symmetric, clusters, shared, &plan))
-        return OP_EUNSUPPORTED;
-    state->kernel = large_kernel_of<Symmetric, Stages>(plan.shape);
-    /* kernels that overlap must not ask for different amounts of L1 cache */
-    return cudaFuncSetAttribute((const void *)state->kernel,
-                                cudaFuncAttributeMaxDynamicSharedMemorySize, shared) ||
-                   cudaFuncSetAttribute((const void *)state->kernel,
-                                        cudaFuncAttributePreferredSharedMemoryCarveout,
-                                        cudaSharedmemCarveoutMaxShared)
-               ? OP_EDEVICE
+    const int clusters = count_clusters(kernel, shape, sms, shared);
+    state->kernel = kernel;
+    return w4_large_plan(p, Symmetric, shape, clusters, shared, &state->work.plan)
+               ? OP_EUNSUPPORTED
                : OP_OK;
 }
 
@@ -119,12 +119,14 @@ static enum op_status large_workspace(const struct op_memory *memory, op_stream 
                                       const Large *first, Large *state)
 {
     const struct w4_large_plan &plan = state->work.plan;
-    const size_t counts = (plan.shared_tiles * 2 + 1) * sizeof(int);
+    const int share = plan.shape.share;
+    const size_t counts = (plan.shared_tiles * share * 2 + 1) * sizeof(int);
     if (first) {
         state->work.partial = first->work.partial;
         state->work.arrived = first->work.arrived;
     } else {
-        const size_t partial = plan.clusters * 2 * w4_partial(plan.shape) * sizeof(float);
+        const size_t partial =
+            plan.clusters * share * 2 * w4_partial(plan.shape) * sizeof(float);
         state->work.arrived = (int *)memory->take(memory->context, counts);
         if (plan.shared_tiles)
             state->work.partial = (float4 *)memory->take(memory->context, partial);
@@ -136,20 +138,22 @@ static enum op_status large_workspace(const struct op_memory *memory, op_stream 
 
 template <bool Symmetric, class Stages>
 static enum op_status large_setup(const struct gemm_problem *p, const struct gemm_args *a,
-                                  const struct w4_large_shape *wish, const struct op_memory *memory,
+                                  struct w4_large_shape shape, const struct op_memory *memory,
                                   op_stream s, void **out)
 {
     if (p->group != W4_GROUP || p->k % W4_GROUP || p->n % 8)
         return OP_EUNSUPPORTED;
-    Large *state = (Large *)calloc(1, sizeof *state);
+    Large *state = (Large *)aligned_alloc(alignof(Large), sizeof *state); /* the map: to 64 bytes */
     if (!state)
         return OP_ENOMEM;
-    enum op_status status = large_prepare<Symmetric, Stages>(p, wish, state);
+    memset((void *)state, 0, sizeof *state);
+    enum op_status status = large_prepare<Symmetric, Stages>(p, shape, state);
     if (status == OP_OK &&
-        !tma_map_half(&state->x_map, a->x, p->m, p->k, state->work.plan.shape.tokens))
+        !tma_map_half(&state->x_map, a->x, p->m, p->k, w4_large_box(shape)))
         status = OP_EDEVICE;
     if (status == OP_OK)
-        state->work.packed = w4a16_packed(p, a, Symmetric, memory, s, &status);
+        state->work.packed = w4a16_packed(p, a, Symmetric, W4_LARGE_NEAR, memory, s,
+                                            &status);
     if (status == OP_OK)
         status = large_workspace(memory, s, (const Large *)*out, state);
     if (status != OP_OK) {
@@ -171,7 +175,7 @@ OP_BEGIN
     enum op_status name(const struct gemm_problem *p, const struct gemm_args *a,                   \
                         const struct op_memory *m, op_stream s, void **state)                      \
     {                                                                                              \
-        return large_setup<Symmetric, Stages>(p, a, NULL, m, s, state);                            \
+        return large_setup<Symmetric, Stages>(p, a, w4_large_shape(p), m, s, state);               \
     }
 SETUP(gemm_w4a16_large_setup, false, W4Full)
 SETUP(gemm_w4a16_large_sym_setup, true, W4Full)
@@ -180,6 +184,14 @@ SETUP(gemm_w4a16_large_loadonly_setup, false, W4LoadOnly)
 SETUP(gemm_w4a16_large_mmaonly_setup, false, W4MmaOnly)
 SETUP(gemm_w4a16_large_deqonly_setup, false, W4DeqOnly)
 #undef SETUP
+
+enum op_status gemm_w4a16_large_shaped(const struct gemm_problem *p, const struct gemm_args *a,
+                                       int symmetric, struct w4_large_shape shape,
+                                       const struct op_memory *m, op_stream s, void **state)
+{
+    return symmetric ? large_setup<true, W4Full>(p, a, shape, m, s, state)
+                     : large_setup<false, W4Full>(p, a, shape, m, s, state);
+}
 
 gemm_run_fn gemm_w4a16_large;
 

@@ -3,10 +3,11 @@
  *
  * A strip is 16 output channels by one group of 128 input channels: one A tile
  * (m16) of mma m16n8k16, or one warp's quarter of wgmma m64, in 8 steps of k16.
- * Everything a strip needs lies together, so one bulk copy brings it, and four
- * strips that are neighbours in n lie behind each other:
+ * Everything a strip needs lies together, so one bulk copy brings it, and `near`
+ * strips that are neighbours in n lie behind each other: 4 for few tokens, and for
+ * more 16, so that a tile of 128 or 256 channels takes one copy a group.
  *
- *   packed   [n/64][k/128][4] strips                     n rounded up, rest zeros
+ *   packed   [n/16/near][k/128][near] strips             n rounded up, rest zeros
  *   strip    1024 bytes  codes    [2][32 lanes][4] words of step 4 half + 0..3
  *              32        scales   [8] half2 { channel r, channel r+8 }
  *              16        zeros    [8] bytes { zero r, 16 zero r+8 }   not if symmetric
@@ -32,13 +33,14 @@
 #include "../common/hd.h"
 
 enum {
-    W4_GROUP = 128,  /* input channels of a strip, which share a scale */
-    W4_STRIP = 16,   /* its output channels */
-    W4_NEAR = 4,     /* strips stored behind each other for one group */
-    W4_CODES = 1024, /* bytes */
+    W4_GROUP = 128,     /* input channels of a strip, which share a scale */
+    W4_STRIP = 16,      /* its output channels */
+    W4_NEAR = 4,        /* strips that lie together, for few tokens */
+    W4_LARGE_NEAR = 16, /* and for more */
+    W4_CODES = 1024,    /* bytes */
     W4_SCALES = 32,
     W4_ZEROS = 16,
-    W4_WORDS = 256   /* of the codes */
+    W4_WORDS = 256      /* of the codes */
 };
 
 HD int w4_strip_bytes(int symmetric)
@@ -47,20 +49,20 @@ HD int w4_strip_bytes(int symmetric)
 }
 
 /* Strips of n channels as stored. */
-HD int w4_strips(int n)
+HD int w4_strips(int n, int near)
 {
-    return (n + W4_STRIP * W4_NEAR - 1) / (W4_STRIP * W4_NEAR) * W4_NEAR;
+    return (n + W4_STRIP * near - 1) / (W4_STRIP * near) * near;
 }
 
 /* Number of strips before this one: channels 16 strip .., input channels 128 group .. */
-HD size_t w4_strip_at(int strip, int group, int groups)
+HD size_t w4_strip_at(int strip, int group, int groups, int near)
 {
-    return ((size_t)(strip / W4_NEAR) * groups + group) * W4_NEAR + strip % W4_NEAR;
+    return ((size_t)(strip / near) * groups + group) * near + strip % near;
 }
 
-HD size_t w4_packed_bytes(int n, int k, int symmetric)
+HD size_t w4_packed_bytes(int n, int k, int symmetric, int near)
 {
-    return (size_t)w4_strips(n) * (k / W4_GROUP) * w4_strip_bytes(symmetric);
+    return (size_t)w4_strips(n, near) * (k / W4_GROUP) * w4_strip_bytes(symmetric);
 }
 
 /* Channel (0..15) and input channel (0..127) of a nibble of a word of a strip. */

@@ -70,7 +70,7 @@ static enum op_status setup(const struct gemm_problem *p, const struct gemm_args
     state->symmetric = Symmetric;
     enum op_status status = prepare<Symmetric>(p, state);
     if (status == OP_OK)
-        state->work.packed = w4a16_packed(p, a, Symmetric, memory, s, &status);
+        state->work.packed = w4a16_packed(p, a, Symmetric, W4_NEAR, memory, s, &status);
     if (status != OP_OK) {
         free(state);
         return status;
@@ -101,7 +101,7 @@ enum op_status gemm_w4a16_portable(const struct gemm_problem *p, const struct ge
 {
     const Portable *portable = (const Portable *)state;
     W4Small work = portable->work;
-    work.packed_end = work.packed + w4_packed_bytes(p->n, p->k, portable->symmetric);
+    work.packed_end = work.packed + w4_packed_bytes(p->n, p->k, portable->symmetric, W4_NEAR);
     work.x = (const half *)a->x;
     work.y = (half *)a->y;
     work.m = p->m;

@@ -31,6 +31,10 @@
  * first groups adds what the others leave in global memory:
  *
  *   spread     t0. .t0.......t1. .t1.......t2. ..   a run of groups a block, first
+ *
+ * With many tokens X, which every block reads, would take much of what the L2 cache
+ * gives.  There two blocks that are neighbours in n may share it: what is said of a
+ * block is then said of the two, and of twice the channels.
  */
 #ifndef KERNELS_GEMM_W4A16_SHAPES_H
 #define KERNELS_GEMM_W4A16_SHAPES_H
@@ -198,9 +202,11 @@ static inline int w4_small_best(const struct gemm_problem *p)
 /* ---- more tokens ---- */
 
 enum {
-    W4_LARGE_STAGES = 8,      /* most; a block's ring of groups of X and W */
+    W4_LARGE_STAGES = 12,     /* most; a block's ring of groups of X and W */
     W4_LARGE_BARRIERS = 1024, /* bytes */
-    W4_LARGE_CLUSTER = 8      /* most */
+    W4_LARGE_CLUSTER = 8,     /* most */
+    W4_LARGE_SKEW = 2000,     /* clocks; worth a try */
+    W4_LARGE_ENDS = 5         /* groups that take as long as to add up spread tiles */
 };
 
 /* What a tiling may choose; tokens 16, 32, 64, 128 or, with blocks_64 1, 256. */
@@ -208,23 +214,31 @@ struct w4_large_shape {
     int tokens, blocks_64; /* of a tile; channels of a warpgroup, of which there are two, / 64 */
     int cluster;           /* 1: tiles are not split over clusters */
     int spread;            /* 1 with cluster 1 only: they are spread */
+    int share;             /* 2 with cluster 1 only: two blocks share X; else 1 */
+    int skew;              /* clocks that the second warpgroup begins later */
+    int fine;              /* 1: products are started half as many at a time */
 };
 
 struct w4_large_plan {
     struct w4_large_shape shape;
-    int token_tiles, channel_tiles;
-    int clusters;                    /* of shape.cluster blocks */
+    int token_tiles, channel_tiles;  /* channel_tiles: of blocks that share X */
+    int clusters;                    /* of shape.cluster or shape.share blocks */
     int whole;                       /* rounds of whole tiles */
     int shared_tiles;                /* spread; they are the first */
     int stages, slots;               /* of X and of W */
     int w_bytes;                     /* of a slot */
     size_t w_at, exchange_at, bytes; /* in shared memory, behind 1024-byte alignment */
-    double us;                       /* expected */
 };
 
 /* Stages of X that a group of k comes in: 256 tokens of a group would leave room
  * for two of them. */
 #define W4_LARGE_SLICES(tokens) ((tokens) > 128 ? 2 : 1)
+
+/* Rows of X that a copy brings. */
+static inline int w4_large_box(struct w4_large_shape s)
+{
+    return s.tokens / (W4_LARGE_SLICES(s.tokens) > 1 ? s.share : 1);
+}
 
 /* Tokens that a warpgroup stores, or the blocks of a cluster add up, at a time. */
 HD int w4_direct_tokens(int tokens)
@@ -268,37 +282,9 @@ HD int w4_spread_block(int unit, int blocks, int units)
     return ((unit + 1) * blocks - 1) / units;
 }
 
-/*
- * Microseconds that a tiling takes, from times seen on an H200: a group of k in a
- * tile, the way from one tile to the next, to add up a tile over a cluster or
- * over all.  Blocks that share a tile are at different k, so that tiles of the same
- * tokens or channels meet less in the L2 cache.  What counts is how tilings compare.
- */
-static inline double w4_large_us(const struct w4_large_plan *s, int groups)
-{
-    const int wide = s->shape.blocks_64 == 2, tokens = s->shape.tokens;
-    const double group = tokens == 256   ? 1.565
-                         : tokens == 128 ? (wide ? 1.73 : 0.99)
-                         : tokens == 64  ? (wide ? 1.16 : 0.73)
-                         : tokens == 32  ? (wide ? 0.97 : 0.60)
-                                         : (wide ? 0.91 : 0.62);
-    const double size = s->shape.blocks_64 * tokens / 256.0, next = 0.06;
-    const int tiles = s->token_tiles * s->channel_tiles, blocks = s->clusters * s->shape.cluster;
-    const int rest = tiles - s->whole * blocks;
-    double us = s->whole * (groups * group + next);
-    if (s->shape.spread && rest) {
-        const int part = w4_div_up(rest * groups, blocks); /* groups */
-        us += part * group * (s->token_tiles > 1 ? 1.1 : 1) + next + 3.2 +
-              1.3 * size * (w4_div_up(groups, part) + 1);
-    } else if (rest) {
-        us += w4_div_up(rest, s->clusters) * (w4_div_up(groups, s->shape.cluster) * group + next +
-                                              (s->shape.cluster > 1 ? 2.1 + 3.7 * size : 0));
-    }
-    return us;
-}
-
 /* Derived from p, the tiling and the number of clusters that fit on the device.
- * Returns 0 if it fits into `shared` bytes and divides the work, else -1. */
+ * Tiles of which a block would get no group are not spread or split, nor are those
+ * spread that leave few blocks idle.  Returns 0 if it fits into `shared` bytes, else -1. */
 static inline int w4_large_plan(const struct gemm_problem *p, int symmetric,
                                 struct w4_large_shape shape, int clusters, size_t shared,
                                 struct w4_large_plan *plan)
@@ -306,24 +292,27 @@ static inline int w4_large_plan(const struct gemm_problem *p, int symmetric,
     const int groups = p->k / W4_GROUP, slices = W4_LARGE_SLICES(shape.tokens);
     struct w4_large_plan s;
     memset(&s, 0, sizeof s);
-    if (clusters < 1 || shape.cluster > groups || (shape.spread && shape.cluster > 1) ||
-        shape.blocks_64 * shape.tokens > 256)
+    if (shape.cluster > groups)
+        shape.cluster = 1;
+    if (clusters < 1 || shape.blocks_64 * shape.tokens > 256 ||
+        (shape.cluster > 1 && (shape.spread || shape.share > 1)))
         return -1;
     s.shape = shape;
     s.token_tiles = w4_div_up(p->m, shape.tokens);
-    s.channel_tiles = w4_div_up(p->n, 128 * shape.blocks_64);
+    s.channel_tiles = w4_div_up(p->n, 128 * shape.blocks_64 * shape.share);
     const int tiles = s.token_tiles * s.channel_tiles;
-    if (shape.spread) {
-        s.clusters = tiles < clusters && tiles * groups < clusters ? tiles * groups : clusters;
-        s.whole = tiles / s.clusters;
-        s.shared_tiles = tiles % s.clusters;
-        if (s.shared_tiles * groups < s.clusters) /* a block would get none */
-            return -1;
+    const int rest = tiles % clusters; /* beyond whole rounds */
+    if (rest * groups < clusters || (clusters - rest) * groups < W4_LARGE_ENDS * clusters)
+        s.shape.spread = 0;
+    if (s.shape.spread) {
+        s.clusters = clusters;
+        s.whole = tiles / clusters;
+        s.shared_tiles = rest;
     } else {
         s.clusters = clusters < tiles ? clusters : tiles;
         s.whole = shape.cluster > 1 ? tiles / (s.clusters * shape.cluster) : 0;
     }
-    s.w_bytes = 2 * shape.blocks_64 * W4_NEAR * w4_strip_bytes(symmetric);
+    s.w_bytes = 8 * shape.blocks_64 * w4_strip_bytes(symmetric);
     const size_t x_bytes = (size_t)shape.tokens * W4_GROUP * 2 / slices;
     const size_t exchange =
         2 * (shape.cluster > 1 ? (size_t)w4_exchange_tokens(shape.tokens) *
@@ -342,39 +331,37 @@ static inline int w4_large_plan(const struct gemm_problem *p, int symmetric,
     }
     if (s.stages < 2 * slices)
         return -1;
-    s.us = w4_large_us(&s, groups);
     *plan = s;
     return 0;
 }
 
-/* Widest tile worth a try. */
-static inline int w4_large_tokens(int m)
+/*
+ * The tiling: the first row with m <= most_m, n <= most_n (tools/w4a16_sweep.c measures
+ * all of them).  Estimates, from times on an H200 of what tiles' ends took and from the
+ * rates of memory and tensor cores.  Few channels: narrow tiles, of which there are more.
+ */
+static inline struct w4_large_shape w4_large_shape(const struct gemm_problem *p)
 {
-    return m <= 16 ? 16 : m <= 32 ? 32 : m <= 64 ? 64 : m <= 128 ? 128 : 256;
-}
-
-/* The tiling expected to be fastest; clusters[c]: how many clusters of c blocks
- * are resident at a time, 0: none such. */
-static inline int w4_large_best(const struct gemm_problem *p, int symmetric,
-                                const int clusters[W4_LARGE_CLUSTER + 1], size_t shared,
-                                struct w4_large_plan *best)
-{
-    const int widest = w4_large_tokens(p->m);
-    int found = -1;
-    for (int tokens = widest < 128 ? widest : 128; tokens <= widest; tokens *= 2)
-        for (int blocks_64 = 2; blocks_64 >= 1; blocks_64--)
-            for (int cluster = 0; cluster <= W4_LARGE_CLUSTER; cluster++) {
-                /* 0 stands for spread */
-                const struct w4_large_shape shape = { tokens, blocks_64, cluster ? cluster : 1,
-                                                      !cluster };
-                struct w4_large_plan s;
-                if (w4_large_plan(p, symmetric, shape, clusters[shape.cluster], shared, &s) ||
-                    (!found && s.us >= best->us))
-                    continue;
-                *best = s;
-                found = 0;
-            }
-    return found;
+    static const struct {
+        int most_m, most_n;
+        struct w4_large_shape shape;
+    } rows[] = {
+        /*                    tokens, blocks_64, cluster, spread, share, skew, fine */
+        { 16, 6144, { 16, 1, 1, 1, 1, 0, 0 } },
+        { 16, INT_MAX, { 16, 2, 1, 1, 1, 0, 0 } },
+        { 32, 6144, { 32, 1, 1, 1, 1, 0, 0 } },
+        { 32, INT_MAX, { 32, 2, 1, 1, 1, 0, 0 } },
+        { 64, 6144, { 64, 1, 1, 1, 1, 0, 0 } },
+        { 64, INT_MAX, { 64, 2, 1, 1, 1, 0, 0 } },
+        { 128, 12288, { 128, 1, 1, 1, 1, 0, 0 } },
+        { 128, INT_MAX, { 128, 2, 1, 1, 1, W4_LARGE_SKEW, 0 } },
+        { 256, 12288, { 256, 1, 1, 1, 1, 0, 0 } },
+        { INT_MAX, INT_MAX, { 128, 2, 1, 1, 1, W4_LARGE_SKEW, 0 } },
+    };
+    int i = 0;
+    while (p->m > rows[i].most_m || p->n > rows[i].most_n)
+        i++;
+    return rows[i].shape;
 }
 
 #endif

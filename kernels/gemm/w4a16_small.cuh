@@ -271,7 +271,7 @@ void w4a16_small(const W4Small p)
         const int tile = to_unit / groups;
         to_stop = (tile + 1) * groups;
         from = p.packed + w4_strip_at((tile * Across + across) * Strips, to_unit - tile * groups,
-                                      groups) * STRIP;
+                                      groups, W4_NEAR) * STRIP;
     };
     auto fetch = [&](int slot) {
         if (to_unit < end) {

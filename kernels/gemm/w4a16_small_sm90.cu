@@ -88,7 +88,7 @@ static enum op_status setup(const struct gemm_problem *p, const struct gemm_args
     state->overlap = overlap;
     enum op_status status = prepare<Symmetric, Stages>(p, shape, memory, s, state);
     if (status == OP_OK)
-        state->work.packed = w4a16_packed(p, a, Symmetric, memory, s, &status);
+        state->work.packed = w4a16_packed(p, a, Symmetric, W4_NEAR, memory, s, &status);
     /* W is loaded without waiting for the kernel before, which may be the packing */
     if (status == OP_OK && overlap && cudaStreamSynchronize(s))
         status = OP_EDEVICE;
@@ -139,7 +139,7 @@ enum op_status gemm_w4a16_small(const struct gemm_problem *p, const struct gemm_
 {
     const Small *small = (const Small *)state;
     W4Small work = small->work;
-    work.packed_end = work.packed + w4_packed_bytes(p->n, p->k, small->symmetric);
+    work.packed_end = work.packed + w4_packed_bytes(p->n, p->k, small->symmetric, W4_NEAR);
     work.x = (const half *)a->x;
     work.y = (half *)a->y;
     work.m = p->m;

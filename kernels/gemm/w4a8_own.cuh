@@ -35,6 +35,7 @@
 
 #include "../common/launch.cuh"
 #include "../common/mbarrier.cuh"
+#include "../common/spend.cuh"
 #include "../common/tma.cuh"
 #include "../common/wgmma_s8.cuh"
 #include "mma.cuh"
@@ -494,12 +495,6 @@ share_tokens(const int (&sum)[Blocks64][Tokens / 2], const uint32_t (&fetched)[B
 }
 
 /* ---- consumers ---- */
-
-static __device__ __forceinline__ void spend(int clocks)
-{
-    for (const unsigned start = clock(); (unsigned)clock() - start < (unsigned)clocks;)
-        ;
-}
 
 /* Products that run need registers of their own, written here and not later. */
 static __device__ __forceinline__ void written(uint32_t &v)
