@@ -194,8 +194,8 @@ static void try_shapes(struct cb_device *d, enum quant_kernel kernel, int m, int
         kernel == QUANT_NORM || kernel == QUANT_ADD_NORM ? (long)(1e-4 * (double)bytes) + m : 0;
     for (int v = 0; v < 3; v++)
         for (int c = 0; c < 8; c++) {
-            struct quant_shape shape = quant_shape_with(n, vectors[v], blocks[c / 2]);
-            shape.stays = c % 2;
+            const struct quant_shape shape =
+                quant_shape_with(n, vectors[v], blocks[c / 2], c % 2 ? QUANT_STAYS : QUANT_ONCE);
             poison(&o);
             const enum op_status s = quant_own_with(&o.p, &o.a, shape, cb_device_stream(d));
             CHECK(!cb_sync(d));
@@ -284,16 +284,16 @@ static void sweep(struct cb_device *d)
                 printf("%-8s m %4d n %5d  floor %6.2f us:", name[k], ms[i], ns[j], bytes / 4.3e6);
                 for (int v = 0; v < 3; v++)
                     for (int c = 0; c < 5; c++) {
-                        const int b = c < 4 ? c : 0; /* the last: a row a block */
-                        l.shape = quant_shape_with(ns[j], vectors[v], blocks[b]);
-                        l.shape.stays = c < 4;
+                        const int b = c < 4 ? c : 0; /* the last: blocks that stay */
+                        l.shape = quant_shape_with(ns[j], vectors[v], blocks[b],
+                                                   c < 4 ? QUANT_ONCE : QUANT_STAYS);
                         if (!l.shape.threads || (c == 4 && vectors[v] < 4) ||
                             quant_own_with(&p, &l.sets[0].a, l.shape, cb_device_stream(d)) != OP_OK)
                             continue;
                         const bool taken = chosen.vectors == vectors[v] &&
                                            chosen.blocks == blocks[b] &&
-                                           chosen.stays == l.shape.stays;
-                        printf("  %dx%d%s%s %.2f", vectors[v], blocks[b], c == 4 ? " once" : "",
+                                           chosen.form == l.shape.form;
+                        printf("  %dx%d%s%s %.2f", vectors[v], blocks[b], c == 4 ? " stays" : "",
                                taken ? "*" : "", time_of(d, &l, 12));
                     }
                 printf("\n");

@@ -233,11 +233,13 @@ static bool is_built(const struct quant_shape *s)
 /* Every vector of a row belongs to one thread; the shapes chosen are among those compiled. */
 static void test_shapes(void)
 {
-    static const int ms[] = { 1, 16, 64, 300, 5000 };
+    static const int ms[] = { 1, 16, 64, 300, 1000, 5000 };
     long wrong = 0;
-    for (size_t i = 0; i < sizeof ms / sizeof *ms; i++)
+    for (size_t i = 0; i < 4 * (sizeof ms / sizeof *ms); i++)
         for (int n = 8; n <= 65536; n += n < 20000 ? 8 : 1048) {
-            const struct quant_problem p = { .kernel = QUANT_NORM, .m = ms[i], .n = n };
+            const struct quant_problem p = { .kernel = (enum quant_kernel)(i % 4),
+                                             .m = ms[i / 4],
+                                             .n = n };
             const struct quant_shape s = quant_shape_of(&p);
             wrong +=
                 s.threads < 32 || s.threads > QUANT_THREADS_MAX || s.threads % 32 || !is_built(&s);
@@ -245,7 +247,7 @@ static void test_shapes(void)
         }
     CHECK(wrong == 0);
     unsigned char seen[2000] = { 0 };
-    const struct quant_shape s = quant_shape_with(11008, 2, 2);
+    const struct quant_shape s = quant_shape_with(11008, 2, 2, QUANT_ONCE);
     for (int v = 0; v < s.vectors; v++)
         for (int b = 0; b < s.blocks; b++)
             for (int t = 0; t < s.threads; t++)

@@ -37,7 +37,7 @@ static enum op_status launch_rows(const quant_problem *p, const quant_args *a,
     unsigned grid = (unsigned)p->m * Blocks;
     auto kernel = MANY && full ? quant_rows<Kind, V, Blocks, Between, MANY, false>
                                : quant_rows<Kind, V, Blocks, Between, false, false>;
-    if (STAYS && full && shape.stays && shape.threads <= STAY_THREADS) {
+    if (STAYS && full && shape.form == QUANT_STAYS && shape.threads <= STAY_THREADS) {
         const auto staying = quant_rows<Kind, V, Blocks, Between, MANY, STAYS>;
         const unsigned at_once = blocks_at_once(staying, shape.threads);
         if (!at_once)
@@ -139,8 +139,10 @@ enum op_status quant_unfused(const struct quant_problem *p, const struct quant_a
     }
     if (status != OP_OK)
         return status;
+    quant_problem plain = *p;
     quant_args second = *a;
+    plain.kernel = QUANT_PLAIN;
     second.x = state;
-    return with_shape<Plain, false>(p, &second, shape, NULL, s);
+    return with_shape<Plain, false>(p, &second, quant_shape_of(&plain), NULL, s);
 }
 OP_END

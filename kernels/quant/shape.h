@@ -12,15 +12,20 @@
 
 enum { QUANT_VECTOR = 8, QUANT_THREADS_MAX = 512, QUANT_BLOCKS_MAX = 8 };
 
+enum quant_form {
+    QUANT_ONCE,  /* blocks take one row, in registers */
+    QUANT_STAYS, /* blocks of 4 full vectors a thread, not in a cluster, take row after row */
+};
+
 struct quant_shape {
     int vectors; /* of a thread: 1, 2 or 4 */
     int blocks;  /* of a cluster: 1, 2, 4 or 8 */
     int threads; /* of a block: a multiple of 32; 0: the row does not fit */
-    int stays;   /* blocks of 4 full vectors a thread, not in a cluster, take row after row */
+    enum quant_form form;
 };
 
 /* The shape with these vectors and blocks. */
-HD struct quant_shape quant_shape_with(int n, int vectors, int blocks)
+HD struct quant_shape quant_shape_with(int n, int vectors, int blocks, enum quant_form form)
 {
     const int count = (n + QUANT_VECTOR - 1) / QUANT_VECTOR, all = vectors * blocks;
     const int threads = ((count + all - 1) / all + 31) / 32 * 32;
@@ -28,38 +33,61 @@ HD struct quant_shape quant_shape_with(int n, int vectors, int blocks)
     s.vectors = vectors;
     s.blocks = blocks;
     s.threads = threads <= QUANT_THREADS_MAX ? threads : 0;
-    s.stays = 1;
+    s.form = form;
     return s;
 }
 
+/* ---- the shape that is chosen ---- */
+
+/* Tokens up to these, then more: between those of the sweep. */
+enum { QUANT_TOKENS = 6 };
+static const int quant_tokens[QUANT_TOKENS - 1] = { 4, 32, 128, 512, 2048 };
+
 /*
- * Few rows: one latency counts, so a thread has little to do and a cluster shares a row of
- * more than 8 KB.  Many: as many bytes on their way as registers hold, which 4 vectors a thread
- * make more of than more threads would, and blocks small enough that several rows of a
- * multiprocessor are in different phases; rows of more than 16 KB go to clusters, of 2 vectors a
- * thread where they are longer still.  The boundaries are those of a sweep on an H200.  Blocks
- * stay where they can: with a row a block 4096 rows of 4096 came to 75 % of the bandwidth, as a
- * block loads for less than half of its time.
+ * Vectors of a thread and blocks of a cluster, 41 for 4 and 1; behind a 1 blocks stay.  The
+ * fastest of `gpu_quant sweep` on an H200, cold.  What it shows: a row of few tokens goes to a
+ * cluster, as one latency counts and a thread should have little to do, unless nothing but its
+ * largest value is asked of it, where one block of 4 vectors a thread is through before a cluster
+ * has met.  Of many, blocks of 4 vectors a thread have most bytes on their way; a NORM, which
+ * computes longest, stays, so that the next row is loaded meanwhile.  Rows of more than 16 KB go
+ * to clusters.
  */
-HD struct quant_shape quant_shape_of(const struct quant_problem *p)
+static inline int quant_choice_of(const struct quant_problem *p)
 {
-    const double all = (double)p->m * p->n;
-    struct quant_shape s;
-    if (p->n <= 8192) {
-        const int few = all <= 132.0 * 2048 * QUANT_VECTOR;
-        s = few && p->n > 4096 && all <= 3e5 ? quant_shape_with(p->n, 1, 4)
-                                             : quant_shape_with(p->n, few ? 1 : 4, 1);
-        if (!s.threads)
-            s = quant_shape_with(p->n, 2, 1);
-    } else if (all <= 4.6e5) {
-        s = quant_shape_with(p->n, 1, 8);
-    } else if (p->n <= 12288) {
-        s = quant_shape_with(p->n, all <= 4e6 ? 2 : 4, 2);
-    } else {
-        s = quant_shape_with(p->n, 2, p->n <= 20480 ? 4 : 8);
-    }
+    enum { ANY = -1 };
+    static const struct {
+        int kernel, n; /* up to */
+        int registers[QUANT_TOKENS];
+    } table[] = {
+        /* tokens                  1   16   64  256 1024 4096 */
+        { QUANT_PLAIN, 6144, { 41, 41, 11, 41, 21, 41 } },
+        { QUANT_PLAIN, 8192, { 41, 41, 41, 42, 41, 42 } },
+        { QUANT_NORM, 6144, { 14, 14, 21, 22, 41, 141 } },
+        { QUANT_NORM, 8192, { 14, 14, 22, 41, 41, 141 } },
+        { QUANT_ADD_NORM, 6144, { 14, 14, 14, 22, 41, 41 } },
+        { QUANT_ADD_NORM, 8192, { 18, 14, 24, 21, 41, 42 } },
+        { ANY, 8192, { 14, 14, 22, 41, 41, 41 } },
+        { ANY, 12288, { 18, 18, 22, 22, 42, 42 } },
+        { ANY, 16384, { 18, 18, 41, 24, 24, 24 } },
+        { ANY, 20480, { 18, 18, 24, 24, 24, 24 } },
+        { ANY, 32768, { 28, 28, 42, 28, 28, 28 } },
+        { ANY, 1 << 30, { 28, 28, 28, 28, 28, 28 } },
+    };
+    int k = 0, t = 0;
+    while (p->n > table[k].n || (table[k].kernel != ANY && table[k].kernel != (int)p->kernel))
+        k++;
+    while (t < QUANT_TOKENS - 1 && p->m > quant_tokens[t])
+        t++;
+    return table[k].registers[t];
+}
+
+static inline struct quant_shape quant_shape_of(const struct quant_problem *p)
+{
+    const int c = quant_choice_of(p);
+    struct quant_shape s =
+        quant_shape_with(p->n, c / 10 % 10, c % 10, c >= 100 ? QUANT_STAYS : QUANT_ONCE);
     for (int blocks = 2; !s.threads && blocks <= QUANT_BLOCKS_MAX; blocks *= 2)
-        s = quant_shape_with(p->n, 2, blocks);
+        s = quant_shape_with(p->n, 2, blocks, QUANT_ONCE);
     return s;
 }
 
