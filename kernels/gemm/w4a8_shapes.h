@@ -37,6 +37,7 @@ enum {
     W4A8_BARRIERS = 1024, /* bytes */
     W4A8_CLUSTER = 4,     /* most blocks that share X */
     W4A8_SLICES = 8,      /* most that share a tile */
+    W4A8_SLICES_WIDE = 5, /* most that share one of which a multiprocessor holds a block */
     W4A8_SHARE_TOKENS = 64 /* from here on they share it by tokens */
 };
 
@@ -284,15 +285,21 @@ static inline int w4a8_slices(const struct gemm_problem *p, int channels, int sm
     return 0;
 }
 
-/* Slices that leave few multiprocessors without a block and none with two; 0: there are none. */
+/* Slices that leave few multiprocessors without a block and none with two; 0: there are none.
+ * Clusters of more than two blocks leave some of a group of 16 or 18 multiprocessors over: those
+ * of an H200 hold 96 such blocks at a time, not 120. */
 static inline int w4a8_even_slices(const struct gemm_problem *p, int tokens, int blocks_64, int sms)
 {
     const int tiles = w4a8_div_up(p->m, tokens) * w4a8_div_up(p->n, 128 * blocks_64);
     const int groups = w4a8_div_up(p->k, W4A8_GROUP);
-    int s = sms / tiles < W4A8_SLICES ? sms / tiles : W4A8_SLICES;
+    int s = 3 * sms / 4 / tiles;
+    if (s > W4A8_SLICES_WIDE)
+        s = W4A8_SLICES_WIDE;
+    if (s < 2 && 2 * tiles <= sms)
+        s = 2;
     if (s > groups / 2)
         s = groups / 2;
-    return s >= 2 && 10 * tiles * s >= 7 * sms ? s : 0;
+    return s >= 2 && 10 * tiles * s >= 6 * sms ? s : 0;
 }
 
 /* Up to 16 tokens. */

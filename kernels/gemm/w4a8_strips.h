@@ -17,7 +17,9 @@ enum {
     W4A8_STRIPS_MOST = 16,           /* of a block */
     W4A8_STRIPS_X = 33 * 1024,       /* bytes; all of X lies in shared memory */
     W4A8_STRIPS_SHARED = 110 * 1024, /* of a block */
-    W4A8_STRIPS_STAGES = 16          /* most */
+    W4A8_STRIPS_STAGES = 16,         /* most */
+    W4A8_STRIPS_K = 16384,           /* beyond which tiles are as fast ... */
+    W4A8_STRIPS_K_GROUP = 4096       /* ... with groups */
 };
 
 /* Bytes from a token to the next: neighbours lie in different banks. */
@@ -69,6 +71,8 @@ static inline int w4a8_strips_best(const struct gemm_problem *p, int grouped, in
 {
     if (p->m > W4A8_STRIPS_TOKENS || p->k % W4A8_GROUP || p->n % 8 || p->k > W4A8_MOST_K ||
         (grouped && p->group != W4A8_GROUP) || p->m * w4a8_strips_stride(p->k) > W4A8_STRIPS_X)
+        return 0;
+    if (p->k > (grouped ? W4A8_STRIPS_K_GROUP : W4A8_STRIPS_K))
         return 0;
     const int strips = w4a8_strips_of(p->n, sms);
     return strips && w4a8_strips_stages(p->m, p->k, strips, grouped) >= 2;
