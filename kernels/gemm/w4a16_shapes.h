@@ -336,30 +336,38 @@ static inline int w4_large_plan(const struct gemm_problem *p, int symmetric,
 }
 
 /*
- * The tiling: the first row with m <= most_m, n <= most_n (tools/w4a16_sweep.c measures
- * all of them).  Estimates, from times on an H200 of what tiles' ends took and from the
- * rates of memory and tensor cores.  Few channels: narrow tiles, of which there are more.
+ * The tiling: the first row with m <= most_m, n <= most_n, k <= most_k.  Measured on an H200 with
+ * weights out of cache, layers of Llama-2-7B and 70B (tools/w4a16_sweep.c measures all of them), but
+ * for the last row.  Few channels: narrow tiles, of which there are more, and split along k where
+ * they leave most of the multiprocessors idle.
  */
 static inline struct w4_large_shape w4_large_shape(const struct gemm_problem *p)
 {
     static const struct {
-        int most_m, most_n;
+        int most_m, most_n, most_k;
         struct w4_large_shape shape;
     } rows[] = {
-        /*                    tokens, blocks_64, cluster, spread, share, skew, fine */
-        { 16, 6144, { 16, 1, 1, 1, 1, 0, 0 } },
-        { 16, INT_MAX, { 16, 2, 1, 1, 1, 0, 0 } },
-        { 32, 6144, { 32, 1, 1, 1, 1, 0, 0 } },
-        { 32, INT_MAX, { 32, 2, 1, 1, 1, 0, 0 } },
-        { 64, 6144, { 64, 1, 1, 1, 1, 0, 0 } },
-        { 64, INT_MAX, { 64, 2, 1, 1, 1, 0, 0 } },
-        { 128, 12288, { 128, 1, 1, 1, 1, 0, 0 } },
-        { 128, INT_MAX, { 128, 2, 1, 1, 1, W4_LARGE_SKEW, 0 } },
-        { 256, 12288, { 256, 1, 1, 1, 1, 0, 0 } },
-        { INT_MAX, INT_MAX, { 128, 2, 1, 1, 1, W4_LARGE_SKEW, 0 } },
+        /*                         tokens, blocks_64, cluster, spread, share, skew, fine */
+        { 16, 6144, INT_MAX, { 16, 1, 1, 1, 1, 0, 0 } },
+        { 16, INT_MAX, INT_MAX, { 16, 2, 1, 1, 1, 0, 0 } },
+        { 32, 8192, 8192, { 32, 1, 2, 0, 1, 0, 0 } },
+        { 32, 12288, 4096, { 32, 1, 1, 0, 1, 0, 0 } },
+        { 32, 6144, INT_MAX, { 32, 1, 1, 1, 1, 0, 0 } },
+        { 32, INT_MAX, INT_MAX, { 32, 2, 1, 1, 1, 0, 0 } },
+        { 64, 4096, 4096, { 64, 1, 3, 0, 1, 0, 0 } },
+        { 64, 8192, 8192, { 64, 1, 2, 0, 1, 0, 0 } },
+        { 64, 12288, 4096, { 64, 1, 1, 0, 1, 0, 0 } },
+        { 64, 6144, INT_MAX, { 64, 1, 1, 1, 1, 0, 0 } },
+        { 64, INT_MAX, INT_MAX, { 64, 2, 1, 1, 1, W4_LARGE_SKEW, 0 } },
+        { 128, 12288, 16384, { 128, 1, 1, 1, 1, W4_LARGE_SKEW, 1 } },
+        { 128, INT_MAX, INT_MAX, { 128, 2, 1, 1, 1, 0, 1 } },
+        { 256, 4096, INT_MAX, { 128, 1, 2, 0, 1, 0, 0 } },
+        { 256, 8192, 8192, { 128, 1, 1, 1, 1, W4_LARGE_SKEW, 1 } },
+        { 256, INT_MAX, INT_MAX, { 256, 1, 1, 1, 2, 0, 0 } },
+        { INT_MAX, INT_MAX, INT_MAX, { 128, 2, 1, 1, 1, W4_LARGE_SKEW, 0 } },
     };
     int i = 0;
-    while (p->m > rows[i].most_m || p->n > rows[i].most_n)
+    while (p->m > rows[i].most_m || p->n > rows[i].most_n || p->k > rows[i].most_k)
         i++;
     return rows[i].shape;
 }
