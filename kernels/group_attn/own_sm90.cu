@@ -109,7 +109,7 @@ enum op_status encoder_own_fit_setup(const struct encoder_problem *p, const stru
     switch (fitting(p, count)) {
     case OWN_EVEN: return encoder_own_even_setup(p, h, a, memory, s, state);
     case OWN_WIDE: return encoder_own_wide_setup(p, h, a, memory, s, state);
-    default: return encoder_own_sm90_setup(p, h, a, memory, s, state);
+    default: return encoder_own_lean_setup(p, h, a, memory, s, state);
     }
 }
 
@@ -119,7 +119,7 @@ enum op_status encoder_own_fit_run(const struct encoder_problem *p, const struct
     switch (fitting(p, ((const OwnState *)state)->multiprocessors)) {
     case OWN_EVEN: return encoder_own_even_run(p, a, state, s);
     case OWN_WIDE: return encoder_own_wide_run(p, a, state, s);
-    default: return encoder_own_sm90_run(p, a, state, s);
+    default: return encoder_own_lean_run(p, a, state, s);
     }
 }
 
