@@ -62,7 +62,7 @@ flatformer() {
 }
 
 qserve() {
-    attention='kv4_published kv4_naive|kv16_split kv16_stream kv16_cublas|kv4_own'
+    attention='kv4_published kv4_naive|kv16_split kv16_cublas|kv4_own'
     line 'KV4 attention, Llama-2-7B, 64 sequences of 1024' attention_table coldw \
         'batch=64,heads=32,kv_heads=32,head_dim=128,length=1024,' "$attention"
     line 'KV4 attention, Llama-3-8B, 256 sequences of 1280' attention_models coldw \
