@@ -34,11 +34,15 @@ if [ "${1:-}" = --one ]; then
     counts=$(grep -E '^[0-9]+ passed, [0-9]+ failed' "$log" | tail -n 1)
     found=$(grep -E '^=+ .*SUMMARY' "$log" | tail -n 1)
     last=$(grep -v '^=====' "$log" | tail -n 1)
-    # The published W4A8 kernels copy each tile of weights twice, the same bytes to the same place
-    # (kernels/gemm/qserve_stage.cuh), which is as they are.
+    # Known: the published W4A8 kernels copy each tile of weights twice, the same bytes to the same
+    # place (kernels/gemm/qserve_stage.cuh), which is as they are; and where threads meet at a
+    # barrier of their block before one of them arrives at another block's, the tool does not
+    # order what the others wrote (store_split; a minimum of that pattern is reported as well, and
+    # is not where every thread arrives itself).
+    known='copy_async_if.* in qserve_mma.cuh|(cluster_load|store_split<).* in (mbarrier|w4a16_large).cuh'
     if [ $check = racecheck ] && [ $code = 99 ] &&
         expr "$counts" : '[1-9][0-9]* passed, 0 failed' > /dev/null &&
-        ! grep 'Race reported' "$log" | grep -qv 'copy_async_if.* in qserve_mma.cuh'; then
+        ! grep 'Race reported' "$log" | grep -qvE "$known"; then
         code=0
     fi
     verdict=FAILED
