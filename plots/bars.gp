@@ -4,7 +4,11 @@
 #   an interval on every bar, a hollow marker for the reported value, a line at 1.
 # Stacked (stacked = 1): panel[panels]: files with label and one share per series;
 #   heading[panels]: their titles.
-#   n, legend[n], title, ylabel, xlabel, caption as in lines.gp; rotate: labels upright
+#   n, legend[n], title, ylabel, xlabel, caption as in lines.gp; longest: letters of the longest
+#   label where labels slant, else 0; names: what the parts of such a label are
+if (!exists("longest")) longest = 0
+drop = 3.7 * longest # pixels that a slanting label needs below the axis
+height = 440 + (drop > 40 ? drop : 40)
 load "style.gp"
 set label 1 caption at screen 0.01, 10.0 / height left font ",8" tc rgb "#606060" noenhanced
 set style fill solid 0.85 border lc rgb "#ffffff"
@@ -31,18 +35,22 @@ if (stacked) {
     }
     unset multiplot
 } else {
-    set title title font ",13" noenhanced
+    set title folded(title) font ",13" noenhanced
     set ylabel ylabel noenhanced
     set key outside right top vertical samplen 1
-    set bmargin (rotate ? 12 : 5.5)
-    if (rotate) { set xtics rotate by -40 left font ",8" noenhanced }
-    set arrow 1 from graph 0, first 1 to graph 1, first 1 nohead lc rgb "#404040" dt 2 lw 1 front
+    set bmargin 5.5 + drop / 16
+    if (longest) {
+        set xtics rotate by -40 left font ",8" noenhanced
+        set label 2 "labels: ".names at screen 0.01, 24.0 / height left font ",8" noenhanced
+    }
+    set offsets 0, 0, graph 0.04, 0
     room = 0.84 / n
     at(i) = (i - 0.5) * room - 0.42
     set boxwidth room * 0.92
     set xrange [-0.6:cases - 0.4]
     of(i, k) = column(2 + 4 * (i - 1) + k)
-    plot for [i = 1:n] in every ::1 using ($0 + at(i)):(of(i, 0)):(room * 0.92) \
+    plot 1 noautoscale with lines lc rgb "#404040" dt 2 lw 1 notitle, \
+         for [i = 1:n] in every ::1 using ($0 + at(i)):(of(i, 0)):(room * 0.92) \
              with boxes lc rgb tint(i) notitle, \
          for [i = 1:n] in every ::1 \
              using ($0 + at(i)):(of(i, 1)):(0):(of(i, 2) - of(i, 1)) \

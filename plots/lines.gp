@@ -10,7 +10,7 @@
 load "style.gp"
 set label 1 caption at screen 0.01, 10.0 / height left font ",8" tc rgb "#606060" noenhanced
 set bmargin 5.5
-set title title font ",13" noenhanced
+set title folded(title) font ",13" noenhanced
 set xlabel xlabel noenhanced
 set ylabel ylabel noenhanced
 set key outside right top vertical width 1 samplen 2

@@ -6,7 +6,7 @@
 load "style.gp"
 set label 1 caption at screen 0.01, 10.0 / height left font ",8" tc rgb "#606060" noenhanced
 set bmargin 5.5
-set title title font ",13" noenhanced
+set title folded(title) font ",13" noenhanced
 set xlabel "operations per byte of every operand once" noenhanced
 set ylabel "GFLOP/s" noenhanced
 set logscale xy

@@ -23,3 +23,8 @@ array colour[16] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b
                     "#404040", "#003f5f", "#7a3600", "#00523c", "#7d3f63", "#8a5f00", "#2b6f94", \
                     "#b0a000", "#909090"]
 tint(i) = colour[(i - 1) % 16 + 1]
+# a title too long for the room above a plot goes on in a second line
+room_of_title = int((width - 380) / 7.7)
+gap(s, k) = k < 2 || s[k:k] eq " " ? k : gap(s, k - 1)
+folded(s) = strlen(s) <= room_of_title ? s \
+    : s[1:gap(s, room_of_title) - 1]."\n".folded(s[gap(s, room_of_title) + 1:*])

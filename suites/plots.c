@@ -452,9 +452,25 @@ static int standing_figures(const struct plots *w, const struct view *v)
 
 /* ---- bars: narrow experiments ---- */
 
+/* Many cases stand under slanting labels: those hold only values, "minkunet_1x waymo_1f", and the
+ * names of the parameters are said once, "network scan".  Returns the length of the text. */
+static int slanting_label(const struct view *v, const struct result_case *c, char *text,
+                          size_t size)
+{
+    size_t n = 0;
+    text[0] = 0;
+    for (int p = 0; p < v->params && n < size; p++) {
+        char value[300];
+        n += (size_t)snprintf(text + n, size - n, "%s%s", p ? " " : "",
+                              c ? result_param(c, v->param[p], value, sizeof value) : v->param[p]);
+    }
+    return n < size ? (int)n : (int)size - 1;
+}
+
 static int case_bars(const struct plots *w, const struct view *v)
 {
-    char name[256], title[300], in[300], label[512], marker[128] = "";
+    char name[256], title[300], in[300], label[512], names[512] = "", marker[128] = "";
+    int longest = 0;
     const char *metric = *v->e->metric ? v->e->metric : "us", *legend[SERIES_MAX];
     const char *kernel[SERIES_MAX];
     int n = 0;
@@ -483,13 +499,21 @@ static int case_bars(const struct plots *w, const struct view *v)
     FILE *f = open_file(w, name, "tsv");
     if (!f)
         return -1;
-    fputs("case", f);
+    const int cases = v->count < BAR_CASES ? v->count : BAR_CASES;
+    const bool slanting = cases > 4 && v->params;
+    if (slanting)
+        slanting_label(v, NULL, names, sizeof names);
+    fputs(slanting ? names : "case", f);
     for (int k = 0; k < n; k++)
         fprintf(f, "\t%s\tlow\thigh\treported", kernel[k]);
     fputc('\n', f);
-    int cases = v->count < BAR_CASES ? v->count : BAR_CASES;
     for (int i = 0; i < cases; i++) {
-        view_label(v, v->c[i], label, sizeof label);
+        if (slanting) {
+            const int length = slanting_label(v, v->c[i], label, sizeof label);
+            longest = length > longest ? length : longest;
+        } else {
+            view_label(v, v->c[i], label, sizeof label);
+        }
         fputs(label, f);
         for (int k = 0; k < n; k++) {
             const struct result_row *row = result_row(v->c[i], kernel[k]);
@@ -535,8 +559,9 @@ static int case_bars(const struct plots *w, const struct view *v)
              m ? m->unit : "");
     set_text(f, "ylabel", label);
     set_text(f, "reported", marker);
+    set_text(f, "names", names);
     set_list(f, "legend", legend, n);
-    fprintf(f, "n = %d\ncases = %d\nstacked = 0\nrotate = %d\nwidth = %d\n", n, cases, cases > 4,
+    fprintf(f, "n = %d\ncases = %d\nstacked = 0\nlongest = %d\nwidth = %d\n", n, cases, longest,
             cases * n > 24 ? 1200 : 940);
     return finish(w, f, name, "bars");
 }

@@ -223,8 +223,13 @@ void view_label(const struct view *v, const struct result_case *c, char *text, s
         result_param(c, v->param[p], value, sizeof value);
         n += (size_t)snprintf(text + n, size - n, "%s%s=%s", p ? " " : "", v->param[p], value);
     }
-    if (!v->params)
-        snprintf(text, size, "%s", c->id);
+    if (v->params)
+        return;
+    /* a case alone: the part of its id that names its parameters */
+    const char *from = strchr(c->id, '/');
+    from = from ? strchr(from + 1, '/') : NULL;
+    from = from ? from + 1 : c->id;
+    snprintf(text, size, "%.*s", (int)strcspn(from, "/"), from);
 }
 
 int view_speedup(const struct view *v, const struct view_pair *p, int at, int replicates,

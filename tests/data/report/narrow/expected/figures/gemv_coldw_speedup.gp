@@ -5,10 +5,11 @@ in = "gemv_coldw_speedup.tsv"
 xlabel = ""
 ylabel = "speedup over base_f16, x"
 reported = "reported, NVIDIA Z"
+names = ""
 array legend[2] = ["Fast W4", "Own | W4"]
 n = 2
 cases = 3
 stacked = 0
-rotate = 0
+longest = 0
 width = 940
 load "bars.gp"

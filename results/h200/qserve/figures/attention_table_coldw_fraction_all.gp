@@ -1,0 +1,13 @@
+out = "attention_table_coldw_fraction_all"
+title = "attention_table (coldw): fraction of the fastest, geometric mean over cases, among all rows"
+caption = "NVIDIA H200, driver 580.159.04, CUDA 13.0, cache coldw, regime steady, profile reproduce, 3 invocations, n = 5 cases, run 0941a7c4-736e-4350-bc38-96056bf509cd"
+xlabel = "length"
+array panel[1] = ["attention_table_coldw_fraction_all.tsv"]
+array heading[1] = ["NVIDIA H200, measured"]
+panels = 1
+n = 8
+rows = 8
+reverse = 0
+width = 900
+height = 326
+load "heat.gp"

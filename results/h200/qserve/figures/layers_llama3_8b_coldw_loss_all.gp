@@ -1,0 +1,13 @@
+out = "layers_llama3_8b_coldw_loss_all"
+title = "layers_llama3_8b (coldw): largest loss on any case, among all rows"
+caption = "NVIDIA H200, driver 580.159.04, CUDA 13.0, cache coldw, regime steady, profile reproduce, 3 invocations, n = 20 cases, run 0941a7c4-736e-4350-bc38-96056bf509cd"
+xlabel = "m"
+array panel[1] = ["layers_llama3_8b_coldw_loss_all.tsv"]
+array heading[1] = ["NVIDIA H200, measured"]
+panels = 1
+n = 16
+rows = 16
+reverse = 1
+width = 900
+height = 502
+load "heat.gp"
