@@ -73,8 +73,10 @@ qserve() {
         'batch=1,heads=32,kv_heads=8,head_dim=128,length=8000,' "$attention"
     glue='quant_published|quant_unfused|quant_own'
     for m in 1 256 4096; do
-        line "RMSNorm and quantisation, $m tokens of 4096" glue_norm cold "kernel=norm,m=$m,n=4096," "$glue"
-        line "SiLU, product and quantisation, $m tokens of 14336" glue_silu cold \
+        tokens="$m tokens"
+        [ $m != 1 ] || tokens='a token'
+        line "RMSNorm and quantisation, $tokens of 4096" glue_norm cold "kernel=norm,m=$m,n=4096," "$glue"
+        line "SiLU, product and quantisation, $tokens of 14336" glue_silu cold \
             "kernel=silu,m=$m,n=14336," "$glue"
     done
     line 'RoPE and 4-bit keys and values, 4096 tokens, 32/8 heads' glue_rope cold \
@@ -87,7 +89,7 @@ torchsparsepp() {
     line 'all maps of MinkUNet, SemanticKITTI' maps_network hot \
         'scan=semantickitti_000000,maps=minkunet,' "$maps"
     implicit='implicit_s0 implicit_s1 implicit_s2 implicit_s3 implicit_s4 fetch fetch_tap'
-    gather='gather_grouped gather_fused gather_tap cublas_gathered'
+    gather='gather_grouped gather_fused gather_tap'
     for layer in stride=1,batch=1,cin=64 stride=4,batch=1,cin=128 stride=8,batch=1,cin=256; do
         line "convolution ${layer##*=} > ${layer##*=}, SemanticKITTI" conv_layers hot \
             "scan=semantickitti_000000,network=minkunet_1x,layer=same,$layer," "$implicit|$gather|own"

@@ -5,10 +5,11 @@ in = "bev_hot_speedup.tsv"
 xlabel = ""
 ylabel = "speedup over bev_vendor, x"
 reported = ""
+names = ""
 array legend[5] = ["scatter, cuDNN graphs", "scatter, cuDNN legacy calls", "scatter, unfolded, cuBLASLt", "implicit GEMM, mma.sync", "rows of cells, wgmma"]
 n = 5
 cases = 3
 stacked = 0
-rotate = 0
+longest = 0
 width = 940
 load "bars.gp"

@@ -5,10 +5,11 @@ in = "encoder_frames_hot_speedup.tsv"
 xlabel = ""
 ylabel = "speedup over flatformer, x"
 reported = ""
+names = "frames group window"
 array legend[13] = ["as published, no graph", "as published, attention by cuBLAS", "SST", "cuBLAS, attention in tiles", "cuBLAS and a softmax kernel", "padded windows, cuBLAS", "padded windows, attention in tiles", "exact windows, attention in tiles", "own", "own, overlapping", "own, even", "own, even and wide", "own, fitting"]
 n = 13
 cases = 6
 stacked = 0
-rotate = 1
+longest = 8
 width = 1200
 load "bars.gp"

@@ -5,10 +5,11 @@ in = "encoder_hot_speedup.tsv"
 xlabel = ""
 ylabel = "speedup over flatformer, x"
 reported = ""
+names = "group pillars window"
 array legend[13] = ["as published, no graph", "as published, attention by cuBLAS", "SST", "cuBLAS, attention in tiles", "cuBLAS and a softmax kernel", "padded windows, cuBLAS", "padded windows, attention in tiles", "exact windows, attention in tiles", "own", "own, overlapping", "own, even", "own, even and wide", "own, fitting"]
 n = 13
 cases = 14
 stacked = 0
-rotate = 1
+longest = 13
 width = 1200
 load "bars.gp"

@@ -5,10 +5,11 @@ in = "flatten_frames_cold_speedup.tsv"
 xlabel = ""
 ylabel = "speedup over published, x"
 reported = ""
+names = ""
 array legend[5] = ["four sorts of 64-bit keys", "four sorts of the bits needed", "one sort of all orders", "rank in a bitmap", "rank in a bitmap, one kernel"]
 n = 5
 cases = 3
 stacked = 0
-rotate = 0
+longest = 0
 width = 940
 load "bars.gp"

@@ -5,10 +5,11 @@ in = "flatten_hot_speedup.tsv"
 xlabel = ""
 ylabel = "speedup over published, x"
 reported = ""
+names = "group pillars window"
 array legend[5] = ["four sorts of 64-bit keys", "four sorts of the bits needed", "one sort of all orders", "rank in a bitmap", "rank in a bitmap, one kernel"]
 n = 5
 cases = 14
 stacked = 0
-rotate = 1
+longest = 13
 width = 1200
 load "bars.gp"

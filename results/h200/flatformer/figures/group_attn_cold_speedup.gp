@@ -5,10 +5,11 @@ in = "group_attn_cold_speedup.tsv"
 xlabel = ""
 ylabel = "speedup over flash, x"
 reported = ""
+names = ""
 array legend[4] = ["cuBLAS and a softmax kernel", "own", "own, overlapping", "own, even"]
 n = 4
 cases = 4
 stacked = 0
-rotate = 0
+longest = 0
 width = 940
 load "bars.gp"

@@ -5,10 +5,11 @@ in = "group_attn_hot_speedup.tsv"
 xlabel = ""
 ylabel = "speedup over flash, x"
 reported = ""
+names = "group pillars window"
 array legend[4] = ["cuBLAS and a softmax kernel", "own", "own, overlapping", "own, even"]
 n = 4
 cases = 14
 stacked = 0
-rotate = 1
+longest = 13
 width = 1200
 load "bars.gp"

@@ -5,10 +5,11 @@ in = "pillar_net_cold_speedup.tsv"
 xlabel = ""
 ylabel = "speedup over pillar_published, x"
 reported = ""
+names = ""
 array legend[3] = ["sort, scatter, cuBLAS TF32", "counts, fused tiles", "counts of runs, units of 8"]
 n = 3
 cases = 3
 stacked = 0
-rotate = 0
+longest = 0
 width = 940
 load "bars.gp"

@@ -5,10 +5,11 @@ in = "attention_long_coldw_speedup.tsv"
 xlabel = ""
 ylabel = "speedup over kv16_split, x"
 reported = ""
+names = ""
 array legend[7] = ["KV4, naive", "KV4 of QServe", "KV8 of QServe", "KV4, split sequence, tensor cores", "KV8, split sequence, tensor cores", "KV8, one scale a tensor, split sequence, tensor cores", "KV16, cuBLAS and a softmax kernel"]
 n = 7
 cases = 1
 stacked = 0
-rotate = 0
+longest = 0
 width = 940
 load "bars.gp"

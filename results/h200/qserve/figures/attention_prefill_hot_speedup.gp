@@ -5,10 +5,11 @@ in = "attention_prefill_hot_speedup.tsv"
 xlabel = ""
 ylabel = "speedup over kv16_prefill_apart, x"
 reported = ""
+names = ""
 array legend[5] = ["prefill, KV4, one kernel", "prefill, KV4, two kernels", "prefill, KV8, one kernel", "prefill, KV8, two kernels", "prefill, KV16, one kernel"]
 n = 5
 cases = 1
 stacked = 0
-rotate = 0
+longest = 0
 width = 940
 load "bars.gp"

@@ -5,10 +5,11 @@ in = "attention_smooth_error.tsv"
 xlabel = ""
 ylabel = "figure"
 reported = ""
+names = ""
 array legend[8] = ["KV16", "KV16, smoothed", "KV16, each channel by itself", "KV8", "KV8, smoothed", "KV4", "KV4, smoothed", "KV4, each channel by itself"]
 n = 8
 cases = 2
 stacked = 0
-rotate = 0
+longest = 0
 width = 940
 load "bars.gp"

@@ -5,10 +5,11 @@ in = "attention_steps_coldw_speedup.tsv"
 xlabel = ""
 ylabel = "speedup over kv4_naive, x"
 reported = ""
+names = ""
 array legend[6] = ["KV4, + bit tricks", "KV4, + simpler control flow", "KV4, + FP16 QK", "KV4, + FP16 SV", "KV4 of QServe", "KV4, split sequence, tensor cores"]
 n = 6
 cases = 1
 stacked = 0
-rotate = 0
+longest = 0
 width = 940
 load "bars.gp"

@@ -5,10 +5,11 @@ in = "dequant_22016x4096_coldw_share.tsv"
 xlabel = ""
 ylabel = "share of dequantisation, fraction"
 reported = "reported, A100"
+names = ""
 array legend[10] = ["QServe W4A8 per channel", "QServe W4A8 per group", "Atom W4A4 per group (emulated)", "W4A8 per channel, programmatic dependent launch", "W4A8 per group, programmatic dependent launch", "W4A16 few tokens", "W4A16 many tokens, programmatic dependent launch", "AWQ 2024 GEMV", "AWQ 2024 GEMM", "cuBLASLt INT8 and a scaling kernel, best of 16"]
 n = 10
 cases = 4
 stacked = 0
-rotate = 0
+longest = 0
 width = 1200
 load "bars.gp"
