@@ -5,10 +5,11 @@ in = "quality_sqnr.tsv"
 xlabel = ""
 ylabel = "figure"
 reported = "reported, GPU not named"
+names = ""
 array legend[1] = ["quantise"]
 n = 1
 cases = 2
 stacked = 0
-rotate = 0
+longest = 0
 width = 940
 load "bars.gp"
