@@ -22,6 +22,7 @@
 #include <cublas_v2.h>
 #include <cuda_runtime.h>
 
+#include "../kernels/common/share.h"
 #include "cublas_status.h"
 #include "spconv_cublas.h"
 
@@ -36,7 +37,7 @@ struct state {
     cublasHandle_t handle;
     const void *w;
     int32_t *slot_from, *slot_to; /* [rows][taps]; wgrad: [rows of the buffer] rows of x, of g */
-    void *gathered, *products;    /* buffers; wgrad: rows of x, rows of g */
+    void *gathered, *products;    /* buffers, shared; wgrad: rows of x, rows of g */
     void **pointers;              /* device: [3][taps] in the order of taps[] */
     int middle;                   /* tap without slots, or -1 */
     int32_t start[SPCONV_TAPS_MAX + 1]; /* pairs */
@@ -247,17 +248,31 @@ static enum op_status open_wgrad(const struct spconv_problem *p, const struct si
     return status ? status : spconv_place_list(&places, sides->to, v->g.rows, v->slot_to, s);
 }
 
-static enum op_status make_buffers(const struct spconv_problem *p, const struct spconv_args *a,
+/* The workspace of cuBLAS and the buffers, one behind the other; shared with other layers where
+ * nothing in the buffers has to stay: wgrad has zeros there, and one form what set-up gathered. */
+static void *take_buffers(const struct spconv_problem *p, const struct sides *sides,
+                          const struct op_memory *memory, struct state *v)
+{
+    const int wgrad = p->pass == SPCONV_WGRAD, slots = !wgrad && v->form <= GROUPED;
+    const size_t rows = (size_t)((wgrad || slots) && v->room ? v->room : p->pairs + 1);
+    const size_t from = (rows * (size_t)sides->channels * element(p) + 255) / 256 * 256;
+    const size_t all = from + rows * (size_t)sides->columns * element(p);
+    const int stays = wgrad || v->form == GATHERED;
+    char *workspace = op_scratch(memory, WORKSPACE + (stays ? 0 : all));
+    char *buffers = !workspace ? NULL
+                    : stays    ? memory->take(memory->context, all)
+                               : workspace + WORKSPACE;
+    v->gathered = buffers;
+    v->products = buffers ? buffers + from : NULL;
+    return buffers ? workspace : NULL;
+}
+
+static enum op_status fill_buffers(const struct spconv_problem *p, const struct spconv_args *a,
                                    const struct op_memory *memory, op_stream s, struct state *v)
 {
     const struct sides sides = sides_of(p, &a->map);
     const int wgrad = p->pass == SPCONV_WGRAD, slots = !wgrad && v->form <= GROUPED;
-    const long rows = (wgrad || slots) && v->room ? v->room : p->pairs + 1;
     enum op_status status = OP_OK;
-    v->gathered = memory->take(memory->context, (size_t)rows * sides.channels * element(p));
-    v->products = memory->take(memory->context, (size_t)rows * sides.columns * element(p));
-    if (!v->gathered || !v->products)
-        return OP_ENOMEM;
     if (slots) {
         const size_t bytes = (size_t)p->taps * sizeof *v->slot_from;
         v->slot_from = memory->take(memory->context, (size_t)sides.from_rows * bytes);
@@ -279,10 +294,7 @@ static enum op_status make_buffers(const struct spconv_problem *p, const struct 
 
 static enum op_status open_handle(struct state *v, void *workspace, op_stream s)
 {
-    cublasStatus_t status;
-    if (!workspace)
-        return OP_ENOMEM;
-    status = cublasCreate(&v->handle);
+    cublasStatus_t status = cublasCreate(&v->handle);
     if (!status)
         status = cublasSetStream(v->handle, s); /* before the workspace, which it resets */
     if (!status)
@@ -296,6 +308,7 @@ static enum op_status setup(const struct spconv_problem *p, const struct spconv_
                             const struct spconv_args *a, enum form form,
                             const struct op_memory *memory, op_stream s, void **state)
 {
+    const struct sides sides = sides_of(p, &a->map);
     struct state *v = calloc(1, sizeof *v);
     *state = NULL;
     if (!v)
@@ -305,9 +318,10 @@ static enum op_status setup(const struct spconv_problem *p, const struct spconv_
     v->middle = p->same && p->pass != SPCONV_WGRAD && form <= GROUPED ? p->taps / 2 : -1;
     memcpy(v->start, host->start, ((size_t)p->taps + 1) * sizeof *v->start);
     measure_groups(p, v);
-    enum op_status status = open_handle(v, memory->take(memory->context, WORKSPACE), s);
+    void *workspace = take_buffers(p, &sides, memory, v);
+    enum op_status status = workspace ? open_handle(v, workspace, s) : OP_ENOMEM;
     if (!status)
-        status = make_buffers(p, a, memory, s, v);
+        status = fill_buffers(p, a, memory, s, v);
     if (status) {
         spconv_cublas_teardown(v);
         return status;

@@ -11,12 +11,14 @@
  */
 #include <stdlib.h>
 
+#include "../common/share.h"
 #include "forms.h"
 
 struct listed {
     const struct sparse_net_impl *impl;
     struct sparse_net_problem p;
     struct sparse_net_args a;
+    struct op_share share; /* scratch of all layers, of memory of the set-up */
     struct op_memory memory;
     struct sparse_net net; /* of the problem, concatenations by copies */
     struct net_memory m;
@@ -144,7 +146,8 @@ enum op_status sparse_net_listed_setup(const struct sparse_net_impl *impl,
     v->impl = impl;
     v->p = *p;
     v->a = *a;
-    v->memory = *memory;
+    v->share.from = *memory;
+    v->memory = op_share_memory(&v->share);
     v->net = *p->net;
     sparse_net_separate(&v->net);
     enum op_status status = net_memory_open(impl, p, &v->net, a, memory, &v->m);

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../common/share.h"
 #include "../spconv/own_plans.h"
 #include "forms.h"
 
@@ -29,6 +30,7 @@ struct train {
     const struct sparse_net_impl *impl;
     struct sparse_net_problem p;
     struct sparse_net_args a;
+    struct op_share share; /* scratch of all layers, of memory of the set-up */
     struct op_memory memory;
     struct sparse_net net;
     struct net_memory m;
@@ -344,7 +346,8 @@ enum op_status sparse_net_train_setup(const struct sparse_net_impl *impl,
     v->impl = impl;
     v->p = *p;
     v->a = *a;
-    v->memory = *memory;
+    v->share.from = *memory;
+    v->memory = op_share_memory(&v->share);
     v->net = *p->net;
     sparse_net_keep(&v->net);
     enum op_status status = net_memory_open(impl, p, &v->net, a, memory, &v->m);

@@ -4,6 +4,7 @@
 #include "implicit.cuh"
 #include "implicit.h"
 #include "own.h"
+#include "share.cuh"
 #include "upload.cuh"
 
 typedef void (*ImplicitLaunch)(ImplicitWork);
@@ -13,7 +14,7 @@ enum Variant { PUBLISHED, NO_HOIST, NO_PAD, ONE_TILE, TWO_STAGES, FOUR_STAGES, P
 struct Implicit {
     ImplicitWork work;
     ImplicitLaunch kernel;
-    void *parts; /* [splits][n][columns]; NULL with one range */
+    void *parts; /* [splits][n][columns], shared; NULL with one range */
     int splits, tiles, columns, threads; /* columns of a tile */
     size_t shared;
     double slots;
@@ -182,8 +183,8 @@ static enum op_status use_channels(const struct spconv_problem *p, enum op_statu
         use_dtype<true>(v, p->dtype, v->variant);
     v->parts = NULL;
     if (v->splits > 1)
-        v->parts = scratch<char>(memory, (size_t)v->splits * v->work.n * v->work.columns *
-                                             (p->dtype == SPCONV_F16 ? 2 : 4), &status);
+        v->parts = shared_scratch<char>(memory, (size_t)v->splits * v->work.n * v->work.columns *
+                                                    (p->dtype == SPCONV_F16 ? 2 : 4), &status);
     if (status == OP_OK && cudaFuncSetAttribute((const void *)v->kernel,
                                                 cudaFuncAttributeMaxDynamicSharedMemorySize,
                                                 (int)v->shared))

@@ -13,6 +13,7 @@
 
 #include "implicit_math.cuh"
 #include "plan.h"
+#include "share.cuh"
 #include "upload.cuh"
 #include "wgrad.h"
 
@@ -20,7 +21,7 @@ constexpr int M = 32, N = 64, ROWS = 64, THREADS = 128, SHARES = 32;
 
 struct WgradWork {
     const void *x, *g;
-    float *parts;         /* [SHARES][taps][cin][cout] */
+    float *parts;         /* [SHARES][taps][cin][cout], shared */
     const int32_t *index; /* [splits][rows][taps of a range] partners */
     const int32_t *row;   /* [splits][rows] */
     const uint32_t *mask; /* [splits][rows / ROWS]; NULL: all */
@@ -226,7 +227,8 @@ static enum op_status use_channels(const struct spconv_problem *p, enum op_statu
 {
     v->work.cin = p->cin;
     v->work.cout = p->cout;
-    v->work.parts = scratch<float>(memory, (size_t)SHARES * p->taps * p->cin * p->cout, &status);
+    v->work.parts =
+        shared_scratch<float>(memory, (size_t)SHARES * p->taps * p->cin * p->cout, &status);
     if (p->dtype == SPCONV_F16)
         use<WgradHalf, 8>(v);
     else if (p->dtype == SPCONV_TF32)
