@@ -23,7 +23,6 @@ struct ref {
     void *row[SPARSE_NET_TENSORS_MAX]; /* rows, or gradients of them */
     int seen[SPARSE_NET_TENSORS_MAX];  /* its gradient has a first term */
     double *sum;                       /* of a layer's pass */
-    float *bound, *loose;              /* that come with it */
 };
 
 static long rows_of(const struct ref *r, int tensor)
@@ -90,8 +89,6 @@ static enum op_status open_sums(struct ref *r)
             most = all[k] > most ? all[k] : most;
     }
     r->sum = net_take(r->memory, most * sizeof *r->sum, &status);
-    r->bound = net_take(r->memory, most * sizeof *r->bound, &status);
-    r->loose = net_take(r->memory, most * sizeof *r->loose, &status);
     for (int t = 0; t < r->net.tensors; t++)
         r->row[t] = net_take(r->memory, 2 * count_of(r, t), &status);
     return status;
@@ -119,7 +116,7 @@ static enum op_status run_pass(const struct ref *r, int i, enum spconv_pass pass
     p.pass = pass;
     a.map = l->step < 0 ? (struct spconv_map){ r->same, r->same, start, r->same, r->same }
                         : r->map[l->step];
-    return spconv_ref_cuda(&p, &a, sum, r->bound, r->loose, r->stream);
+    return spconv_ref_cuda(&p, &a, sum, NULL, NULL, r->stream);
 }
 
 /* Members of a tensor side by side into it; back: its gradient to theirs. */
@@ -202,5 +199,18 @@ enum op_status sparse_net_ref_train_cuda(const struct sparse_net_problem *p,
         status = OP_EDEVICE;
     for (int i = r.net.layers - 1; !status && i >= 0; i--)
         status = back_layer(&r, i, act, dw);
+    return status;
+}
+
+enum op_status sparse_net_ref_bounds_cuda(const struct sparse_net *net, const double *dw,
+                                          double limit, float *bound, op_stream s)
+{
+    enum op_status status =
+        cudaMemsetAsync(bound, 0, net->weights * sizeof *bound, s) ? OP_EDEVICE : OP_OK;
+    for (int i = 0; !status && i < net->layers; i++) {
+        const struct sparse_layer *l = &net->layer[i];
+        status = net_ref_bounds(dw + l->w, l->taps, (size_t)l->channels * (size_t)l->columns,
+                                8 * limit, bound + l->w, s);
+    }
     return status;
 }

@@ -64,6 +64,40 @@ static __global__ void transpose(const int32_t *by_out, size_t count, int taps, 
         by_in[(size_t)j * taps + i % taps] = (int32_t)(i / taps);
 }
 
+/* Sum over the block, for all its threads. */
+static __device__ double block_sum(double mine)
+{
+    __shared__ double part[THREADS];
+    part[threadIdx.x] = mine;
+    __syncthreads();
+    for (int step = THREADS / 2; step; step /= 2) {
+        if (threadIdx.x < step)
+            part[threadIdx.x] += part[threadIdx.x + step];
+        __syncthreads();
+    }
+    const double sum = part[0];
+    __syncthreads();
+    return sum;
+}
+
+static __device__ double root_mean_square(const double *x, size_t count)
+{
+    double sum = 0;
+    for (size_t i = threadIdx.x; i < count; i += THREADS)
+        sum += x[i] * x[i];
+    return sqrt(block_sum(sum) / (double)count);
+}
+
+/* A block a tap; each sums the layer anew. */
+static __global__ void bounds(const double *dw, size_t of_tap, double factor, float *bound)
+{
+    const size_t first = blockIdx.x * of_tap;
+    const double all = root_mean_square(dw, gridDim.x * of_tap);
+    const double own = root_mean_square(dw + first, of_tap);
+    for (size_t i = threadIdx.x; i < of_tap; i += THREADS)
+        bound[first + i] = (float)(factor * (own + all));
+}
+
 OP_BEGIN
 enum op_status net_ref_finish(const double *sum, const float *bias, const void *residual,
                               long rows, int columns, int relu, double *y, void *row, op_stream s)
@@ -94,6 +128,13 @@ enum op_status net_ref_transpose(const int32_t *by_out, long rows, int taps, int
 {
     const size_t count = (size_t)rows * taps;
     transpose<<<blocks_of(count), THREADS, 0, s>>>(by_out, count, taps, by_in);
+    return launched();
+}
+
+enum op_status net_ref_bounds(const double *dw, int taps, size_t of_tap, double factor,
+                              float *bound, op_stream s)
+{
+    bounds<<<taps, THREADS, 0, s>>>(dw, of_tap, factor, bound);
     return launched();
 }
 OP_END

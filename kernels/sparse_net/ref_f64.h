@@ -25,6 +25,9 @@ enum op_status net_ref_mask(void *g, const void *y, size_t count, op_stream s);
 /* by_in [..][taps], filled with -1 before, of by_out [rows][taps]. */
 enum op_status net_ref_transpose(const int32_t *by_out, long rows, int taps, int32_t *by_in,
                                  op_stream s);
+/* bound = factor (root of the mean square of its tap + of the layer), of dw [taps][of_tap]. */
+enum op_status net_ref_bounds(const double *dw, int taps, size_t of_tap, double factor,
+                              float *bound, op_stream s);
 
 OP_END
 #endif

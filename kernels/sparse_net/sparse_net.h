@@ -198,6 +198,11 @@ enum op_status sparse_net_ref_train_cuda(const struct sparse_net_problem *p,
                                          const struct sparse_net_args *a,
                                          const void *const act[SPARSE_NET_TENSORS_MAX],
                                          const struct op_memory *memory, double *dw, op_stream s);
+/* Bounds of gradients dw, device pointers, [weights]: a sum over many pairs carries the errors of its
+ * terms, so that they follow the mean square of the tap and that of the layer.  Of an element
+ * 8 limit (root of that of its tap + root of that of its layer); 0 in gaps.  Enqueues. */
+enum op_status sparse_net_ref_bounds_cuda(const struct sparse_net *net, const double *dw,
+                                          double limit, float *bound, op_stream s);
 
 OP_END
 #endif

@@ -145,7 +145,8 @@ struct spconv_size spconv_result(const struct spconv_problem *p);
 /* The result in double precision, want and bound as in spmm.h: u_acc is the unit
  * roundoff of float, and in loose [rows][columns] that of half, for rows whose sums
  * are half; of TF32, products are bounded by its unit roundoff.  spconv_ref works on
- * host pointers, spconv_ref_cuda on device pointers and enqueues. */
+ * host pointers, spconv_ref_cuda on device pointers and enqueues; there bound and loose may
+ * both be NULL. */
 enum op_status spconv_ref(const struct spconv_problem *p, const struct spconv_args *a, double *want,
                           float *bound, float *loose);
 enum op_status spconv_ref_cuda(const struct spconv_problem *p, const struct spconv_args *a,

@@ -118,12 +118,19 @@ static double bytes_between(const struct net_scene *s)
     return bytes;
 }
 
-static void set_bytes(void *instance, double *weights, double *ins, double *outs)
+static void operand_bytes(const struct net_scene *s, double *weights, double *ins, double *outs)
 {
-    const struct net_scene *s = &((struct net_case *)instance)->scene[0];
     *weights = 2.0 * (double)s->net.weights + 4.0 * (double)s->net.biases;
     *ins = (double)s->v.n * ((double)sizeof *s->v.coord + 2.0 * s->v.channels);
     *outs = (double)net_out_bytes(s) + (s->train ? 4.0 * (double)s->net.weights : 0);
+}
+
+/* Training keeps the rows of all layers: an execution writes and reads them beside its operands. */
+static void set_bytes(void *instance, double *weights, double *ins, double *outs)
+{
+    const struct net_scene *s = &((struct net_case *)instance)->scene[0];
+    operand_bytes(s, weights, ins, outs);
+    *outs += s->train ? 3 * bytes_between(s) : 0;
 }
 
 static struct cb_work work(void *instance, const struct op_impl *i)
@@ -133,7 +140,7 @@ static struct cb_work work(void *instance, const struct op_impl *i)
                          .peak = "tensor_fp16", .accumulate = CB_F32 };
     double ins, outs;
     (void)i;
-    set_bytes(instance, &w.weight_bytes, &ins, &outs);
+    operand_bytes(s, &w.weight_bytes, &ins, &outs);
     w.bytes_min = w.weight_bytes + ins + outs;
     w.bytes_model = w.bytes_min + (s->train ? 3 : 1) * bytes_between(s);
     w.tensor_ops = w.flops;

@@ -50,7 +50,7 @@ struct net_case {
     float *bound, *loose;
     int want_of;             /* -1: none */
     half_bits *act[SPARSE_NET_TENSORS_MAX]; /* training: rows that the reference kept */
-    struct net_gradients *gradients;        /* of the last rows asked for; NULL: none yet */
+    struct net_gradients *gradients;        /* first: of the last rows asked for; NULL: none yet */
 };
 
 /* A row on a case. */

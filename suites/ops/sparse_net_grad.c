@@ -12,15 +12,18 @@
 #include "../../harness/error.h"
 #include "sparse_net_case.h"
 
-/* The reference for the rows in act, or in act_on where it was made on the GPU. */
+/* The reference for the rows in act, or in act_on where it was made on the GPU.  A row of the suite
+ * is checked before and after it was timed, and rows of one forward dataflow keep the same: the GPU
+ * has as many references as its memory takes, the last that was asked for first. */
 struct net_gradients {
-    int ins;
+    int ins; /* -1: not made */
     half_bits *act[SPARSE_NET_TENSORS_MAX]; /* host */
     void *act_on[SPARSE_NET_TENSORS_MAX];   /* device */
     double *dw;                             /* host */
     double *want;                           /* device */
     float *bound;
     double limit;
+    struct net_gradients *next;
 };
 
 static size_t rows_count(const struct net_scene *s, int tensor)
@@ -47,21 +50,20 @@ int net_act_open(struct net_case *in, int ins)
 
 void net_gradients_close(struct net_case *in)
 {
-    struct net_gradients *r = in->gradients;
-    for (int t = 0; t < SPARSE_NET_TENSORS_MAX; t++) {
+    struct net_gradients *r;
+    for (int t = 0; t < SPARSE_NET_TENSORS_MAX; t++)
         free(in->act[t]);
-        if (r) {
+    while ((r = in->gradients)) {
+        in->gradients = r->next;
+        for (int t = 0; t < SPARSE_NET_TENSORS_MAX; t++) {
             free(r->act[t]);
             cb_free(in->device, r->act_on[t]);
         }
-    }
-    if (r) {
         cb_free(in->device, r->want);
         cb_free(in->device, r->bound);
         free(r->dw);
+        free(r);
     }
-    free(r);
-    in->gradients = NULL;
 }
 
 static size_t layer_count(const struct sparse_layer *l)
@@ -167,17 +169,6 @@ static int send_bounds(const struct net_case *in, int ins, double limit, struct 
     return status;
 }
 
-/* Memory of the gradients on both sides; none of a set is there yet. */
-static int open_reference(const struct net_case *in, int ins, struct net_gradients *r)
-{
-    const size_t weights = in->scene[ins].net.weights;
-    r->ins = -1;
-    r->dw = r->dw ? r->dw : malloc(weights * sizeof *r->dw);
-    if (!r->dw)
-        return cb_error("no memory for gradients");
-    return r->want ? 0 : cb_alloc(in->device, weights * sizeof *r->want, (void **)&r->want);
-}
-
 /* Computes gradients of act unless they are those that r has. */
 static int make_reference(const struct net_case *in, int ins, double limit,
                           half_bits *act[SPARSE_NET_TENSORS_MAX], struct net_gradients *r)
@@ -185,12 +176,15 @@ static int make_reference(const struct net_case *in, int ins, double limit,
     const struct net_scene *s = &in->scene[ins];
     const struct sparse_net_problem p = net_problem_of(s);
     const struct sparse_net_args a = { .w = in->w, .g = s->g };
-    const int known = r->dw && r->ins == ins && same_rows(s, act, r->act);
+    const int known = r->ins == ins && same_rows(s, act, r->act);
     if (known && r->limit == limit)
         return 0;
     if (!known) {
-        if (open_reference(in, ins, r) ||
-            op_result(sparse_net_ref_train(&p, &a, act, r->dw), "ref_net", "gradients"))
+        r->ins = -1;
+        r->dw = r->dw ? r->dw : malloc(s->net.weights * sizeof *r->dw);
+        if (!r->dw)
+            return cb_error("no memory for gradients");
+        if (op_result(sparse_net_ref_train(&p, &a, act, r->dw), "ref_net", "gradients"))
             return -1;
         for (int t = 0; t < s->net.tensors; t++) {
             half_bits *was = r->act[t];
@@ -216,17 +210,72 @@ static int reference_on_host(const struct net_bound *b, int set, int ins, double
     return status ? -1 : 0;
 }
 
+/* Another reference, before those that there are. */
+static int add_reference(struct net_case *in)
+{
+    struct net_gradients *r = calloc(1, sizeof *r);
+    if (!r)
+        return cb_error("no memory for gradients");
+    r->ins = -1;
+    r->next = in->gradients;
+    in->gradients = r;
+    return 0;
+}
+
 #ifdef WITH_CUDA
-/* Whether r has gradients of these rows; copies of them into r where it has not. */
-static int keep_rows(const struct net_case *in, int ins, const void *const *act,
-                     struct net_gradients *r, bool *known)
+static void to_front(struct net_case *in, struct net_gradients *r)
+{
+    struct net_gradients **at = &in->gradients;
+    while (*at != r)
+        at = &(*at)->next;
+    *at = r->next;
+    r->next = in->gradients;
+    in->gradients = r;
+}
+
+/* The reference for these rows to the front; *known: there is one. */
+static int find_reference(struct net_case *in, int ins, const void *const *act, bool *known)
 {
     const struct net_scene *s = &in->scene[ins];
-    *known = r->dw && r->ins == ins;
-    for (int t = 0; *known && t < s->net.tensors; t++)
-        if (cb_same(in->device, act[t], r->act_on[t], 2 * rows_count(s, t), known))
-            return -1;
-    for (int t = 0; !*known && t < s->net.tensors; t++) {
+    struct net_gradients *r = in->gradients;
+    *known = false;
+    for (; r && !*known; r = *known ? r : r->next) {
+        *known = r->ins == ins;
+        for (int t = 0; *known && t < s->net.tensors; t++)
+            if (cb_same(in->device, act[t], r->act_on[t], 2 * rows_count(s, t), known))
+                return -1;
+    }
+    if (*known)
+        to_front(in, r);
+    return 0;
+}
+
+/* A reference to be made to the front: a new one where those that are kept leave seven eighths of
+ * the memory that is free, else the one that was not asked for longest. */
+static int new_reference(struct net_case *in, int ins)
+{
+    const struct net_scene *s = &in->scene[ins];
+    size_t bytes = s->net.weights * (sizeof(double) + sizeof(float)), room;
+    struct net_gradients *last = in->gradients;
+    for (int t = 0; t < s->net.tensors; t++)
+        bytes += 2 * rows_count(s, t);
+    if (cb_memory_free(in->device, &room))
+        return -1;
+    if (!last || room / 8 > bytes)
+        return add_reference(in);
+    while (last->next)
+        last = last->next;
+    last->ins = -1;
+    to_front(in, last);
+    return 0;
+}
+
+/* Copies of the rows into the reference. */
+static int keep_rows(const struct net_case *in, int ins, const void *const *act)
+{
+    const struct net_scene *s = &in->scene[ins];
+    struct net_gradients *r = in->gradients;
+    for (int t = 0; t < s->net.tensors; t++) {
         cb_free(in->device, r->act_on[t]);
         r->act_on[t] = NULL;
         if (cb_alloc(in->device, 2 * rows_count(s, t), &r->act_on[t]) ||
@@ -236,53 +285,70 @@ static int keep_rows(const struct net_case *in, int ins, const void *const *act,
     return 0;
 }
 
-static int compute_on_device(const struct net_case *in, int ins, struct net_gradients *r)
+static int compute_on_device(const struct net_case *in, int ins)
 {
     const struct net_scene *s = &in->scene[ins];
     const struct sparse_net_problem p = net_problem_of(s);
     const struct sparse_net_args a = net_args_of(in, 0, ins);
+    struct net_gradients *r = in->gradients;
     struct op_pool pool = { .device = in->device };
     const struct op_memory memory = op_pool_memory(&pool);
     const void *act[SPARSE_NET_TENSORS_MAX];
     for (int t = 0; t < s->net.tensors; t++)
         act[t] = r->act_on[t];
     const int status =
-        open_reference(in, ins, r) ||
+        (!r->want &&
+         cb_alloc(in->device, s->net.weights * sizeof *r->want, (void **)&r->want)) ||
         op_result(sparse_net_ref_train_cuda(&p, &a, act, &memory, r->want,
                                             cb_device_stream(in->device)),
                   "reference", "gradients") ||
-        cb_download(in->device, r->dw, r->want, s->net.weights * sizeof *r->dw);
+        cb_sync(in->device);
     op_pool_free(&pool);
     r->ins = status ? -1 : ins;
+    r->limit = -1;
     return status ? -1 : 0;
+}
+
+static int bounds_on_device(const struct net_case *in, int ins, double limit)
+{
+    const struct sparse_net *net = &in->scene[ins].net;
+    struct net_gradients *r = in->gradients;
+    if (r->limit == limit)
+        return 0;
+    if (!r->bound && cb_alloc(in->device, net->weights * sizeof *r->bound, (void **)&r->bound))
+        return -1;
+    r->limit = limit;
+    return op_result(sparse_net_ref_bounds_cuda(net, r->want, limit, r->bound,
+                                                cb_device_stream(in->device)),
+                     "reference", "bounds");
 }
 
 static int reference_on_device(const struct net_bound *b, int set, int ins, double limit)
 {
     struct net_case *in = b->in;
-    struct net_gradients *r = in->gradients;
     const void *act[SPARSE_NET_TENSORS_MAX];
     bool known;
     for (int t = 0; t < in->scene[ins].net.tensors; t++)
         act[t] = b->impl->rows(b->states.state[set], t);
-    if (keep_rows(in, ins, act, r, &known) || (!known && compute_on_device(in, ins, r)))
+    if (find_reference(in, ins, act, &known))
         return -1;
-    return known && r->limit == limit ? 0 : send_bounds(in, ins, limit, r);
+    if (!known &&
+        (new_reference(in, ins) || keep_rows(in, ins, act) || compute_on_device(in, ins)))
+        return -1;
+    return bounds_on_device(in, ins, limit);
 }
 #endif
 
-/* The reference for the rows that a run kept, into in->gradients. */
+/* The reference for the rows that a run kept, the first of in->gradients. */
 static int expect_gradients(const struct net_bound *b, int set, int ins, double limit)
 {
     struct net_case *in = b->in;
-    if (!in->gradients)
-        in->gradients = calloc(1, sizeof *in->gradients);
-    if (!in->gradients)
-        return cb_error("no memory for gradients");
 #ifdef WITH_CUDA
     if (cb_device_info(in->device)->sm && b->impl->rows)
         return reference_on_device(b, set, ins, limit);
 #endif
+    if (!in->gradients && add_reference(in))
+        return -1;
     return reference_on_host(b, set, ins, limit);
 }
 
