@@ -1,6 +1,6 @@
 /*
  * test_tuner.c - the greedy search against all choices of a made-up table of times, trials that are
- * discarded, samples that are dropped, and the record.
+ * discarded, samples that are dropped, settings estimated by the group alone, and the record.
  */
 #include <math.h>
 #include <stdio.h>
@@ -23,6 +23,8 @@ struct table {
     int taken;        /* samples of this trial */
     int fails_after;  /* samples in all, then -1 */
     long samples;
+    int lies;         /* alone, what is slow looks fast */
+    long alone;       /* runs of a group alone */
 };
 
 static double time_of(const struct table *t, const int *setting)
@@ -53,6 +55,16 @@ static int sample(void *context, double *us)
     }
     if (t->taken++ == t->spike)
         *us *= 30;
+    return 0;
+}
+
+static int alone(void *context, int g, double *us)
+{
+    struct table *t = context;
+    if (t->alone++ >= t->fails_after)
+        return cb_error("planted");
+    *us = t->us[g][t->setting[g]];
+    *us = t->lies ? 1e6 / *us : *us;
     return 0;
 }
 
@@ -102,7 +114,7 @@ static void try_best(void)
         t.noise = seed % 2 ? seed : 0;
         t.spike = seed % 3 ? -1 : 7;
         const struct tuner_space space = space_of(seed % 4 ? 0 : 6);
-        const struct tuner_subject subject = { choose, sample, &t };
+        const struct tuner_subject subject = { choose, sample, NULL, &t };
         const double least = best_of_all(&t, space.allowed, best);
         CHECK(!tuner_search(&space, &subject, &r));
         /* noise may swap settings that are a hundredth apart */
@@ -130,7 +142,7 @@ static void try_pairs(void)
         make_table(seed, &t);
         t.pair = -600;
         const struct tuner_space space = space_of(0);
-        const struct tuner_subject subject = { choose, sample, &t };
+        const struct tuner_subject subject = { choose, sample, NULL, &t };
         for (int g = 0; g < GROUPS; g++)
             for (int s = 0; s < SETTINGS; s++)
                 t.us[g][s] += 1000;
@@ -153,7 +165,7 @@ static void try_samples(void)
             t.us[g][s] = s ? 1000 : 10;
     t.spike = 5; /* of the first trial: later ones have ended */
     struct tuner_space space = space_of(0);
-    const struct tuner_subject subject = { choose, sample, &t };
+    const struct tuner_subject subject = { choose, sample, NULL, &t };
     CHECK(!tuner_search(&space, &subject, &r));
     CHECK(r.us == 40 && r.first_us == 40);
     CHECK(r.discarded == r.trials - 1 && r.samples == space.samples + r.discarded);
@@ -184,7 +196,7 @@ static void try_refined(void)
     struct tuner_space space = space_of(0);
     space.refines[3] = space.refines[4] = 1 + 2;
     space.refines[1] = 1 + 0;
-    const struct tuner_subject subject = { choose, sample, &t };
+    const struct tuner_subject subject = { choose, sample, NULL, &t };
     CHECK(!tuner_search(&space, &subject, &r));
     CHECK(r.setting[0] == 4 && r.setting[1] == 1 && r.setting[2] == 3 && r.setting[3] == 1);
     CHECK(r.trials == 1 + GROUPS + 2 + 1 + 2 + 1);
@@ -200,7 +212,7 @@ static void try_refined(void)
 static void try_discarded(void)
 {
     static const double slower[] = { 1.05, 1.01, 1 };
-    static const int taken[] = { 3, 4, 10 };
+    static const int taken[] = { 2, 3, 10 };
     for (int k = 0; k < 3; k++) {
         struct table t;
         struct tuner_result r;
@@ -209,10 +221,42 @@ static void try_discarded(void)
             for (int s = 0; s < SETTINGS; s++)
                 t.us[g][s] = s ? 1000 * (1 + GROUPS * (slower[k] - 1)) : 1000;
         const struct tuner_space space = space_of(0);
-        const struct tuner_subject subject = { choose, sample, &t };
+        const struct tuner_subject subject = { choose, sample, NULL, &t };
         CHECK(!tuner_search(&space, &subject, &r));
         CHECK(r.samples == space.samples + taken[k] * (r.trials - 1));
         CHECK(r.discarded == (k < 2 ? r.trials - 1 : 0));
+    }
+}
+
+/* Settings that the group alone shows to be slow are not tried, in the order of the rest the first
+ * that wins is the best; an estimate that is wrong costs trials, never the choice. */
+static void try_alone(void)
+{
+    for (unsigned seed = 1; seed <= 40; seed++) {
+        struct table t;
+        struct tuner_result r, whole;
+        int best[GROUPS], none[GROUPS] = { 0 };
+        make_table(seed, &t);
+        t.noise = seed % 2 ? seed : 0;
+        const struct tuner_space space = space_of(seed % 4 ? 0 : 6);
+        const struct tuner_subject subject = { choose, sample, alone, &t };
+        const struct tuner_subject without = { choose, sample, NULL, &t };
+        const double least = best_of_all(&t, space.allowed, best);
+        CHECK(!tuner_search(&space, &without, &whole) && !whole.estimated && !t.alone);
+        CHECK(!tuner_search(&space, &subject, &r));
+        CHECK(time_of(&t, r.setting) <= least * 1.02);
+        if (!t.noise)
+            CHECK(!memcmp(r.setting, best, sizeof best) && fabs(r.us - least) < 1e-6 * least);
+        CHECK(r.trials == whole.trials && r.samples < whole.samples);
+        CHECK(r.estimated > 0 && r.estimated <= r.discarded && r.discarded < r.trials);
+        CHECK(t.alone == 4 * (r.trials - 1 + GROUPS));
+        CHECK(!memcmp(t.setting, r.setting, sizeof best)); /* in force */
+        t.lies = 1;
+        t.noise = 0;
+        CHECK(!tuner_search(&space, &subject, &r));
+        CHECK(time_of(&t, r.setting) <= time_of(&t, none) && r.us <= r.first_us);
+        t.fails_after = 20;
+        CHECK(tuner_search(&space, &subject, &r) == -1 && strstr(cb_error_text(), "planted"));
     }
 }
 
@@ -224,7 +268,7 @@ static void try_record(void)
                              "infer", setting, group };
     struct tuner_space space = space_of(1u << 4);
     struct tuner_result r = { .setting = { 3, 0, 2, 1 }, .us = 10.5, .first_us = 21, .seconds = 3,
-                              .trials = 17, .discarded = 4, .samples = 99 }, got;
+                              .trials = 17, .discarded = 4, .estimated = 2, .samples = 99 }, got;
     char folder[64], path[4096], again[4096];
     snprintf(folder, sizeof folder, "/tmp/test_tuner_%ld/a/b", (long)getpid());
     setenv("CLAIMBENCH_CACHE", folder, 1);
@@ -234,7 +278,7 @@ static void try_record(void)
     CHECK(tuner_load(&key, &space, path, sizeof path, &got));
     CHECK(!memcmp(got.setting, r.setting, sizeof r.setting) && got.us == r.us &&
           got.first_us == r.first_us && got.seconds == 3 && got.trials == 17 &&
-          got.discarded == 4 && got.samples == 99);
+          got.discarded == 4 && got.estimated == 2 && got.samples == 99);
     key.gpu = "NVIDIA H100"; /* another key, another file */
     CHECK(!tuner_load(&key, &space, again, sizeof again, &got) && strcmp(path, again));
     key.gpu = "NVIDIA_H200"; /* the same file, but not the same key */
@@ -270,6 +314,7 @@ int main(void)
     try_samples();
     try_refined();
     try_discarded();
+    try_alone();
     try_record();
     return TEST_END();
 }

@@ -173,7 +173,8 @@ enum op_status sparse_net_host_run(const struct sparse_net_problem *p,
         memcpy(v->slot[x->slot], a->x, 2 * (size_t)p->maps->n_in * (size_t)x->channels);
     openblas_set_num_threads(1); /* products are small */
     for (int i = 0; !status && parts & SPARSE_NET_LAYERS && i < net->layers; i++)
-        run_layer(v, a, i);
+        if (sparse_net_has_step(parts, p->maps, net->layer[i].step))
+            run_layer(v, a, i);
     openblas_set_num_threads(kept);
     if (!status && parts == SPARSE_NET_ALL)
         memcpy(a->y, v->slot[y->slot], 2 * (size_t)v->maps.n[y->level] * (size_t)y->channels);

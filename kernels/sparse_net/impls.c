@@ -197,7 +197,7 @@ static const struct sparse_net_flow train_own[] = {
 #define ON_DEVICE(name_, title_, origin_, role_, flow_, flows_, flags_)                         \
     { .base = { .name = name_, .title = title_, .origin = origin_, .role = role_, .sm_min = 80, \
                 .sm_max = 999, .flags = OP_SYNCS | OP_NO_CAPTURE | (flags_) },                  \
-      .maps = { "hash_fly" }, .flow = flow_, .flows = flows_, .half_sums = 1,                   \
+      .maps = { "hash_fly" }, .flow = flow_, .flows = flows_, .alone = 1, .half_sums = 1,       \
       .supports = layers_covered, .setup = OP_CUDA(sparse_net_listed_setup),                    \
       .teardown = OP_CUDA(sparse_net_listed_teardown),                                          \
       .choose = OP_CUDA(sparse_net_listed_choose), .run = OP_CUDA(sparse_net_listed_run) }
@@ -212,7 +212,7 @@ static const struct sparse_net_flow train_own[] = {
 #define STEP(name_, title_, origin_, role_, flow_, flows_, flags_)                              \
     { .base = { .name = name_, .title = title_, .origin = origin_, .role = role_, .sm_min = 80, \
                 .sm_max = 999, .flags = OP_SYNCS | OP_NO_CAPTURE | (flags_) },                  \
-      .maps = { "hash_fly" }, .flow = flow_, .flows = flows_, .half_sums = 1,                   \
+      .maps = { "hash_fly" }, .flow = flow_, .flows = flows_, .alone = 1, .half_sums = 1,       \
       .supports = layers_covered, .setup = OP_CUDA(sparse_net_train_setup),                     \
       .teardown = OP_CUDA(sparse_net_train_teardown), .rows = OP_CUDA(sparse_net_train_rows),   \
       .choose = OP_CUDA(sparse_net_train_choose), .run = OP_CUDA(sparse_net_train_run) }
@@ -279,7 +279,7 @@ const struct sparse_net_impl sparse_net_rows[] = {
     { .base = { .name = "autotuned_host", .title = "autotuned on the host", .role = OP_OWN,
                 .origin = "maps by definition, OpenBLAS in float by rows or by tap",
                 .flags = OP_CHOOSES },
-      .flow = on_cpu, .flows = COUNT(on_cpu), .supports = on_host,
+      .flow = on_cpu, .flows = COUNT(on_cpu), .alone = 1, .supports = on_host,
       .setup = sparse_net_host_setup, .teardown = sparse_net_host_teardown,
       .choose = sparse_net_host_choose, .run = sparse_net_host_run },
     { .base = { .name = NULL } },

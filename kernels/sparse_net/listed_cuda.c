@@ -60,7 +60,7 @@ static enum op_status open_pairs(const struct sparse_net_problem *p, int step, o
     return status ? status : net_upload(l->out, m->pairs.out, pairs, s);
 }
 
-static enum op_status make_forms(const struct listed *v, op_stream s)
+static enum op_status make_forms(const struct listed *v, int parts, op_stream s)
 {
     struct kmap_list lists[KMAP_STEPS_MAX];
     enum op_status status = OP_OK;
@@ -68,6 +68,8 @@ static enum op_status make_forms(const struct listed *v, op_stream s)
     for (int i = 0; !status && i < v->p.maps->steps; i++) {
         const struct sparse_net_flow *flow = &v->impl->flow[v->flow[i]];
         const struct kmap_source source = source_of(v, i);
+        if (!sparse_net_has_step(parts, v->p.maps, i))
+            continue;
         if (flow->splits)
             status = kmap_order_cuda(&source, flow->splits, KMAP_PAD,
                                      &v->order[i][flow->splits - 1], s);
@@ -206,11 +208,12 @@ enum op_status sparse_net_listed_run(const struct sparse_net_problem *p,
     if (parts & SPARSE_NET_MAPS)
         status = v->m.builder->run(p->maps, &v->m.maps, v->m.builder_state, s);
     if (!status && parts & SPARSE_NET_ORDERS)
-        status = make_forms(v, s);
+        status = make_forms(v, parts, s);
     if (!status && parts == SPARSE_NET_ALL)
         status = net_read_input(&v->m, p, &v->net, a, s);
     for (int i = 0; !status && parts & SPARSE_NET_LAYERS && i < v->net.layers; i++)
-        status = run_layer(a, v, i, s);
+        if (sparse_net_has_step(parts, p->maps, v->net.layer[i].step))
+            status = run_layer(a, v, i, s);
     if (!status && parts == SPARSE_NET_ALL)
         status = net_write_output(&v->m, p, &v->net, a, s);
     return status;

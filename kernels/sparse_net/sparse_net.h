@@ -117,6 +117,14 @@ enum sparse_net_part {
     SPARSE_NET_ALL = 15
 };
 
+/* Or-ed to parts but SPARSE_NET_MAPS: of one group of layers alone, on maps and rows that an earlier
+ * run left; for its time, what it computes is of no use.  Rows with `alone`. */
+enum { SPARSE_NET_GROUP_SHIFT = 8 };
+static inline int sparse_net_part_of_group(int group)
+{
+    return (group + 1) << SPARSE_NET_GROUP_SHIFT;
+}
+
 /* One way to do the layers of a group: those that share a map and its transpose. */
 struct sparse_net_flow {
     const char *name;  /* short, as a tuner lists it */
@@ -137,6 +145,7 @@ struct sparse_net_impl {
     const char *maps[2]; /* builders of kmap by name, the first that covers the plan */
     const struct sparse_net_flow *flow; /* the first is what it runs unless told otherwise */
     int flows;                          /* <= SPARSE_NET_FLOWS_MAX */
+    int alone;           /* run takes one group alone */
     int half_sums;       /* more values are rounded to half than the layers' results */
     enum op_status (*supports)(const struct sparse_net_impl *, const struct sparse_net_problem *,
                                const char **why);
@@ -162,6 +171,12 @@ extern const struct sparse_net_impl sparse_net_rows[]; /* impls.c */
  * of a step of the plan; whether a flow covers all layers of a group. */
 int sparse_net_groups(const struct kmap_plan *maps);
 int sparse_net_group(const struct kmap_plan *maps, int step);
+/* Whether parts hold a step of the plan, -1: a 1x1x1 layer, which is of no group. */
+static inline int sparse_net_has_step(int parts, const struct kmap_plan *maps, int step)
+{
+    const int group = (parts >> SPARSE_NET_GROUP_SHIFT) - 1;
+    return group < 0 || (step >= 0 && sparse_net_group(maps, step) == group);
+}
 int sparse_net_flow_fits(const struct sparse_net_flow *flow, const struct sparse_net_problem *p,
                          int group);
 

@@ -227,13 +227,15 @@ static enum op_status make_side(const struct train *v, int i, int back, op_strea
     return status;
 }
 
-static enum op_status make_forms(const struct train *v, op_stream s)
+static enum op_status make_forms(const struct train *v, int parts, op_stream s)
 {
     const struct own_plans plans = plans_of(v);
     struct kmap_list lists[KMAP_STEPS_MAX];
     enum op_status status = OP_OK;
     int count = 0;
     for (int i = 0; !status && i < v->p.maps->steps; i++) {
+        if (!sparse_net_has_step(parts, v->p.maps, i))
+            continue;
         status = make_side(v, i, 0, s);
         if (!status)
             status = make_side(v, i, 1, s);
@@ -480,7 +482,19 @@ static enum op_status backward(const struct train *v, int i, int *seen, op_strea
     return status;
 }
 
-static enum op_status all_backward(const struct train *v, op_stream s)
+/* A layer whose gradients are left out: later layers add to them all the same. */
+static void pass_over(const struct train *v, int i, int *seen)
+{
+    const struct sparse_layer *l = &v->net.layer[i];
+    for (int t = 0; t < v->net.tensors && l->join >= 0; t++)
+        if (v->net.tensor[t].member == l->join)
+            seen[t] = 1;
+    if (l->residual >= 0)
+        seen[l->residual] = 1;
+    seen[l->from] = 1;
+}
+
+static enum op_status all_backward(const struct train *v, int parts, op_stream s)
 {
     const struct sparse_tensor *out = &v->net.tensor[v->net.output];
     const struct net_rows g = { (void *)v->a.g, out->channels };
@@ -488,7 +502,10 @@ static enum op_status all_backward(const struct train *v, op_stream s)
     enum op_status status = net_copy_rows(g, gradient_of(v, v->net.output), out->channels,
                                           level_rows(v, v->net.output), NULL, 0, s);
     for (int i = v->net.layers - 1; !status && i >= 0; i--)
-        status = backward(v, i, seen, s);
+        if (sparse_net_has_step(parts, v->p.maps, v->net.layer[i].step))
+            status = backward(v, i, seen, s);
+        else
+            pass_over(v, i, seen);
     return status;
 }
 
@@ -505,14 +522,15 @@ enum op_status sparse_net_train_run(const struct sparse_net_problem *p,
     if (parts & SPARSE_NET_MAPS)
         status = v->m.builder->run(p->maps, &v->m.maps, v->m.builder_state, s);
     if (!status && parts & SPARSE_NET_ORDERS)
-        status = make_forms(v, s);
+        status = make_forms(v, parts, s);
     if (!status && parts == SPARSE_NET_ALL)
         status = net_copy_rows(x, net_rows_of(&v->m, &v->net, v->net.input), in->channels,
                                p->maps->n_in, NULL, 0, s);
     for (int i = 0; !status && parts & SPARSE_NET_LAYERS && i < v->net.layers; i++)
-        status = forward(v, i, s);
+        if (sparse_net_has_step(parts, p->maps, v->net.layer[i].step))
+            status = forward(v, i, s);
     if (!status && parts & SPARSE_NET_BACK)
-        status = all_backward(v, s);
+        status = all_backward(v, parts, s);
     if (!status && parts == SPARSE_NET_ALL)
         status = net_copy_rows(net_rows_of(&v->m, &v->net, v->net.output), y, out->channels,
                                level_rows(v, v->net.output), NULL, 0, s);

@@ -190,6 +190,18 @@ static int sample(void *context, double *us)
     return timed_run(context, us);
 }
 
+/* A group without the maps, which no setting changes, on those and the rows of a run before. */
+static int alone(void *context, int group, double *us)
+{
+    const struct timed *t = context;
+    struct timed part = { .b = t->b };
+    struct cb_window w;
+    part.parts = (SPARSE_NET_ALL & ~SPARSE_NET_MAPS) | sparse_net_part_of_group(group);
+    const int status = cb_window(t->b->in->device, enqueue, &part, 0, 1, false, &w);
+    *us = status ? 0 : w.us;
+    return status;
+}
+
 /* Whether an earlier flow that a group may have is the same for it. */
 static bool is_double(const struct net_bound *b, const struct sparse_net_problem *p, int g, int f,
                       uint64_t allowed)
@@ -239,10 +251,11 @@ static void tell(struct net_bound *b, const struct tuner_space *space,
     op_figure(&b->tuning[0], "tuning", "s", r->seconds);
     op_figure(&b->tuning[1], "tuning_trials", "", r->trials);
     op_figure(&b->tuning[2], "tuning_discarded", "", r->discarded);
-    op_figure(&b->tuning[3], "tuning_before", "us", r->first_us);
-    op_figure(&b->tuning[4], "tuning_after", "us", r->us);
-    op_figure(&b->tuning[5], "tuning_stored", "", stored);
-    b->tunings = 6;
+    op_figure(&b->tuning[3], "tuning_estimated", "", r->estimated);
+    op_figure(&b->tuning[4], "tuning_before", "us", r->first_us);
+    op_figure(&b->tuning[5], "tuning_after", "us", r->us);
+    op_figure(&b->tuning[6], "tuning_stored", "", stored);
+    b->tunings = 7;
 }
 
 /* File names and generated names; of several batches or first voxels, with their numbers. */
@@ -263,7 +276,7 @@ int net_tune(struct net_bound *b)
     const char *setting[TUNER_SETTINGS_MAX], *group[TUNER_GROUPS_MAX];
     char workload[128], groups[TUNER_GROUPS_MAX][16], path[4096];
     struct timed t = { .b = b, .parts = SPARSE_NET_ALL };
-    const struct tuner_subject subject = { choose, sample, &t };
+    const struct tuner_subject subject = { choose, sample, b->impl->alone ? alone : NULL, &t };
     struct tuner_result r;
     int status;
     for (int f = 0; f < b->impl->flows; f++)

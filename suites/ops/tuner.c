@@ -12,8 +12,8 @@
 #include "../../harness/error.h"
 #include "../../harness/params.h"
 
-static const double OUTLIER = 5, HOPELESS = 1.03;
-enum { HOPELESS_AFTER = 3, SLOWER_AFTER = 4 };
+static const double OUTLIER = 5, HOPELESS = 1.03, BEHIND = 1.02;
+enum { HOPELESS_AFTER = 2, SLOWER_AFTER = 3, ALONE = 3 };
 
 static double now_s(void)
 {
@@ -39,8 +39,10 @@ static int try_setting(const struct tuner_space *space, const struct tuner_subje
     int kept = 0;
     *mean = INFINITY;
     out->trials++;
-    if (subject->choose(subject->context, setting) ||
-        subject->sample(subject->context, &us)) /* the first warms up */
+    if (subject->choose(subject->context, setting))
+        return -1;
+    /* the first warms up, where the group that changed did not run alone before */
+    if ((!subject->alone || isinf(best)) && subject->sample(subject->context, &us))
         return -1;
     for (int i = 0; i < space->samples; i++) {
         if (subject->sample(subject->context, &us))
@@ -60,17 +62,63 @@ static int try_setting(const struct tuner_space *space, const struct tuner_subje
     return 0;
 }
 
+/* The fastest of some runs of group g alone. */
+static int time_alone(const struct tuner_subject *subject, const int *setting, int g, double *least)
+{
+    double us;
+    *least = INFINITY;
+    if (subject->choose(subject->context, setting))
+        return -1;
+    for (int i = 0; i <= ALONE; i++) {
+        if (subject->alone(subject->context, g, &us))
+            return -1;
+        if (i) /* the first warms up */
+            *least = us < *least ? us : *least;
+    }
+    return 0;
+}
+
+/* The settings in order of the group's time alone; that and the time of the setting in force. */
+static int estimate(const struct tuner_subject *subject, const int *chosen, int g, int *list,
+                    int count, double *alone)
+{
+    int setting[TUNER_GROUPS_MAX];
+    memcpy(setting, chosen, sizeof setting);
+    if (time_alone(subject, setting, g, &alone[setting[g]]))
+        return -1;
+    for (int i = 0; i < count; i++) {
+        const int s = setting[g] = list[i];
+        int at = i;
+        if (time_alone(subject, setting, g, &alone[s]))
+            return -1;
+        for (; at && alone[list[at - 1]] > alone[s]; at--)
+            list[at] = list[at - 1];
+        list[at] = s;
+    }
+    return 0;
+}
+
 /* Among the settings that refine what `refines` says, 0: none. */
 static int tune_group(const struct tuner_space *space, const struct tuner_subject *subject, int g,
                       int refines, struct tuner_result *out)
 {
-    int setting[TUNER_GROUPS_MAX];
+    int setting[TUNER_GROUPS_MAX], list[TUNER_SETTINGS_MAX], count = 0;
+    double alone[TUNER_SETTINGS_MAX] = { 0 };
     memcpy(setting, out->setting, sizeof setting);
-    for (int s = 1; s < space->settings; s++) {
+    for (int s = 1; s < space->settings; s++)
+        if (space->allowed[g] >> s & 1 && space->refines[s] == refines)
+            list[count++] = s;
+    if (count && subject->alone && estimate(subject, out->setting, g, list, count, alone))
+        return -1;
+    for (int i = 0; i < count; i++) {
+        const int s = setting[g] = list[i];
         double us;
-        if (!(space->allowed[g] >> s & 1) || space->refines[s] != refines)
+        if (subject->alone && alone[s] > BEHIND * alone[out->setting[g]]) {
+            out->trials++;
+            out->discarded++;
+            out->estimated++;
             continue;
-        setting[g] = s;
+        }
         if (try_setting(space, subject, setting, out->us, out, &us))
             return -1;
         if (us < out->us) {
@@ -216,6 +264,7 @@ bool tuner_load(const struct tuner_key *key, const struct tuner_space *space, ch
         out->seconds = json_number_value(json_object_get(o, "seconds"));
         out->trials = whole(o, "trials");
         out->discarded = whole(o, "discarded");
+        out->estimated = whole(o, "estimated");
         out->samples = whole(o, "samples");
     }
     json_decref(o);
@@ -232,12 +281,12 @@ int tuner_save(const struct tuner_key *key, const struct tuner_space *space,
     for (int g = 0; g < space->groups; g++)
         json_array_append_new(groups, json_pack("{s:s,s:s}", "group", key->group[g], "setting",
                                                 key->setting[r->setting[g]]));
-    json_t *o = json_pack("{s:s,s:i,s:s,s:s,s:s,s:s,s:s,s:s,s:o,s:f,s:f,s:f,s:i,s:i,s:i}",
+    json_t *o = json_pack("{s:s,s:i,s:s,s:s,s:s,s:s,s:s,s:s,s:o,s:f,s:f,s:f,s:i,s:i,s:i,s:i}",
                           "schema", "claimbench/tuned", "version", 1, "row", key->row, "network",
                           key->network, "workload", key->workload, "gpu", key->gpu, "precision",
                           key->precision, "pass", key->pass, "groups", groups, "us", r->us,
                           "first_us", r->first_us, "seconds", r->seconds, "trials", r->trials,
-                          "discarded", r->discarded, "samples", r->samples);
+                          "discarded", r->discarded, "estimated", r->estimated, "samples", r->samples);
     const int status = o ? cb_json_write(path, o, JSON_INDENT(1)) : cb_error("no memory");
     json_decref(o);
     return status;

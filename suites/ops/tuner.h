@@ -10,11 +10,17 @@
  * all groups choose among settings that refine nothing, then, again in order, each among those that
  * refine its choice: the pruning of the publication.
  *
+ * Where a group can be timed alone, its settings are first estimated: the fastest of three runs of
+ * the group after one that warms up.  They are tried in the order of these times, and those that
+ * are more than 2 % behind that of the setting in force are discarded without a trial of the
+ * whole: it is the sum of its groups and of what no setting changes.  Only a trial of the whole
+ * makes a setting the choice.
+ *
  * Samples above five times the mean of the trial so far are dropped, as published.  A trial ends
  * early, discarded,
  *     once what it kept took longer than all samples of the best so far;
- *     after three samples of which the fastest is 3 % above the mean of the best;
- *     after four of which none is below the mean of the best.
+ *     after two samples of which the fastest is 3 % above the mean of the best;
+ *     after three of which none is below the mean of the best.
  *
  * Source: Sparse Autotuner of TorchSparse++ (arXiv 2311.12862).
  */
@@ -38,6 +44,8 @@ struct tuner_space {
 struct tuner_subject {
     int (*choose)(void *context, const int *setting); /* [groups]; untimed.  0 or -1 */
     int (*sample)(void *context, double *us);         /* the whole once.  0 or -1 */
+    /* One group of what was chosen, once; the whole ran before.  0 or -1; NULL: cannot be timed. */
+    int (*alone)(void *context, int group, double *us);
     void *context;
 };
 
@@ -45,7 +53,8 @@ struct tuner_result {
     int setting[TUNER_GROUPS_MAX];
     double first_us, us; /* mean with all first settings, and of what was chosen */
     double seconds;      /* of the search */
-    int trials, discarded, samples;
+    int trials, discarded, samples; /* settings; of them discarded; samples of the whole */
+    int estimated;                  /* of those discarded: by the time of the group alone */
 };
 
 /* 0 with the choice in force, or -1 after cb_error: no space, or the subject failed. */
@@ -69,7 +78,7 @@ struct tuner_key {
  *     row network workload gpu precision pass     texts; all must be those asked for
  *     groups      [{ "group": name, "setting": name }] in order
  *     us first_us seconds      numbers: mean of the choice and of the first settings, of the search
- *     trials discarded samples     whole numbers
+ *     trials discarded estimated samples     whole numbers
  *
  * tuner_load: true if there is one that fits the key and the space; a file that does not fit, or
  * cannot be read, is as none.  tuner_save: 0 or -1 after cb_error.  path[size]: the file, also
