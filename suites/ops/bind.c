@@ -43,6 +43,7 @@ static void *take(void *context, size_t bytes)
     if (cb_alloc(pool->device, bytes, &p))
         return NULL;
     pool->taken[pool->count++] = p;
+    pool->bytes += bytes;
     return p;
 }
 

@@ -22,6 +22,7 @@ struct op_pool {
     struct cb_device *device;
     void **taken;
     int count, room;
+    size_t bytes; /* of all that was taken */
 };
 /* The op_memory that takes from pool. */
 struct op_memory op_pool_memory(struct op_pool *pool);

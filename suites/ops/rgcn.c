@@ -364,7 +364,7 @@ static int check(struct cb_context *c, void *bound, int weights, int ins, struct
     return cb_compare(c->device, &got, in->want, in->bound, r1);
 }
 
-/* Rows multiplied by weights, over the pairs that have to be. */
+/* Device memory beside the operands; rows multiplied by weights, over the pairs that have to be. */
 static int figures(void *bound, struct cb_figure *out)
 {
     const struct op_bound *b = bound;
@@ -372,12 +372,13 @@ static int figures(void *bound, struct cb_figure *out)
     const struct rgcn_impl *impl = b->impl;
     const int least = kept.targets < kept.sources ? kept.targets : kept.sources;
     struct rgcn_counts counts;
+    op_figure(&out[0], "memory", "B", (double)b->states.pool.bytes);
     if (!impl->counts)
-        return 0;
+        return 1;
     impl->counts(&in->p, b->states.state[0], &counts);
-    op_figure(&out[0], "redundancy", "", counts.rows / (2.0 * least));
-    op_figure(&out[1], "extra_bytes", "B", counts.extra_bytes);
-    return 2;
+    op_figure(&out[1], "redundancy", "", counts.rows / (2.0 * least));
+    op_figure(&out[2], "extra_bytes", "B", counts.extra_bytes);
+    return 3;
 }
 
 const struct cb_op op_rgcn = {

@@ -9,6 +9,7 @@
  *     warm          a run on maps and orders that are there already: convolutions and rest
  *     wall          from the call until the result is there, seen from the host
  *     launches      kernels and fills of a part, of rows that can be a graph
+ *     memory        device memory beside the operands, of a tuned row of all that it tried
  *
  * Where operands rotate every run is on the next scan.
  */
@@ -148,6 +149,8 @@ int net_time_figures(const struct net_bound *b, struct cb_figure *out)
     n = b->tunings;
     if (!b->impl->run)
         return n;
+    if (b->states.pool.bytes)
+        op_figure(&out[n++], "memory", "B", (double)b->states.pool.bytes);
     for (int i = 0; i < 5; i++) {
         if (list[i] == SPARSE_NET_BACK && !b->impl->rows)
             continue;
