@@ -57,11 +57,24 @@ int relations_make(const char *name, int nodes, int relations, long n, const int
     if (n < 1 || n > INT_MAX)
         return cb_error("%s: %ld edges", name, n);
     struct edge *e = data_malloc((size_t)n, sizeof *e);
-    if (!e)
+    long *end = data_calloc((size_t)relations + 1, sizeof *end);
+    if (!e || !end) {
+        data_free(e);
+        data_free(end);
         return cb_error("%s: no memory for %ld edges", name, n);
+    }
     for (long i = 0; i < n; i++)
-        e[i] = (struct edge){ relation[i], dst[i], src[i] };
-    qsort(e, (size_t)n, sizeof *e, by_place);
+        end[relation[i] + 1]++;
+    for (int r = 0; r < relations; r++)
+        end[r + 1] += end[r];
+    for (long i = 0; i < n; i++) /* afterwards end[r] is that of relation r */
+        e[end[relation[i]]++] = (struct edge){ relation[i], dst[i], src[i] };
+#pragma omp parallel for schedule(dynamic, 1)
+    for (int r = 0; r < relations; r++) {
+        const long first = r ? end[r - 1] : 0;
+        qsort(e + first, (size_t)(end[r] - first), sizeof *e, by_place);
+    }
+    data_free(end);
     long kept = 0;
     for (long i = 0; i < n; i++)
         if (!i || by_place(&e[i], &e[kept - 1]))

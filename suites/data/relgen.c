@@ -166,25 +166,29 @@ static int fill(const char *spec, const struct recipe *r, const long *size, stru
     int *src = data_malloc((size_t)edges, sizeof *src),
         *dst = data_malloc((size_t)edges, sizeof *dst);
     uint64_t *edge = data_malloc((size_t)edges, sizeof *edge);
-    long n = 0;
-    if (!kind || !src || !dst || !edge) {
+    long *first = data_calloc((size_t)r->relations + 1, sizeof *first);
+    if (!kind || !src || !dst || !edge || !first) {
         cb_error("gen:%s: no memory for %ld edges", spec, edges);
         goto done;
     }
+    for (int k = 0; k < (int)r->relations; k++)
+        first[k + 1] = first[k] + size[k];
+#pragma omp parallel for schedule(dynamic, 1)
     for (int k = 0; k < (int)r->relations; k++) {
-        draw_relation(r, k, size[k], edge);
-        for (long i = 0; i < size[k]; i++, n++) {
-            kind[n] = k;
-            src[n] = (int)(uint32_t)edge[i];
-            dst[n] = (int)(edge[i] >> 32);
+        draw_relation(r, k, size[k], edge + first[k]);
+        for (long i = first[k]; i < first[k + 1]; i++) {
+            kind[i] = k;
+            src[i] = (int)(uint32_t)edge[i];
+            dst[i] = (int)(edge[i] >> 32);
         }
     }
-    status = relations_make(spec, (int)r->nodes, (int)r->relations, n, kind, src, dst, out);
+    status = relations_make(spec, (int)r->nodes, (int)r->relations, edges, kind, src, dst, out);
 done:
     data_free(kind);
     data_free(src);
     data_free(dst);
     data_free(edge);
+    data_free(first);
     return status;
 }
 
