@@ -37,6 +37,35 @@ static void *params_of(const char *scan, const char *network, const char *pass)
     return p;
 }
 
+static double figure_of(const struct cb_figure *f, int count, const char *name)
+{
+    for (int i = 0; i < count; i++)
+        if (!strcmp(f[i].name, name))
+            return f[i].value;
+    return 0;
+}
+
+/* Memory of the rows of a training case together.  Partial sums of the gradient of weights alone are
+ * 32 times all weights in float in every flow, and a tuned row tries five: were they a layer's own,
+ * tuned rows would pass this on scans of up to some 20,000 voxels. */
+static void check_memory(const struct cb_case *out)
+{
+    double all = 0, weights = 0;
+    for (int i = 0; i < out->count; i++) {
+        const struct cb_outcome *row = &out->out[i];
+        const double bytes = figure_of(row->figures, row->figure_count, "memory");
+        if (row->status != CB_OK)
+            continue;
+        weights = row->work.weight_bytes;
+        CHECK(bytes > 0);
+        all += bytes;
+        if (row->impl->flags & OP_CHOOSES)
+            CHECK(bytes < 128 * weights);
+    }
+    printf("rows of the case took %.2f GB\n", 1e-9 * all);
+    CHECK(all > 0 && all < 1024 * weights);
+}
+
 /* Rows are named as they come: a time limit loses none before it. */
 static void try_pass(struct cb_context *c, const char *scan, const char *network, const char *pass)
 {
@@ -73,6 +102,8 @@ static void try_pass(struct cb_context *c, const char *scan, const char *network
                                                      !strcmp(row->impl->name, "autotuned")));
     }
     CHECK(ran > 3);
+    if (!strcmp(pass, "train") && !strcmp(network, "minkunet_0.5x"))
+        check_memory(&out);
     cb_case_free(&out);
     free(p);
 }
@@ -83,14 +114,6 @@ static void try_case(struct cb_context *c, const char *scan, const char *network
 }
 
 /* ---- times ---- */
-
-static double figure_of(const struct cb_figure *f, int count, const char *name)
-{
-    for (int i = 0; i < count; i++)
-        if (!strcmp(f[i].name, name))
-            return f[i].value;
-    return 0;
-}
 
 static void time_row(struct cb_context *c, const struct cb_op *op, void *in,
                      const struct op_impl *row)
