@@ -136,15 +136,21 @@ static half_bits *make_rows(const struct net_case *in, uint32_t tensor, int set,
     return rows;
 }
 
-static int open_scene(const struct net_case *in, int set, struct net_scene *s)
+/* What follows from the voxels of a scene. */
+static int fill_scene(const struct net_case *in, int set, struct net_scene *s)
 {
     s->train = in->q.pass;
-    if (load_voxels(in, set, &s->v) || make_maps(in, s))
+    if (make_maps(in, s))
         return -1;
     s->x = make_rows(in, NET_TENSOR_X, set, 1, (size_t)s->v.n * (size_t)s->v.channels);
     if (s->x && s->train)
         s->g = make_rows(in, NET_TENSOR_G, set, .1f, net_out_bytes(s) / sizeof *s->g);
     return s->x && (s->g || !s->train) ? 0 : -1;
+}
+
+static int open_scene(const struct net_case *in, int set, struct net_scene *s)
+{
+    return load_voxels(in, set, &s->v) || fill_scene(in, set, s) ? -1 : 0;
 }
 
 static int send_gradients(struct cb_device *d, struct net_scene *s)
@@ -264,14 +270,19 @@ static int more_scenes(struct net_case *in, int count)
     struct net_scene *more = realloc(in->scene, (size_t)count * sizeof *more);
     if (!more)
         return cb_error("no memory for %d scans", count);
+    const int first = in->scenes;
+    int failed = 0;
     in->scene = more;
-    while (in->scenes < count) {
+    for (; in->scenes < count; in->scenes++)
         more[in->scenes] = (struct net_scene){ 0 };
-        in->scenes++;
-        if (open_scene(in, in->scenes - 1, &more[in->scenes - 1]))
+    for (int i = first; i < count; i++)
+        if (load_voxels(in, i, &more[i].v))
             return -1;
-    }
-    return 0;
+    /* a scan a thread: much of it is done by one */
+#pragma omp parallel for schedule(dynamic, 1) reduction(| : failed) if (count - first > 2)
+    for (int i = first; i < count; i++)
+        failed |= fill_scene(in, i, &more[i]) != 0;
+    return failed ? cb_error("%s: no maps or no rows of one of %d scans", in->q.scan, count) : 0;
 }
 
 int net_case_prepare(struct net_case *in, int weight_sets, int input_sets)
