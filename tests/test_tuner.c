@@ -228,10 +228,11 @@ static void try_discarded(void)
     }
 }
 
-/* Settings that the group alone shows to be slow are not tried, in the order of the rest the first
- * that wins is the best; an estimate that is wrong costs trials, never the choice. */
+/* Settings that the group alone shows to gain nothing are not tried, of the rest the fastest comes
+ * first; an estimate that is wrong costs trials, never the choice. */
 static void try_alone(void)
 {
+    int same = 0;
     for (unsigned seed = 1; seed <= 40; seed++) {
         struct table t;
         struct tuner_result r, whole;
@@ -244,9 +245,9 @@ static void try_alone(void)
         const double least = best_of_all(&t, space.allowed, best);
         CHECK(!tuner_search(&space, &without, &whole) && !whole.estimated && !t.alone);
         CHECK(!tuner_search(&space, &subject, &r));
-        CHECK(time_of(&t, r.setting) <= least * 1.02);
-        if (!t.noise)
-            CHECK(!memcmp(r.setting, best, sizeof best) && fabs(r.us - least) < 1e-6 * least);
+        /* noise apart, a thousandth a group is not worth a trial */
+        CHECK(time_of(&t, r.setting) <= least * (t.noise ? 1.02 : 1 + .0011 * GROUPS));
+        same += !memcmp(r.setting, best, sizeof best);
         CHECK(r.trials == whole.trials && r.samples < whole.samples);
         CHECK(r.estimated > 0 && r.estimated <= r.discarded && r.discarded < r.trials);
         CHECK(t.alone == 4 * (r.trials - 1 + GROUPS));
@@ -258,6 +259,7 @@ static void try_alone(void)
         t.fails_after = 20;
         CHECK(tuner_search(&space, &subject, &r) == -1 && strstr(cb_error_text(), "planted"));
     }
+    CHECK(same > 30);
 }
 
 static void try_record(void)

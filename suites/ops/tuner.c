@@ -12,7 +12,7 @@
 #include "../../harness/error.h"
 #include "../../harness/params.h"
 
-static const double OUTLIER = 5, HOPELESS = 1.03, BEHIND = 1.02;
+static const double OUTLIER = 5, HOPELESS = 1.03, GAIN = .001;
 enum { HOPELESS_AFTER = 2, SLOWER_AFTER = 3, ALONE = 3 };
 
 static double now_s(void)
@@ -113,7 +113,7 @@ static int tune_group(const struct tuner_space *space, const struct tuner_subjec
     for (int i = 0; i < count; i++) {
         const int s = setting[g] = list[i];
         double us;
-        if (subject->alone && alone[s] > BEHIND * alone[out->setting[g]]) {
+        if (subject->alone && alone[s] > alone[out->setting[g]] - GAIN * out->us) {
             out->trials++;
             out->discarded++;
             out->estimated++;

@@ -11,10 +11,10 @@
  * refine its choice: the pruning of the publication.
  *
  * Where a group can be timed alone, its settings are first estimated: the fastest of three runs of
- * the group after one that warms up.  They are tried in the order of these times, and those that
- * are more than 2 % behind that of the setting in force are discarded without a trial of the
- * whole: it is the sum of its groups and of what no setting changes.  Only a trial of the whole
- * makes a setting the choice.
+ * the group after one that warms up.  The whole is the sum of its groups and of what no setting
+ * changes, so that the difference to the setting in force is what a setting would gain.  Settings
+ * are tried in the order of these times, and those that would gain less than a thousandth of the
+ * whole are discarded without a trial of it.  Only a trial of the whole makes a setting the choice.
  *
  * Samples above five times the mean of the trial so far are dropped, as published.  A trial ends
  * early, discarded,
