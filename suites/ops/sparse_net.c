@@ -125,12 +125,26 @@ static void operand_bytes(const struct net_scene *s, double *weights, double *in
     *outs = (double)net_out_bytes(s) + (s->train ? 4.0 * (double)s->net.weights : 0);
 }
 
-/* Training keeps the rows of all layers: an execution writes and reads them beside its operands. */
+/* What a row has for every scan at least: maps, and memory that rows of layers share. */
+static double own_bytes(const struct net_scene *s)
+{
+    double bytes = 0;
+    for (int i = 0; i < s->net.slots; i++)
+        bytes += (double)sparse_net_slot_bytes(&s->net, s->maps.cap, i);
+    for (int i = 0; i < s->maps.steps; i++)
+        bytes += 4.0 * kmap_step_rows(&s->maps, i) * kmap_taps(&s->maps.step[i].shape);
+    return bytes;
+}
+
+/* Training keeps the rows of all layers: an execution writes and reads them beside its operands.
+ * Where scans rotate each has memory of its own for what comes between, which leaves the L2 as its
+ * operands do. */
 static void set_bytes(void *instance, double *weights, double *ins, double *outs)
 {
-    const struct net_scene *s = &((struct net_case *)instance)->scene[0];
+    const struct net_case *in = instance;
+    const struct net_scene *s = &in->scene[0];
     operand_bytes(s, weights, ins, outs);
-    *outs += s->train ? 3 * bytes_between(s) : 0;
+    *outs += s->train ? 3 * bytes_between(s) : in->rotates ? own_bytes(s) : 0;
 }
 
 static struct cb_work work(void *instance, const struct op_impl *i)

@@ -256,6 +256,7 @@ int net_case_open(struct cb_context *c, const struct sparse_net_params *q, struc
     in->q = *q;
     in->device = c->device;
     in->seed = c->seed;
+    in->rotates = c->cache == CB_COLD;
     in->want_of = -1;
     if (open_case(in)) {
         net_case_close(in);

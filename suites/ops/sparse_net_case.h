@@ -38,6 +38,7 @@ struct net_case {
     struct sparse_net_params q;
     struct cb_device *device;
     uint64_t seed;
+    bool rotates;            /* every run is on another scan */
     struct net_scene *scene; /* [scenes] */
     int scenes;
     char sha256[65];         /* coordinates of the first */
