@@ -45,8 +45,8 @@ static double figure_of(const struct cb_figure *f, int count, const char *name)
     return 0;
 }
 
-/* Memory of the rows of a training case together.  Partial sums of the gradient of weights alone are
- * 32 times all weights in float in every flow, and a tuned row tries five: were they a layer's own,
+/* Memory of the rows of a training case together.  Partial sums of the gradient of weights alone
+ * are 32 times all weights in float in every flow, and a tuned row tries five: were they a layer's own,
  * tuned rows would pass this on scans of up to some 20,000 voxels. */
 static void check_memory(const struct cb_case *out)
 {

@@ -117,8 +117,8 @@ enum sparse_net_part {
     SPARSE_NET_ALL = 15
 };
 
-/* Or-ed to parts but SPARSE_NET_MAPS: of one group of layers alone, on maps and rows that an earlier
- * run left; for its time, what it computes is of no use.  Rows with `alone`. */
+/* Or-ed to parts but SPARSE_NET_MAPS: of one group of layers alone, on maps and rows that a run
+ * before left; for its time, what it computes is of no use.  Rows with `alone`. */
 enum { SPARSE_NET_GROUP_SHIFT = 8 };
 static inline int sparse_net_part_of_group(int group)
 {
@@ -213,8 +213,8 @@ enum op_status sparse_net_ref_train_cuda(const struct sparse_net_problem *p,
                                          const struct sparse_net_args *a,
                                          const void *const act[SPARSE_NET_TENSORS_MAX],
                                          const struct op_memory *memory, double *dw, op_stream s);
-/* Bounds of gradients dw, device pointers, [weights]: a sum over many pairs carries the errors of its
- * terms, so that they follow the mean square of the tap and that of the layer.  Of an element
+/* Bounds of gradients dw, device pointers, [weights]: a sum over many pairs carries the errors of
+ * its terms, so that they follow the mean square of the tap and that of the layer.  Of an element
  * 8 limit (root of that of its tap + root of that of its layer); 0 in gaps.  Enqueues. */
 enum op_status sparse_net_ref_bounds_cuda(const struct sparse_net *net, const double *dw,
                                           double limit, float *bound, op_stream s);

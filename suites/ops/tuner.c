@@ -286,7 +286,8 @@ int tuner_save(const struct tuner_key *key, const struct tuner_space *space,
                           key->network, "workload", key->workload, "gpu", key->gpu, "precision",
                           key->precision, "pass", key->pass, "groups", groups, "us", r->us,
                           "first_us", r->first_us, "seconds", r->seconds, "trials", r->trials,
-                          "discarded", r->discarded, "estimated", r->estimated, "samples", r->samples);
+                          "discarded", r->discarded, "estimated", r->estimated, "samples",
+                          r->samples);
     const int status = o ? cb_json_write(path, o, JSON_INDENT(1)) : cb_error("no memory");
     json_decref(o);
     return status;
