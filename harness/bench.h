@@ -149,6 +149,7 @@ struct cb_outcome {
     struct cb_work work;
     struct cb_accuracy r1, r2;
     bool deterministic, post_check;
+    bool ran_once;           /* before the measurement, as it is slow: deterministic is not known */
     bool left_out;           /* CB_OK, but not this time: see cb_context.leave_out */
     struct cb_timing timing; /* CB_OK only: what is wrong has no time */
     struct cb_figure figures[CB_FIGURES_MAX];

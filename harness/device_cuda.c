@@ -28,6 +28,8 @@ struct cuda {
     void *scratch;
     size_t scratch_bytes;
     void *words;                /* small device buffer: flags, sums of a comparison */
+    char **zones;               /* on the device, for the check of guard zones; grows */
+    int zones_room;
     unsigned *sink;
     bool l2_is_plain;           /* nothing of the L2 is set aside, by us */
 };
@@ -62,6 +64,7 @@ static void cuda_close(struct cb_device *d)
     struct cuda *g = d->own;
     cudaFree(g->scratch);
     cudaFree(g->words);
+    cudaFree(g->zones);
     cudaFree(g->sink);
     cudaFreeHost(g->gate);
     cudaFreeHost(g->stamps);
@@ -155,14 +158,19 @@ static int cuda_guards(struct cb_device *d, char *const *zone, int count, int *b
     *broken = -1;
     if (!count)
         return 0;
-    char **list;
-    CU(cudaMalloc((void **)&list, (size_t)count * sizeof *list));
-    int status = cuda_copy_in(d, list, zone, (size_t)count * sizeof *list) ||
+    if (count > g->zones_room) {
+        cudaFree(g->zones);
+        g->zones = NULL;
+        g->zones_room = 0;
+        CU(cudaMalloc((void **)&g->zones, 2 * (size_t)count * sizeof *g->zones));
+        g->zones_room = 2 * count;
+    }
+    int status = cuda_copy_in(d, g->zones, zone, (size_t)count * sizeof *zone) ||
                  cuda_copy_in(d, g->words, &none, sizeof none) ||
-                 launched(probe_guards(list, count, GUARD_BYTES, GUARD_BYTE, g->words, d->stream),
+                 launched(probe_guards(g->zones, count, GUARD_BYTES, GUARD_BYTE, g->words,
+                                       d->stream),
                           "check of guard zones") ||
                  cuda_copy_out(d, &first, g->words, sizeof first);
-    cudaFree(list);
     if (first != none)
         *broken = first;
     return status ? -1 : 0;

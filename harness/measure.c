@@ -3,8 +3,9 @@
  *
  * One case goes through: estimate every subject; choose mode and executions per
  * window; capture graphs; warm up until the clock is stable; rounds in random
- * order until the paired ratios are narrow; a last untimed execution of each
- * for the caller's check.
+ * order until the paired ratios are narrow, those beyond the least number only of
+ * rows that the ratios wait for; a last untimed execution of each for the
+ * caller's check, which is the timed one of a row that is timed once.
  */
 #include "measure.h"
 
@@ -100,6 +101,8 @@ struct runner {
     int refills;
     int next;  /* step at which the next window of plain launches starts */
     int every; /* takes part in every every-th round */
+    bool last; /* is timed once, behind the rounds */
+    bool rests; /* has its rounds: the stop rule does not wait for it */
     double round_us; /* windows of a round last so long together; 0: a millisecond, or one window */
 };
 
@@ -154,9 +157,17 @@ static int round_value(struct runner *r, double *us, double *mhz)
     return 0;
 }
 
+/* The only sample of a row that is timed once, in the place of the first round. */
+static int sample_last(struct runner *r)
+{
+    return round_value(r, &r->t->us[0], &r->t->clock_mhz[0]);
+}
+
 static int again(void *arg)
 {
     struct runner *r = arg;
+    if (r->last)
+        return sample_last(r);
     if (r->graph)
         return cb_graph_launch(r->d, r->graph) || cb_sync(r->d) ? -1 : 0;
     /* every set once, as the windows of plain launches do */
@@ -216,6 +227,7 @@ static int choose(struct runner *r, int count, double fastest)
         t->far = p->far > 0 && t->estimate_us > p->far * fastest;
         t->remote = t->far && p->remote > 0 && t->estimate_us > p->remote * fastest &&
                     t->estimate_us >= p->remote_us;
+        r[i].last = t->remote && p->remote_rounds == 1;
         r[i].every = t->remote ? (p->rounds_min + p->remote_rounds - 1) / p->remote_rounds
                      : t->far  ? p->far_every
                                : 1;
@@ -347,7 +359,7 @@ static bool converged(const struct runner *r, int count)
     int best = -1, second = -1;
     double median[count];
     for (int i = 0; i < count; i++) {
-        median[i] = r[i].t->far ? INFINITY : cb_median(r[i].t->us, r[i].t->rounds);
+        median[i] = r[i].t->far || r[i].rests ? INFINITY : cb_median(r[i].t->us, r[i].t->rounds);
         if (best < 0 || median[i] < median[best]) {
             second = best;
             best = i;
@@ -363,6 +375,19 @@ static bool converged(const struct runner *r, int count)
             !narrow(cb_ratio(r[i].t, r[best].t, 0.05, NULL), p->eps))
             return false;
     return true;
+}
+
+/* After the least number of rounds: rows that converged() does not look at have theirs. */
+static void let_rest(struct runner *r, int count)
+{
+    const struct cb_policy *p = r[0].p;
+    double median[count], best = INFINITY;
+    for (int i = 0; i < count; i++) {
+        median[i] = r[i].t->far || r[i].rests ? INFINITY : cb_median(r[i].t->us, r[i].t->rounds);
+        best = fmin(best, median[i]);
+    }
+    for (int i = 0; i < count; i++)
+        r[i].rests = r[i].rests || r[i].t->far || median[i] > p->converge_within * best;
 }
 
 static double clock_before; /* MHz that the case before in this process ended at; 0: none */
@@ -405,7 +430,7 @@ static int rounds(struct runner *r, int count, enum cb_regime regime, uint64_t o
             double us = NAN, mhz = 0;
             bool turn = round < 0 ? !x->t->far || (round == -1 && !x->t->remote)
                                   : round % x->every == 0 && (!x->t->remote || round < p->rounds_min);
-            if (turn) {
+            if (turn && !x->last && !x->rests) {
                 if (regime == CB_BURST)
                     sleep_s(0.05);
                 if (round_value(x, &us, &mhz))
@@ -438,6 +463,8 @@ static int rounds(struct runner *r, int count, enum cb_regime regime, uint64_t o
         }
         if (regime == CB_STEADY && !session->settled && clock_moves(r, count))
             break;
+        if (!session->settled) /* there all rows make the load that the clock follows */
+            let_rest(r, count);
         test = cb_next_test(n);
     }
     for (int i = 0; i < count; i++)
@@ -460,8 +487,10 @@ static int settle(struct runner *r, int count, uint64_t order_seed, double until
     int near = 0;
     for (int i = 0; i < count; i++)
         near += !r[i].t->far;
-    for (int i = 0; i < count; i++)
+    for (int i = 0; i < count; i++) {
         r[i].round_us = fmax(1e3, 1e6 * r[0].p->settled_s / (SETTLED_ROUNDS * near));
+        r[i].rests = false;
+    }
     session->first = true;
     session->settled = true;
     int status = warm_up(r, count);
@@ -537,11 +566,13 @@ int cb_measure(struct cb_device *d, const struct cb_policy *p, enum cb_cache cac
         status = rounds(r, count, regime, order_seed, until);
     if (!status && regime == CB_STEADY && clock_moves(r, count))
         status = settle(r, count, order_seed, until);
+    for (int i = 0; !status && i < count; i++)
+        status = session->after ? session->after(session->after_arg, i, again, &r[i])
+                 : r[i].last    ? sample_last(&r[i])
+                                : 0;
     if (!status)
         status = summarise(r, count);
     clock_before = session->clock_median;
-    for (int i = 0; !status && session->after && i < count; i++)
-        status = session->after(session->after_arg, i, again, &r[i]);
     for (int i = 0; r && i < count; i++)
         cb_graph_free(d, r[i].graph);
     free(r);

@@ -55,7 +55,7 @@ struct cb_policy {
     int remote_rounds;
     int far_once;               /* 1: far rows are measured in the first invocation only */
     double converge_within;     /* the best row of each side within this factor of the fastest
-                                 * must converge */
+                                 * must converge; slower rows rest after rounds_min rounds */
     double delta;               /* margin of a verdict */
     double flush_l2, rotate_l2; /* scratch and rotation, in units of the L2 */
     double timeout_s;           /* of one case; 0: from the above */
@@ -111,7 +111,8 @@ struct cb_session {
     const struct cb_watch *watch; /* given, or NULL */
     int refills;         /* untimed executions before each hot window */
     /* Given, or NULL: called for every subject after the last round, while its graph
-     * still exists; again(again_arg) repeats the path that was timed, untimed.  A
+     * still exists; again(again_arg) repeats the path that was timed, untimed, and must be
+     * called once: a remote row of remote_rounds 1 is timed by it.  A
      * return of -1 ends the measurement as a lost device. */
     int (*after)(void *arg, int subject, int (*again)(void *), void *again_arg);
     void *after_arg;

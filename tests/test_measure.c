@@ -135,6 +135,22 @@ static void check_window(void)
     release(t);
 }
 
+struct after {
+    const struct work *w;
+    int order[8], runs[8], count, fail_at;
+};
+
+static int after(void *arg, int subject, int (*again)(void *), void *again_arg)
+{
+    struct after *a = arg;
+    int before = a->w[subject].calls;
+    if (again(again_arg))
+        return -1;
+    a->runs[a->count] = a->w[subject].calls - before;
+    a->order[a->count++] = subject;
+    return a->count == a->fail_at ? cb_error("the check failed") : 0;
+}
+
 /* Rows far from the fastest take part in some rounds, remote ones in a few. */
 static void check_far(void)
 {
@@ -160,6 +176,15 @@ static void check_far(void)
     CHECK(n == 6);
     cb_ratio(&t[2], &t[1], 0.05, &n);
     CHECK(n == 1);
+    release(t);
+
+    /* with somebody who asks after the rounds, the remote row is timed there, once in all */
+    struct after a = { .w = w };
+    s = (struct cb_session){ .after = after, .after_arg = &a };
+    w[2].calls = 0;
+    CHECK(!measure(&p, w, 3, &s, t));
+    CHECK(a.count == 3 && a.runs[2] == 1 && rounds_of(&t[2]) == 1 && !isnan(t[2].us[0]));
+    CHECK(w[2].calls == 4); /* three of them to estimate it */
     release(t);
 
     /* three rounds of a remote row are spread over the least number of rounds; none after it */
@@ -230,6 +255,34 @@ static void check_stop(void)
     release(t);
 }
 
+/* Rounds beyond the least number are of rows that the stop rule waits for. */
+static void check_rest(void)
+{
+    struct work w[4] = { { .us = 100 }, { .us = 104 }, { .us = 180 }, { .us = 600 } };
+    struct cb_policy p = quick;
+    struct cb_session s = { 0 };
+    struct cb_timing t[8];
+    p.far = 3;
+    p.converge_within = 1.5;
+    p.rounds_max = 40;
+    p.eps = 1e-9; /* never narrow enough */
+    w[0].growth = 0.5;
+    CHECK(!measure(&p, w, 4, &s, t));
+    CHECK(s.rounds == 40 && rounds_of(&t[0]) == 40 && rounds_of(&t[1]) == 40);
+    CHECK(!t[2].far && rounds_of(&t[2]) == 11 && t[2].stats.n == 11);
+    CHECK(t[3].far && rounds_of(&t[3]) == 11);
+    for (int r = 0; r < 40; r++)
+        CHECK(isnan(t[2].us[r]) == (r >= 11));
+    release(t);
+
+    /* all of them where none is much slower */
+    p.converge_within = 10;
+    s = (struct cb_session){ 0 };
+    CHECK(!measure(&p, w, 3, &s, t));
+    CHECK(rounds_of(&t[2]) == 40);
+    release(t);
+}
+
 /* ---- what is asked during and after ---- */
 
 struct watcher {
@@ -250,22 +303,6 @@ static bool throttled(void *arg)
 {
     struct watcher *w = arg;
     return w->asked++ < w->slow;
-}
-
-struct after {
-    const struct work *w;
-    int order[8], runs[8], count, fail_at;
-};
-
-static int after(void *arg, int subject, int (*again)(void *), void *again_arg)
-{
-    struct after *a = arg;
-    int before = a->w[subject].calls;
-    if (again(again_arg))
-        return -1;
-    a->runs[a->count] = a->w[subject].calls - before;
-    a->order[a->count++] = subject;
-    return a->count == a->fail_at ? cb_error("the check failed") : 0;
 }
 
 static void check_around(void)
@@ -389,6 +426,7 @@ int main(void)
     check_times();
     check_window();
     check_far();
+    check_rest();
     check_stop();
     check_around();
     check_failures();

@@ -321,18 +321,21 @@ static int make_values(struct instance *in, int set, void *to)
     return status;
 }
 
-static int upload_new(struct cb_device *d, void **to, const void *from, size_t bytes)
+/* Of set 0 from the host, of the others from set 0. */
+static int fill_new(struct cb_device *d, struct op_sets *to, int set, const void *from, size_t bytes)
 {
-    return cb_alloc(d, bytes, to) || cb_upload(d, *to, from, bytes) ? -1 : 0;
+    if (cb_alloc(d, bytes, &to->set[set]))
+        return -1;
+    return set ? cb_copy(d, to->set[set], to->set[0], bytes) : cb_upload(d, to->set[0], from, bytes);
 }
 
 static int make_weights(struct instance *in, int set)
 {
     struct cb_device *d = in->device;
     size_t nnz = (size_t)in->p.nnz;
-    return upload_new(d, &in->row_ptr.set[set], in->m->row_ptr, ((size_t)in->p.m + 1) * sizeof(int)) ||
-                   upload_new(d, &in->col.set[set], in->m->col, nnz * sizeof(int)) ||
-                   upload_new(d, &in->row_of.set[set], kept_row, nnz * sizeof(int)) ||
+    return fill_new(d, &in->row_ptr, set, in->m->row_ptr, ((size_t)in->p.m + 1) * sizeof(int)) ||
+                   fill_new(d, &in->col, set, in->m->col, nnz * sizeof(int)) ||
+                   fill_new(d, &in->row_of, set, kept_row, nnz * sizeof(int)) ||
                    cb_alloc(d, nnz * element(in), &in->val.set[set]) ||
                    make_values(in, set, in->val.set[set])
                ? -1
