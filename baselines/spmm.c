@@ -28,7 +28,7 @@ static enum op_status in_blocks(const struct spmm_problem *p, enum spmm_blocked 
         return OP_OK;
     for (int i = 0; i < SPMM_SQUARES; i++)
         counted |= p->blocks[i] > 0;
-    *why = counted ? "more than 16 values stored an entry in blocks of any size"
+    *why = counted ? "more values stored an entry, in blocks of any size, than 5 (BSR) or 16"
                    : "rows or columns are no multiple of a block, or there are no entries";
     return OP_EUNSUPPORTED;
 }

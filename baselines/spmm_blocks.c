@@ -113,12 +113,12 @@ static double moved(const struct spmm_problem *p, enum spmm_blocked format, int 
 
 int spmm_blocks_order(const struct spmm_problem *p, enum spmm_blocked format, int *index)
 {
+    const double most = (format == SPMM_BSR ? SPMM_FILL_BSR : SPMM_FILL_MAX) * (double)p->nnz;
     int count = 0;
     for (int i = 0; i < SPMM_SQUARES; i++) {
         int at = count;
         if (!p->blocks[i] || (format == SPMM_BELL && sizes[i] < 8) ||
-            stored(p, format, i) > (double)SPMM_FILL_MAX * (double)p->nnz ||
-            stored(p, format, i) > INT_MAX)
+            stored(p, format, i) > most || stored(p, format, i) > INT_MAX)
             continue;
         for (; at > 0 && moved(p, format, index[at - 1]) > moved(p, format, i); at--)
             index[at] = index[at - 1];

@@ -22,8 +22,10 @@ OP_BEGIN
 
 enum spmm_blocked { SPMM_BSR, SPMM_BELL };
 
-/* Stored values for an entry of A at most: beyond it a row of blocks is not offered. */
-enum { SPMM_FILL_MAX = 16 };
+/* Stored values for an entry of A at most: beyond it a row of blocks is not offered.  BSR, which
+ * multiplies them all in CUDA cores, from 4x4 blocks with a fill of 4 on asks for as many rows of B
+ * as CSR, and reads twice the bytes of A. */
+enum { SPMM_FILL_MAX = 16, SPMM_FILL_BSR = 5 };
 
 /* Size i of those counted, 0 <= i < SPMM_SQUARES: 3 for three unknowns at a node, then powers of
  * two from 4 to 64. */

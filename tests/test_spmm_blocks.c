@@ -196,6 +196,7 @@ static void test_order(void)
         CHECK(first_size(&threes.p, SPMM_BSR) == 3);
         CHECK(first_size(&odd.p, SPMM_BSR) == 0 && first_size(&odd.p, SPMM_BELL) == 0);
         CHECK(first_size(&single.p, SPMM_BELL) == 0); /* more than 16 values an entry */
+        CHECK(first_size(&single.p, SPMM_BSR) == 0);  /* more than 5 */
         CHECK(spmm_blocks_extra_bytes(&odd.p, SPMM_BSR) == 0 && spmm_blocks_ops(&odd.p, SPMM_BSR) == 0);
     }
     /* one full row: BSR stores 8 values an entry in blocks of 8, Blocked-ELL 64 in any */

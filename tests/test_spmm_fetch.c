@@ -3,8 +3,9 @@
  * hand, and what passes the L2 against a cache simulated the slow way.
  */
 #include <stdlib.h>
+#include <unistd.h>
 
-#include "../kernels/spmm/fetch.h"
+#include "../suites/ops/spmm_fetched.h"
 #include "test.h"
 
 static unsigned state = 1;
@@ -150,8 +151,55 @@ static void test_slowly(void)
     pattern_free(&b);
 }
 
+/* ---- kept from one process to the next ---- */
+
+static void test_kept(void)
+{
+    char folder[] = "/tmp/claimbench_fetch_XXXXXX", path[64], name[65];
+    struct pattern a = pattern_of(500, 300, 5, 37, random_column), b = a;
+    const struct spmm_caches caches = { 6e7, 2e5, 132 }, smaller = { 3e7, 2e5, 132 };
+    struct spmm_fetch right, got;
+    CHECK(mkdtemp(folder) != NULL);
+    setenv("CLAIMBENCH_CACHE", folder, 1);
+    for (int i = 0; i < 64; i++)
+        name[i] = "0123456789abcdef"[i % 16];
+    name[64] = 0;
+    a.p.n = b.p.n = 32;
+    CHECK(spmm_fetch_of(&a.p, &a.host, &caches, &right) == OP_OK);
+    CHECK(spmm_fetched(name, &a.p, &a.host, &caches, &got));
+    CHECK(got.l2 == right.l2 && got.dram == right.dram);
+    /* from the file, not from the pattern: a matrix of the same name without entries */
+    b.p.nnz = 0;
+    b.host.row_ptr = calloc((size_t)b.p.m + 1, sizeof(int));
+    CHECK(spmm_fetched(name, &b.p, &b.host, &caches, &got));
+    CHECK(got.l2 == right.l2 && got.dram == right.dram);
+    /* another n, dtype, cache or name: computed */
+    CHECK(spmm_fetched(name, &b.p, &b.host, &smaller, &got) && got.l2 < right.l2);
+    b.p.n = 64;
+    CHECK(spmm_fetched(name, &b.p, &b.host, &caches, &got) && got.l2 != right.l2);
+    b.p.n = 32;
+    b.p.dtype = SPMM_F16;
+    CHECK(spmm_fetched(name, &b.p, &b.host, &caches, &got) && got.l2 < right.l2);
+    name[63] = '0';
+    b.p.dtype = SPMM_F32;
+    CHECK(spmm_fetched(name, &b.p, &b.host, &caches, &got) && got.l2 < right.l2);
+    /* a line that is cut short is no line */
+    snprintf(path, sizeof path, "%s/spmm/fetch-1.tsv", folder);
+    CHECK(!truncate(path, 100));
+    CHECK(spmm_fetched(name, &a.p, &a.host, &caches, &got) && got.l2 == right.l2);
+    CHECK(!remove(path));
+    snprintf(path, sizeof path, "%s/spmm", folder);
+    CHECK(!rmdir(path) && !rmdir(folder));
+    /* nowhere to keep it */
+    setenv("CLAIMBENCH_CACHE", "/dev/null", 1);
+    CHECK(spmm_fetched(name, &a.p, &a.host, &caches, &got) && got.l2 == right.l2);
+    free((void *)b.host.row_ptr);
+    pattern_free(&a);
+}
+
 int main(void)
 {
+    test_kept();
     test_by_hand();
     test_rounds();
     test_slowly();

@@ -6,7 +6,6 @@
  * takes part.  All implementations of a case write the same C.
  */
 #include "../../baselines/spmm_blocks.h"
-#include "../../kernels/spmm/fetch.h"
 #include "../../kernels/spmm/select.h"
 #include "../../kernels/spmm/vectors.h"
 
@@ -23,6 +22,7 @@
 #include "chooser.h"
 #include "ops.h"
 #include "selector.h"
+#include "spmm_fetched.h"
 
 enum { TENSOR_VALUES = 1, TENSOR_B = 2 };
 
@@ -246,7 +246,7 @@ static int fetch_figures(const struct instance *in, struct cb_figure *out)
     const struct spmm_matrix host = { in->m->row_ptr, in->m->col, NULL, NULL };
     const struct spmm_caches caches = { (double)d->l2, L1, d->multiprocessors };
     struct spmm_fetch f;
-    if (!d->sm || in->exact || spmm_fetch_of(&in->p, &host, &caches, &f))
+    if (!d->sm || in->exact || !spmm_fetched(in->m->sha256, &in->p, &host, &caches, &f))
         return 0;
     op_figure(&out[0], "fetch_l2", "B", f.l2);
     op_figure(&out[1], "fetch_dram", "B",

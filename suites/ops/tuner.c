@@ -6,11 +6,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 
 #include "../../harness/error.h"
 #include "../../harness/params.h"
+#include "cache.h"
 
 static const double OUTLIER = 5, HOPELESS = 1.03, GAIN = .001;
 enum { HOPELESS_AFTER = 2, SLOWER_AFTER = 3, ALONE = 3 };
@@ -166,42 +166,10 @@ int tuner_search(const struct tuner_space *space, const struct tuner_subject *su
 
 /* ---- record ---- */
 
-/* A folder and those above it, made where they are missing. */
-static int make_folder(char *path)
-{
-    for (char *at = path + 1;; at++) {
-        const char was = *at;
-        if (was && was != '/')
-            continue;
-        *at = 0;
-        mkdir(path, 0777);
-        *at = was;
-        if (!was)
-            break;
-    }
-    struct stat st;
-    return stat(path, &st) || !S_ISDIR(st.st_mode) ? cb_error("%s: no such folder", path) : 0;
-}
-
-static int folder_of(char *path, size_t size)
-{
-    const char *cache = getenv("CLAIMBENCH_CACHE"), *xdg = getenv("XDG_CACHE_HOME"),
-               *home = getenv("HOME");
-    if (cache && *cache)
-        snprintf(path, size, "%s/tuned", cache);
-    else if (xdg && *xdg)
-        snprintf(path, size, "%s/claimbench/tuned", xdg);
-    else if (home && *home)
-        snprintf(path, size, "%s/.cache/claimbench/tuned", home);
-    else
-        return cb_error("tuned settings: neither CLAIMBENCH_CACHE nor HOME is set");
-    return 0;
-}
-
 static int path_of(const struct tuner_key *key, char *path, size_t size)
 {
-    char folder[3000], name[600];
-    if (folder_of(folder, sizeof folder))
+    char folder[CACHE_PATH], name[600];
+    if (cache_folder("tuned", folder))
         return -1;
     snprintf(name, sizeof name, "%s-%s-%s-%s-%s-%s", key->row, key->network, key->workload,
              key->gpu, key->precision, key->pass);
@@ -274,8 +242,8 @@ bool tuner_load(const struct tuner_key *key, const struct tuner_space *space, ch
 int tuner_save(const struct tuner_key *key, const struct tuner_space *space,
                const struct tuner_result *r, char *path, size_t size)
 {
-    char folder[3000];
-    if (path_of(key, path, size) || folder_of(folder, sizeof folder) || make_folder(folder))
+    char folder[CACHE_PATH];
+    if (path_of(key, path, size) || cache_folder("tuned", folder) || cache_make(folder))
         return -1;
     json_t *groups = json_array();
     for (int g = 0; g < space->groups; g++)
