@@ -16,6 +16,7 @@ NVCCFLAGS ?= -O3 -lineinfo#: the same for nvcc
 SANITIZE ?= 0#: 1 builds with address and undefined-behaviour sanitizers (CUDA=0)
 JOBS     ?= $(shell nproc)#: compilers at a time, unless make -j says so
 FUZZ_S   ?= 60#: seconds for each fuzz target
+SWEEP    ?= #: more options for the sweep of train-selector: -r goes on with one that ended early
 STRIP    ?= 1#: 0 keeps symbols in the bundle
 V        ?= #: 1 shows whole command lines
 DEPS     ?= 1#: 0 installs nothing
@@ -142,8 +143,8 @@ install: all ## copy program and data below PREFIX
 
 train-selector: deps ## time random matrices on the GPU found, train daspmm_select anew (lightgbm)
 	@$(BUILD) $(B)/tools/spmm_sweep
-	$(B)/tools/spmm_sweep -o build/times.tsv.gz
-	$(B)/tools/spmm_sweep -p -o build/times_presets.tsv.gz
+	$(B)/tools/spmm_sweep $(SWEEP) -o build/times.tsv.gz
+	$(B)/tools/spmm_sweep $(SWEEP) -p -o build/times_presets.tsv.gz
 	python3 suites/daspmm/train_choice.py build/times.tsv.gz --judge build/times_presets.tsv.gz
 
 fuzz: ## feed broken inputs to the parsers for FUZZ_S seconds each (needs clang)

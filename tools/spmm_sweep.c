@@ -2,13 +2,14 @@
  * spmm_sweep.c - times the candidates of daspmm_select on random matrices.
  *
  *     spmm_sweep [-o FILE.tsv.gz] [-t SECONDS] [-m MATRICES] [-e ENTRIES] [-s SEED]
- *                [-d DEVICE] [-p]
+ *                [-d DEVICE] [-p] [-r]
  *
- * What train.py learns from needs many matrices and can do with coarse times: three
- * short windows, operands in cache, each candidate once.  A matrix is a family of
+ * What train_choice.py learns from needs many matrices and can do with coarse times: three
+ * short windows, up to nine where they differ, operands in cache, each candidate once.  A matrix is a family of
  * generate.h with random parameters; families take turns, so that a sweep that
  * is stopped early has seen all alike.  The next matrix is generated while one is
- * timed.  -p: the presets instead, on which the trained row is judged.
+ * timed.  -p: the presets instead, on which the trained row is judged.  -r: go on with
+ * FILE, made by the same program on the same GPU; what -t or a kill left out follows.
  *
  * FILE: lines of matrix, the traits of choose.h, then the candidates' times in
  * microseconds, "-" where one does not cover the problem.  Lines with # come first.
@@ -29,6 +30,7 @@
 #include "../suites/data/build.h"
 #include "../suites/data/generate.h"
 #include "../suites/ops/bind.h"
+#include "sweep_kept.h"
 
 /* Row-major, of each algorithm the form that was ahead of its like somewhere. */
 static const char *const candidates[] = {
@@ -182,6 +184,7 @@ struct maker {
     bool full, stop, presets;
     int refused;
     char spec[128];
+    const struct kept *kept;
 };
 
 static void *make_matrices(void *arg)
@@ -196,6 +199,8 @@ static void *make_matrices(void *arg)
             break;
         if (preset)
             snprintf(spec, sizeof spec, "%s", preset);
+        if (is_kept(k->kept, spec))
+            continue;
         int status = generate(spec, spec, &m);
         if (status)
             fprintf(stderr, "%s\n", cb_error_text());
@@ -264,12 +269,27 @@ static int enqueue(void *arg, int step)
                      l->impl->base.name, "launch");
 }
 
-/* Median of three windows of about 80 us; one execution where that is `slow` already. */
+/* Ascending; the middle ones, of count odd, lie within 2 %. */
+static bool agree(double *t, int count)
+{
+    for (int i = 1; i < count; i++)
+        for (int k = i; k > 0 && t[k] < t[k - 1]; k--) {
+            const double x = t[k];
+            t[k] = t[k - 1];
+            t[k - 1] = x;
+        }
+    return t[count - 1 - count / 4] <= 1.02 * t[count / 4];
+}
+
+/* Median of windows of about 80 us, three or until most agree; one execution where that is `slow`
+ * already. */
 static int time_bound(struct cb_device *d, struct launch *l, double slow, double *us)
 {
     struct cb_window w = { 0 };
     struct cb_graph *g = NULL;
-    double t[3] = { 0 };
+    enum { LEAST = 3, MOST = 9 };
+    double t[MOST] = { 0 };
+    int count = 0;
     if (enqueue(l, 0) || cb_sync(d) || cb_window(d, enqueue, l, 0, 1, true, &w))
         return -1;
     *us = w.us;
@@ -277,12 +297,13 @@ static int time_bound(struct cb_device *d, struct launch *l, double slow, double
         return 0;
     int times = (int)fmin(CB_GATE_MAX / 2, fmax(1, 80 / fmax(w.us, 1)));
     int status = cb_graph_make(d, enqueue, l, times, &g);
-    for (int i = 0; !status && i < 3; i++) {
+    while (!status && (count < LEAST || (count < MOST && (count % 2 == 0 || !agree(t, count))))) {
         status = g ? cb_graph_window(d, g, true, &w) : cb_window(d, enqueue, l, 0, times, true, &w);
-        t[i] = w.us / times;
+        t[count++] = w.us / times;
     }
     cb_graph_free(d, g);
-    *us = fmax(fmin(t[0], t[1]), fmin(fmax(t[0], t[1]), t[2]));
+    agree(t, count);
+    *us = t[count / 2];
     return status;
 }
 
@@ -387,15 +408,15 @@ done:
     return status;
 }
 
-static void write_head(gzFile f, const struct cb_device *d, uint64_t seed)
+static void head_of(const struct cb_device *d, uint64_t seed, char *out, size_t size)
 {
-    gzprintf(f, "# claimbench/spmm_times 1.0.0\n# gpu\t%s\n# seed\t%llu\nmatrix",
-             cb_device_info(d)->name, (unsigned long long)seed);
+    size_t at = (size_t)snprintf(out, size, "# claimbench/spmm_times 1.0.0\n# gpu\t%s\n# seed\t%llu\nmatrix",
+                                 cb_device_info(d)->name, (unsigned long long)seed);
     for (int i = 0; i < SPMM_TRAITS; i++)
-        gzprintf(f, "\t%s", spmm_trait_names[i]);
+        at += (size_t)snprintf(out + at, size - at, "\t%s", spmm_trait_names[i]);
     for (int c = 0; c < CANDIDATES; c++)
-        gzprintf(f, "\t%s", candidates[c]);
-    gzprintf(f, "\n");
+        at += (size_t)snprintf(out + at, size - at, "\t%s", candidates[c]);
+    snprintf(out + at, size - at, "\n");
 }
 
 static int sweep(struct cb_device *d, gzFile f, struct maker *k, double limit)
@@ -407,6 +428,7 @@ static int sweep(struct cb_device *d, gzFile f, struct maker *k, double limit)
     while (!status && seconds() - begin < limit && take_matrix(k, &m, spec, sizeof spec)) {
         status = sweep_matrix(d, &m, spec, f);
         matrix_free(&m);
+        gzflush(f, Z_SYNC_FLUSH); /* what is there survives a kill */
         if (!status && ++done % 20 == 0)
             fprintf(stderr, "%d of %d matrices, %.0f s\n", done, k->count, seconds() - begin);
     }
@@ -422,9 +444,12 @@ int main(int argc, char **argv)
     const char *out = "times.tsv.gz", *device = "auto";
     double limit = 180;
     struct cb_device *d = NULL;
+    struct kept kept = { 0 };
     pthread_t thread;
+    char head[4096];
+    bool resume = false;
     int c, status = 1;
-    while ((c = getopt(argc, argv, "o:t:m:e:s:d:p")) >= 0)
+    while ((c = getopt(argc, argv, "o:t:m:e:s:d:pr")) >= 0)
         switch (c) {
         case 'o': out = optarg; break;
         case 't': limit = atof(optarg); break;
@@ -433,17 +458,31 @@ int main(int argc, char **argv)
         case 's': k.seed = strtoull(optarg, NULL, 10); break;
         case 'd': device = optarg; break;
         case 'p': k.presets = true; break;
+        case 'r': resume = true; break;
         default:
             fprintf(stderr, "usage: %s [-o FILE.tsv.gz] [-t SECONDS] [-m MATRICES] [-e ENTRIES] "
-                            "[-s SEED] [-d DEVICE] [-p]\n", argv[0]);
+                            "[-s SEED] [-d DEVICE] [-p] [-r]\n", argv[0]);
             return 2;
         }
-    gzFile f = gzopen(out, "wb");
-    if (!f || cb_device_open(device, &d)) {
-        fprintf(stderr, "%s\n", f ? cb_error_text() : "the output cannot be written");
+    if (cb_device_open(device, &d)) {
+        fprintf(stderr, "%s\n", cb_error_text());
         return 1;
     }
-    write_head(f, d, k.seed);
+    head_of(d, k.seed, head, sizeof head);
+    if (resume && keep_file(out, head, COLUMNS, &kept)) {
+        fprintf(stderr, "%s\n", cb_error_text());
+        return 1;
+    }
+    gzFile f = gzopen(out, "wb");
+    if (!f) {
+        fprintf(stderr, "%s: cannot be written\n", out);
+        return 1;
+    }
+    gzputs(f, head);
+    gzwrite(f, kept.lines, (unsigned)kept.length);
+    if (kept.matrices)
+        fprintf(stderr, "%d matrices are there\n", kept.matrices);
+    k.kept = &kept;
     if (pthread_create(&thread, NULL, make_matrices, &k) == 0) {
         status = sweep(d, f, &k, limit) ? 1 : 0;
         if (status)
@@ -457,6 +496,7 @@ int main(int argc, char **argv)
     }
     if (gzclose(f) != Z_OK)
         status = 1;
+    free(kept.lines);
     cb_device_close(d);
     return status;
 }
