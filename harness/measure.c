@@ -236,9 +236,10 @@ static int choose(struct runner *r, int count, double fastest)
         t->gate = !r[i].s->syncs;
         t->k_exec = session->flush ? 1 : t->far ? executions(p, t->estimate_us, session->sets) : k;
         t->mode = CB_MODE_E;
-        if (plain)
+        /* what is timed once is long: a graph, launched once before, would only add executions */
+        if (plain || (r[i].last && t->k_exec == 1))
             continue;
-        if (!r[i].s->syncs && !r[i].s->no_capture &&
+        if (!r[i].last && !r[i].s->syncs && !r[i].s->no_capture &&
             cb_graph_make(d, r[i].s->run, r[i].s->arg, t->k_exec, &r[i].graph))
             return -1;
         if (r[i].graph) {
