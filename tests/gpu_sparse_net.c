@@ -85,7 +85,7 @@ static void try_pass(struct cb_context *c, const char *scan, const char *network
     }
     for (int o = 0; o < out.count; o++) {
         const struct cb_outcome *row = &out.out[o];
-        const int good = row->status == CB_OK && !row->r1.bad && row->deterministic;
+        const int good = row->status == CB_OK && !row->r1.bad && (row->deterministic || row->ran_once);
         if (row->status == CB_UNSUPPORTED || row->status == CB_SKIPPED)
             continue;
         ran++;
