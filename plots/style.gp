@@ -26,5 +26,5 @@ tint(i) = colour[(i - 1) % 16 + 1]
 # a title too long for the room above a plot goes on in a second line
 room_of_title = int((width - 380) / 7.7)
 gap(s, k) = k < 2 || s[k:k] eq " " ? k : gap(s, k - 1)
-folded(s) = strlen(s) <= room_of_title ? s \
+folded(s) = strlen(s) <= room_of_title || gap(s, room_of_title) < 2 ? s \
     : s[1:gap(s, room_of_title) - 1]."\n".folded(s[gap(s, room_of_title) + 1:*])
