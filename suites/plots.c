@@ -452,21 +452,6 @@ static int standing_figures(const struct plots *w, const struct view *v)
 
 /* ---- bars: narrow experiments ---- */
 
-/* Many cases stand under slanting labels: those hold only values, "minkunet_1x waymo_1f", and the
- * names of the parameters are said once, "network scan".  Returns the length of the text. */
-static int slanting_label(const struct view *v, const struct result_case *c, char *text,
-                          size_t size)
-{
-    size_t n = 0;
-    text[0] = 0;
-    for (int p = 0; p < v->params && n < size; p++) {
-        char value[300];
-        n += (size_t)snprintf(text + n, size - n, "%s%s", p ? " " : "",
-                              c ? result_param(c, v->param[p], value, sizeof value) : v->param[p]);
-    }
-    return n < size ? (int)n : (int)size - 1;
-}
-
 static int case_bars(const struct plots *w, const struct view *v)
 {
     char name[256], title[300], in[300], label[512], names[512] = "", marker[128] = "";
@@ -500,16 +485,17 @@ static int case_bars(const struct plots *w, const struct view *v)
     if (!f)
         return -1;
     const int cases = v->count < BAR_CASES ? v->count : BAR_CASES;
+    /* many cases stand under slanting labels of values, and the names of the parameters once */
     const bool slanting = cases > 4 && v->params;
     if (slanting)
-        slanting_label(v, NULL, names, sizeof names);
+        view_words(v, NULL, VIEW_NAMES, names, sizeof names);
     fputs(slanting ? names : "case", f);
     for (int k = 0; k < n; k++)
         fprintf(f, "\t%s\tlow\thigh\treported", kernel[k]);
     fputc('\n', f);
     for (int i = 0; i < cases; i++) {
         if (slanting) {
-            const int length = slanting_label(v, v->c[i], label, sizeof label);
+            const int length = (int)view_words(v, v->c[i], VIEW_VALUES, label, sizeof label);
             longest = length > longest ? length : longest;
         } else {
             view_label(v, v->c[i], label, sizeof label);

@@ -214,15 +214,25 @@ void view_caption(const struct view *v, char *text, size_t size)
         snprintf(text + n, size - n, ", n = %d cases, run %s", v->count, r->id);
 }
 
-void view_label(const struct view *v, const struct result_case *c, char *text, size_t size)
+size_t view_words(const struct view *v, const struct result_case *c, enum view_part part, char *text,
+                  size_t size)
 {
     size_t n = 0;
     text[0] = 0;
     for (int p = 0; p < v->params && n < size; p++) {
-        char value[300];
-        result_param(c, v->param[p], value, sizeof value);
-        n += (size_t)snprintf(text + n, size - n, "%s%s=%s", p ? " " : "", v->param[p], value);
+        char value[300] = "";
+        if (part & VIEW_VALUES)
+            result_param(c, v->param[p], value, sizeof value);
+        n += (size_t)snprintf(text + n, size - n, "%s%s%s%s", p ? " " : "",
+                              part & VIEW_NAMES ? v->param[p] : "", part == VIEW_BOTH ? "=" : "",
+                              value);
     }
+    return n < size ? n : size - 1;
+}
+
+void view_label(const struct view *v, const struct result_case *c, char *text, size_t size)
+{
+    view_words(v, c, VIEW_BOTH, text, size);
     if (v->params)
         return;
     /* a case alone: the part of its id that names its parameters */

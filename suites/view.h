@@ -47,7 +47,12 @@ const char *view_role(const struct view *v, const char *kernel);
 
 /* "NVIDIA X, driver 580, CUDA 13.0, clock dynamic, cache hot, 3 invocations, run 2025..." */
 void view_caption(const struct view *v, char *text, size_t size);
-/* "matrix=a n=4" of the parameters that differ. */
+/* Of the parameters that differ "matrix n", "a 4" or "matrix=a n=4"; c may be NULL where only names
+ * are asked for.  The length of the text. */
+enum view_part { VIEW_NAMES = 1, VIEW_VALUES = 2, VIEW_BOTH = 3 };
+size_t view_words(const struct view *v, const struct result_case *c, enum view_part part, char *text,
+                  size_t size);
+/* "matrix=a n=4" of the parameters that differ; of a case alone what its id says of them. */
 void view_label(const struct view *v, const struct result_case *c, char *text, size_t size);
 
 /* Speedup of a pair over the cases with that value of the axis; at < 0: all. */
