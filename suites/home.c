@@ -1,10 +1,14 @@
 /* home.c - see home.h. */
 #include "home.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+#include "../harness/error.h"
 
 static int holds_data(const char *folder)
 {
@@ -39,4 +43,17 @@ char *home_path(const char *relative, char *out, size_t size)
 {
     snprintf(out, size, "%s/%s", home_folder(), relative);
     return out;
+}
+
+int home_make_folders(const char *path)
+{
+    char part[4096];
+    for (size_t i = 1; i <= strlen(path); i++)
+        if (path[i] == '/' || !path[i]) {
+            snprintf(part, sizeof part, "%.*s", (int)i, path);
+            if (mkdir(part, 0777) && errno != EEXIST)
+                return cb_error("%s: cannot be made: %s", part, strerror(errno));
+        }
+    struct stat s;
+    return stat(path, &s) || !S_ISDIR(s.st_mode) ? cb_error("%s: is no folder", path) : 0;
 }

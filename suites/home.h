@@ -12,5 +12,7 @@
 const char *home_folder(void);
 /* HOME/relative into out; returns out. */
 char *home_path(const char *relative, char *out, size_t size);
+/* The folder and those above it, made where they are not there.  0 or -1 after cb_error. */
+int home_make_folders(const char *path);
 
 #endif

@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -478,16 +477,8 @@ static int devices_of(const struct run_options *o, char names[][16])
 
 static int make_folders(const char *path)
 {
-    char part[4096];
-    for (size_t i = 1; i <= strlen(path); i++)
-        if (path[i] == '/' || !path[i]) {
-            snprintf(part, sizeof part, "%.*s", (int)i, path);
-            if (mkdir(part, 0777) && errno != EEXIST)
-                return cb_error("%s: cannot be made: %s", part, strerror(errno));
-        }
-    struct stat s;
-    if (stat(path, &s) || !S_ISDIR(s.st_mode))
-        return cb_error("%s: is no folder", path);
+    if (home_make_folders(path))
+        return -1;
     return access(path, W_OK) ? cb_error("%s: cannot be written: %s", path, strerror(errno)) : 0;
 }
 

@@ -3,7 +3,6 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 
 #include "../../harness/error.h"
 
@@ -21,20 +20,4 @@ int cache_folder(const char *name, char path[CACHE_PATH])
     else
         return cb_error("%s: neither CLAIMBENCH_CACHE nor HOME is set", name);
     return n < CACHE_PATH ? 0 : cb_error("%s: the folder's name is too long", name);
-}
-
-int cache_make(char *path)
-{
-    for (char *at = path + 1;; at++) {
-        const char was = *at;
-        if (was && was != '/')
-            continue;
-        *at = 0;
-        mkdir(path, 0777);
-        *at = was;
-        if (!was)
-            break;
-    }
-    struct stat st;
-    return stat(path, &st) || !S_ISDIR(st.st_mode) ? cb_error("%s: no such folder", path) : 0;
 }

@@ -9,9 +9,8 @@
 
 enum { CACHE_PATH = 3000 };
 
-/* The folder, which need not exist.  0, or -1 after cb_error where none of the three is set. */
+/* The folder, which need not exist (home_make_folders makes it).  0, or -1 after cb_error where none
+ * of the three is set. */
 int cache_folder(const char *name, char path[CACHE_PATH]);
-/* Makes it and those above it; path is left as it was.  0 or -1 after cb_error. */
-int cache_make(char *path);
 
 #endif

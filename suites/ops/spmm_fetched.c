@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "../../harness/error.h"
+#include "../home.h"
 #include "cache.h"
 
 enum { LINE = 320 };
@@ -17,7 +18,7 @@ enum { LINE = 320 };
 static void path_of(char path[CACHE_PATH + 16])
 {
     *path = 0;
-    if (!cache_folder("spmm", path) && !cache_make(path))
+    if (!cache_folder("spmm", path) && !home_make_folders(path))
         strcat(path, "/fetch-1.tsv");
     else
         *path = 0;

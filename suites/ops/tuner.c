@@ -10,6 +10,7 @@
 
 #include "../../harness/error.h"
 #include "../../harness/params.h"
+#include "../home.h"
 #include "cache.h"
 
 static const double OUTLIER = 5, HOPELESS = 1.03, GAIN = .001;
@@ -243,7 +244,7 @@ int tuner_save(const struct tuner_key *key, const struct tuner_space *space,
                const struct tuner_result *r, char *path, size_t size)
 {
     char folder[CACHE_PATH];
-    if (path_of(key, path, size) || cache_folder("tuned", folder) || cache_make(folder))
+    if (path_of(key, path, size) || cache_folder("tuned", folder) || home_make_folders(folder))
         return -1;
     json_t *groups = json_array();
     for (int g = 0; g < space->groups; g++)
