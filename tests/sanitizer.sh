@@ -3,10 +3,11 @@
 #
 #   tests/sanitizer.sh [PROGRAM...]
 #
-# Programs run with TEST_TINY=1 (tests/tiny.h): every row that is ours, on small shapes of every
+# Programs run with TEST_TINY (tests/tiny.h): every row that is ours, on small shapes of every
 # kind.  Without PROGRAMs, those of the folder TESTS, where built ones have been copied to.
 #
 # SANITIZERS: tools, memcheck and racecheck by default.  JOBS: programs at a time, 4 by default.
+# PARTS: processes that share a program's problems, 1 by default.
 # TEST_LIMIT_S: of one program under one tool, 120 by default.  LOGS: folder that keeps all that
 # they print; without it, of a failure a part is shown.
 #
@@ -18,7 +19,9 @@ set -u
 # As a child: one program under one tool.  Passed if both say so.
 if [ "${1:-}" = --one ]; then
     tool=$2 logs=$3 check=${4%%:*} program=${4#*:}
+    part=${program%%:*} program=${program#*:}
     name=$check.${program##*/} limit=${TEST_LIMIT_S:-120}
+    [ "$part" = 0/1 ] || name=$name.${part%/*}
     log=$logs/$name.log
     case $check in
     racecheck) options='--kernel-name-exclude kns=cusparse,kns=cublas,kns=cudnn,kns=xmma,kns=cutlass,kns=16816gemm' ;;
@@ -27,7 +30,7 @@ if [ "${1:-}" = --one ]; then
     esac
     start=$(date +%s)
     # shellcheck disable=SC2086 # a list of options
-    TEST_TINY=1 timeout -k 10 "$limit" "$tool" --tool "$check" $options --error-exitcode 99 \
+    TEST_TINY=$part timeout -k 10 "$limit" "$tool" --tool "$check" $options --error-exitcode 99 \
         "$program" > "$log" 2>&1 < /dev/null
     code=$?
     took=$(($(date +%s) - start))
@@ -91,8 +94,11 @@ for check in ${SANITIZERS:-memcheck racecheck}; do
             skipped=$((skipped + 1))
             ;;
         *)
-            printf '%s\0' "$check:$program" >> "$logs/list"
-            count=$((count + 1))
+            part=0
+            while [ $part -lt "${PARTS:-1}" ]; do
+                printf '%s\0' "$check:$part/${PARTS:-1}:$program" >> "$logs/list"
+                part=$((part + 1)) count=$((count + 1))
+            done
             ;;
         esac
     done

@@ -5,6 +5,7 @@
  * With TEST_TINY=1 a gpu_*.c program runs these and little more: every row that is ours, on every
  * kind of shape its kernels distinguish, small, but long enough that stages of a pipeline come
  * round.  No times, no planted faults, and no rows that are a library's kernels alone.
+ * TEST_TINY=I/N runs only every N-th of them, from the I-th on (0 to N - 1).
  * test_tiny.c counts, without a GPU, that every row has a case that it takes.
  */
 #ifndef TESTS_TINY_H
@@ -193,6 +194,17 @@ static inline bool test_tiny(void)
     return given && strcmp(given, "0");
 }
 
+/* The part of the cases that TEST_TINY names; returns how many parts there are. */
+static inline int tiny_parts(int *part)
+{
+    const char *given = getenv("TEST_TINY");
+    int parts;
+    if (given && sscanf(given, "%d/%d", part, &parts) == 2 && *part >= 0 && *part < parts)
+        return parts;
+    *part = 0;
+    return 1;
+}
+
 /* Rows that are a library's kernels, or those and one of ours that other rows have too. */
 static inline bool tiny_leaves(const struct op_impl *i)
 {
@@ -249,7 +261,7 @@ static inline int tiny_rows(const struct tiny_case *t, const struct cb_op *op,
     return count;
 }
 
-/* Runs one case; turns [2 * TINY_ROWS]: rows of the operator's table that ran are counted. */
+/* Runs one case, if it is of the part; turns [2 * TINY_ROWS]: rows that ran are counted. */
 static inline void tiny_run(struct cb_device *d, const struct tiny_case *t, const char *scan,
                             int *turns)
 {
@@ -259,8 +271,12 @@ static inline void tiny_run(struct cb_device *d, const struct tiny_case *t, cons
                             .order_seed = 5, .once = true, .aa = -1 };
     const struct cb_op *op = suite_op(t->op);
     const struct op_impl *impl[TINY_ROWS];
+    static int next;
     struct cb_case out;
-    int place[TINY_ROWS];
+    int place[TINY_ROWS], part;
+    const int parts = tiny_parts(&part);
+    if (next++ % parts != part)
+        return;
     void *p = tiny_params(t, op, scan);
     printf("%s %s\n", t->op, t->params); /* before: what hangs is known by its last line */
     fflush(stdout);
@@ -278,7 +294,8 @@ static inline void tiny_run(struct cb_device *d, const struct tiny_case *t, cons
         exit(1);
 }
 
-/* Runs the cases of an operator; every row that the GPU can run has had a turn at the end. */
+/* Runs the cases of an operator; at the end every row that the GPU can run has had a turn, if
+   the cases are not of one part. */
 static inline void tiny_op(struct cb_device *d, const char *name)
 {
     const struct cb_op *op = suite_op(name);
@@ -286,11 +303,12 @@ static inline void tiny_op(struct cb_device *d, const char *name)
     const int sm = cb_device_info(d)->sm;
     int turns[2 * TINY_ROWS] = { 0 };
     char scan[64];
+    int part;
     tiny_scan(scan);
     for (int t = 0; t < TINY_CASES; t++)
         if (!strcmp(tiny_cases[t].op, name))
             tiny_run(d, &tiny_cases[t], scan, turns);
-    for (int k = 0; (i = op->impl(k)); k++) {
+    for (int k = 0; tiny_parts(&part) == 1 && (i = op->impl(k)); k++) {
         const bool had = tiny_leaves(i) || sm < i->sm_min || sm > i->sm_max || turns[k];
         CHECK(had);
         if (!had)
