@@ -7,7 +7,8 @@
 # kind.  Without PROGRAMs, those of the folder TESTS, where built ones have been copied to.
 #
 # SANITIZERS: tools, memcheck and racecheck by default.  JOBS: programs at a time, 4 by default.
-# PARTS: processes that share a program's problems, 1 by default.
+# PARTS: processes that share a program's problems, 1 by default.  A process gets its share of the
+# processors: teams of threads that spin would keep each other from going on.
 # TEST_LIMIT_S: of one program under one tool, 120 by default.  LOGS: folder that keeps all that
 # they print; without it, of a failure a part is shown.
 #
@@ -103,7 +104,10 @@ for check in ${SANITIZERS:-memcheck racecheck}; do
         esac
     done
 done
-[ $count = 0 ] || xargs -0 -P "${JOBS:-4}" -n 1 tests/sanitizer.sh --one "$tool" "$logs" < "$logs/list"
+jobs=${JOBS:-4} cores=$(nproc)
+: "${OMP_NUM_THREADS:=$((cores > jobs ? cores / jobs : 1))}"
+export OMP_NUM_THREADS OMP_WAIT_POLICY=passive OPENBLAS_NUM_THREADS=$OMP_NUM_THREADS
+[ $count = 0 ] || xargs -0 -P "$jobs" -n 1 tests/sanitizer.sh --one "$tool" "$logs" < "$logs/list"
 rm -f "$logs/list"
 passed=$(find "$logs" -name '*.passed' | wc -l)
 without=$(find "$logs" -name '*.skipped' | wc -l)
