@@ -24,12 +24,17 @@ static __device__ __forceinline__ uint32_t shared_address(const void *p)
 }
 
 /* Volatile: an ablation that loads the same again must do so. */
-static __device__ __forceinline__ void ldmatrix(uint32_t (&d)[4], const void *row)
+static __device__ __forceinline__ void ldmatrix(uint32_t (&d)[4], uint32_t row)
 {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
                  : "=r"(d[0]), "=r"(d[1]), "=r"(d[2]), "=r"(d[3])
-                 : "r"(shared_address(row))
+                 : "r"(row)
                  : "memory");
+}
+
+static __device__ __forceinline__ void ldmatrix(uint32_t (&d)[4], const void *row)
+{
+    ldmatrix(d, shared_address(row));
 }
 
 static __device__ __forceinline__ void ldmatrix_trans(uint32_t (&d)[4], const void *row)
@@ -80,13 +85,26 @@ template <int Left> static __device__ __forceinline__ void copy_wait()
 }
 
 /* 16 bytes of shared memory, loaded each time they are asked for. */
-static __device__ __forceinline__ uint4 reload(const void *shared)
+static __device__ __forceinline__ uint4 reload(uint32_t shared)
 {
     uint4 v;
     asm volatile("ld.shared.v4.u32 {%0,%1,%2,%3}, [%4];"
                  : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
-                 : "r"(shared_address(shared))
+                 : "r"(shared)
                  : "memory");
+    return v;
+}
+
+static __device__ __forceinline__ uint4 reload(const void *shared)
+{
+    return reload(shared_address(shared));
+}
+
+/* The same of two bytes. */
+static __device__ __forceinline__ uint32_t reload_pair(uint32_t shared)
+{
+    uint16_t v;
+    asm volatile("ld.shared.u16 %0, [%1];" : "=h"(v) : "r"(shared) : "memory");
     return v;
 }
 

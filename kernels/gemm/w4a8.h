@@ -15,6 +15,9 @@ OP_BEGIN
  * *status set on failure.  w4a8_pack.cu. */
 unsigned char *w4a8_packed(const struct gemm_problem *p, const struct gemm_args *a, int grouped,
                            const struct op_memory *m, op_stream s, enum op_status *status);
+/* Those of a->w4_progressive for kernels whose scales act on sums. */
+unsigned char *w4a8_packed_on_sums(const struct gemm_problem *p, const struct gemm_args *a,
+                                   const struct op_memory *m, op_stream s, enum op_status *status);
 
 /* Our rows of 9.0, w4a8.cu: set-up by variant, one run and teardown for all; one of the two
  * kernels below, by the problem. */
@@ -39,12 +42,16 @@ enum op_status gemm_w4a8_own_shaped(const struct gemm_problem *p, const struct g
 extern gemm_run_fn gemm_w4a8_tiles;
 void gemm_w4a8_tiles_teardown(void *state);
 
-/* w4a8_strips_sm90.cu: the same, where w4a8_strips_best says so. */
+/* w4a8_strips_sm90.cu: the same, where w4a8_strips_take says so. */
 extern gemm_setup_fn gemm_w4a8_channel_strips_setup, gemm_w4a8_group_strips_setup;
 extern gemm_setup_fn gemm_w4a8_channel_strips_nodeq_setup, gemm_w4a8_group_strips_nodeq_setup;
 extern gemm_setup_fn gemm_w4a8_channel_strips_loadonly_setup, gemm_w4a8_group_strips_loadonly_setup;
 extern gemm_setup_fn gemm_w4a8_channel_strips_mmaonly_setup, gemm_w4a8_group_strips_mmaonly_setup;
 extern gemm_setup_fn gemm_w4a8_channel_strips_deqonly_setup, gemm_w4a8_group_strips_deqonly_setup;
+/* In a form that is given, of enum w4a8_strips_form. */
+enum op_status gemm_w4a8_strips_formed(const struct gemm_problem *p, const struct gemm_args *a,
+                                       int form, const struct op_memory *m, op_stream s,
+                                       void **state);
 extern gemm_run_fn gemm_w4a8_strips;
 void gemm_w4a8_strips_teardown(void *state);
 

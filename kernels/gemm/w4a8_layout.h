@@ -26,6 +26,11 @@
  *
  * where shift = 128 - zero * scale, 0 .. 128.
  *
+ * Kernels whose scales act on sums of products instead of weights take both apart:
+ *
+ *   scales   [n/256][k/128][16 strips][8] pairs of bytes { of r, of r+8 }
+ *   shifts   [n/16][groups/32][32 lanes][4] words, A fragments of [16 channels][32 groups]
+ *
  * Bytes of A are unsigned, those of X signed.
  *
  *   per channel   word & 0f0f0f0f          the code
@@ -33,6 +38,10 @@
  *                                          16 times too large, which the scale undoes
  *   per group     code * scale + shift     w8 + 128 of gemm.h, four bytes at a time: at
  *                                          most 255, so that nothing is carried
+ *   on sums       as per channel; then a group's sum * scale + shift * the sum of its codes of X
+ *
+ * On sums the second product is one of matrices, 32 groups a step: bytes of shifts by sums of X,
+ * at most 128 * 127, which are taken as 256 * high + low with both in -128 .. 127.
  *
  * Sums fit 32 bits signed for k <= 65536: 240 127 k < 2^31.
  */
@@ -51,6 +60,9 @@ enum {
     W4A8_CODES = 1024,   /* bytes of a strip */
     W4A8_SCALES = 32,    /* the same, per group */
     W4A8_WORDS = 256,    /* of a strip's codes */
+    W4A8_PAIRS = 16,     /* bytes of a strip's scales where they act on sums ... */
+    W4A8_CHUNK = 32,     /* ... and groups of a fragment of shifts, */
+    W4A8_SHIFTS = 512,   /* its bytes */
     W4A8_MOST_K = 65536
 };
 
@@ -91,10 +103,72 @@ HD void w4a8_place(int word, int nibble, int *channel, int *k)
     *k = step * 32 + half * 16 + lane % 4 * 4 + nibble / 2;
 }
 
+HD int w4a8_shift(int scale, int zero)
+{
+    return 128 - zero * scale;
+}
+
 HD uint32_t w4a8_scales(int scale_low, int zero_low, int scale_high, int zero_high)
 {
-    return (uint32_t)scale_low | (uint32_t)(128 - zero_low * scale_low) << 8 |
-           (uint32_t)scale_high << 16 | (uint32_t)(128 - zero_high * scale_high) << 24;
+    return (uint32_t)scale_low | (uint32_t)w4a8_shift(scale_low, zero_low) << 8 |
+           (uint32_t)scale_high << 16 | (uint32_t)w4a8_shift(scale_high, zero_high) << 24;
+}
+
+/* ---- scales on sums ---- */
+
+HD int w4a8_chunks(int groups)
+{
+    return w4a8_div_up(groups, W4A8_CHUNK);
+}
+
+/* Bytes behind the codes: scales of all strips and groups, then shifts. */
+HD size_t w4a8_pair_bytes(int n, int k)
+{
+    return w4a8_strips(n, k) * W4A8_PAIRS;
+}
+
+HD size_t w4a8_shift_bytes(int n, int k)
+{
+    const int groups = w4a8_div_up(k, W4A8_GROUP);
+    return w4a8_strips(n, k) / (size_t)groups * (size_t)w4a8_chunks(groups) * W4A8_SHIFTS;
+}
+
+/* Channel (0..15) of a byte of a strip's scales. */
+HD int w4a8_pair_channel(int byte)
+{
+    return byte / 2 + byte % 2 * 8;
+}
+
+/* Channel (0..15) and group (0..31) of a byte of a fragment of shifts. */
+HD void w4a8_shift_place(int word, int byte, int *channel, int *group)
+{
+    const int lane = word / 4, fragment = word % 4;
+    *channel = lane / 4 + fragment % 2 * 8;
+    *group = fragment / 2 * 16 + lane % 4 * 4 + byte;
+}
+
+/* What a sum of X is made of: 256 * high + low. */
+HD uint32_t w4a8_sum_low(int x_sum)
+{
+    return (uint32_t)x_sum & 0xff;
+}
+
+HD uint32_t w4a8_sum_high(int x_sum)
+{
+    return (uint32_t)(x_sum + 128) >> 8 & 0xff;
+}
+
+/* A group's sum of products, of those that were 16 times too large. */
+HD int w4a8_part_high(int part)
+{
+    return part >> 4; /* of a multiple of 16 */
+}
+
+/* Adds a group's products, or those of sums of X with shifts, to a sum: modulo 2^32, in whose
+ * signed half the end of it lies. */
+HD int w4a8_add_scaled(int sum, int part, uint32_t scale)
+{
+    return (int)((uint32_t)sum + scale * (uint32_t)part);
 }
 
 /* ---- codes to bytes, four at a time ---- */
