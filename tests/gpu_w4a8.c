@@ -40,11 +40,17 @@ static bool try_strips(struct sweep_layer *l, int of)
 
 static void try_layer(struct cb_device *d, const int (*shape)[3], int *taken)
 {
-    static const struct cb_policy policy = { .name = "exact", .invocations = 1, .rotate_l2 = 2,
-                                             .flush_l2 = 3, .executions_max = 64 };
+    static const struct cb_policy policy = {
+        .name = "exact", .invocations = 1, .rotate_l2 = 2, .flush_l2 = 3, .executions_max = 64
+    };
     static const char *const rows[] = { "w4a8_channel_own", "w4a8_group_own", NULL };
-    struct sweep_layer l = { .c = { .device = d, .policy = &policy, .cache = CB_HOT, .seed = 11,
-                                    .order_seed = 5, .exact = true, .aa = -1 },
+    struct sweep_layer l = { .c = { .device = d,
+                                    .policy = &policy,
+                                    .cache = CB_HOT,
+                                    .seed = 11,
+                                    .order_seed = 5,
+                                    .exact = true,
+                                    .aa = -1 },
                              .p = { (*shape)[0], (*shape)[1], (*shape)[2], W4A8_GROUP } };
     printf("m %d n %d k %d\n", l.p.m, l.p.n, l.p.k); /* before: what hangs is known by it */
     fflush(stdout);
@@ -64,19 +70,19 @@ static void try_all(struct cb_device *d)
 {
     /* m, n, k: of 2 to 16 strips a block on 132 multiprocessors, 1 to 113 groups */
     static const int shapes[][3] = {
-        { 1, 128, 128 },    { 8, 264, 384 },     { 3, 4096, 1152 },  { 1, 4104, 4096 },
-        { 2, 4096, 14336 }, { 1, 4096, 14464 },  { 8, 6144, 4096 },  { 5, 8448, 4224 },
-        { 1, 8192, 28672 }, { 7, 10240, 2048 },  { 2, 12600, 8192 }, { 4, 14776, 1408 },
-        { 6, 16384, 4096 }, { 8, 20480, 4096 },  { 1, 25000, 5120 }, { 1, 28672, 4096 },
+        { 1, 128, 128 },    { 8, 264, 384 },    { 3, 4096, 1152 },  { 1, 4104, 4096 },
+        { 2, 4096, 14336 }, { 1, 4096, 14464 }, { 8, 6144, 4096 },  { 5, 8448, 4224 },
+        { 1, 8192, 28672 }, { 7, 10240, 2048 }, { 2, 12600, 8192 }, { 4, 14776, 1408 },
+        { 6, 16384, 4096 }, { 8, 20480, 4096 }, { 1, 25000, 5120 }, { 1, 28672, 4096 },
         { 8, 28680, 3968 }, { 3, 33000, 1152 },
     };
     /* launches that come round their rings, and the last group of a few warps only */
     static const int tiny[][3] = {
-        { 1, 128, 128 }, { 8, 264, 384 },   { 5, 4096, 4224 },  { 2, 6144, 2688 },
+        { 1, 128, 128 },   { 8, 264, 384 },    { 5, 4096, 4224 },  { 2, 6144, 2688 },
         { 8, 8200, 2048 }, { 1, 10600, 1408 }, { 3, 21000, 1152 }, { 1, 33000, 1152 },
     };
     const bool small = test_tiny();
-    const int (*shape)[3] = small ? tiny : shapes;
+    const int(*shape)[3] = small ? tiny : shapes;
     const int count = small ? sizeof tiny / sizeof *tiny : sizeof shapes / sizeof *shapes;
     int part = 0, taken[W4A8_ON_SUMS + 1] = { 0 };
     const int parts = tiny_parts(&part);
