@@ -1,20 +1,31 @@
-/* w4a8.cu - w4a8_strips.cuh or w4a8_own.cuh, by the number of tokens and channels. */
+/* w4a8.cu - w4a8_strips.cuh, w4a8_stream.cuh or w4a8_own.cuh, by the number of tokens and
+ * channels. */
 #include <stdlib.h>
 
 #include "w4a8.h"
 #include "w4a8_device.cuh"
+#include "w4a8_stream.h"
 #include "w4a8_strips.h"
 
 struct W4A8Choice {
-    bool strips;
-    void *state; /* of the one chosen */
+    gemm_run_fn *run; /* of the one chosen, like the rest */
+    void (*teardown)(void *state);
+    void *state;
 };
+
+/* Nothing of it can be left out. */
+static enum op_status no_stream(const struct gemm_problem *, const struct gemm_args *,
+                                const struct op_memory *, op_stream, void **)
+{
+    return OP_EUNSUPPORTED;
+}
 
 /* Later sets of operands get what the first got. */
 static enum op_status choose(const struct gemm_problem *p, const struct gemm_args *a, int grouped,
-                             gemm_setup_fn *strips, gemm_setup_fn *tiles,
+                             gemm_setup_fn *strips, gemm_setup_fn *stream, gemm_setup_fn *tiles,
                              const struct op_memory *m, op_stream s, void **out)
 {
+    struct w4a8_stream plan;
     const W4A8Choice *first = (const W4A8Choice *)*out;
     const int sms = w4a8_multiprocessors();
     if (!sms)
@@ -22,9 +33,20 @@ static enum op_status choose(const struct gemm_problem *p, const struct gemm_arg
     W4A8Choice *choice = (W4A8Choice *)calloc(1, sizeof *choice);
     if (!choice)
         return OP_ENOMEM;
-    choice->strips = w4a8_strips_best(p, grouped, sms);
     choice->state = first ? first->state : NULL;
-    const enum op_status status = (choice->strips ? strips : tiles)(p, a, m, s, &choice->state);
+    gemm_setup_fn *setup = tiles;
+    choice->run = gemm_w4a8_tiles;
+    choice->teardown = gemm_w4a8_tiles_teardown;
+    if (w4a8_strips_best(p, grouped, sms)) {
+        setup = strips;
+        choice->run = gemm_w4a8_strips;
+        choice->teardown = gemm_w4a8_strips_teardown;
+    } else if (W4A8_STREAM && !w4a8_stream_plan(p, grouped, sms, &plan)) {
+        setup = stream;
+        choice->run = gemm_w4a8_stream;
+        choice->teardown = gemm_w4a8_stream_teardown;
+    }
+    const enum op_status status = setup(p, a, m, s, &choice->state);
     if (status != OP_OK) {
         free(choice);
         return status;
@@ -34,18 +56,19 @@ static enum op_status choose(const struct gemm_problem *p, const struct gemm_arg
 }
 
 OP_BEGIN
-#define SETUP(form, suffix, grouped)                                                               \
+#define SETUP(form, suffix, grouped, stream)                                                       \
     enum op_status gemm_w4a8_##form##_own##suffix##_setup(                                         \
         const struct gemm_problem *p, const struct gemm_args *a, const struct op_memory *m,        \
         op_stream s, void **state)                                                                 \
     {                                                                                              \
-        return choose(p, a, grouped, gemm_w4a8_##form##_strips##suffix##_setup,                    \
+        return choose(p, a, grouped, gemm_w4a8_##form##_strips##suffix##_setup, stream,            \
                       gemm_w4a8_##form##_tiles##suffix##_setup, m, s, state);                      \
     }
 #define SETUPS(suffix)                                                                             \
-    SETUP(channel, suffix, 0)                                                                      \
-    SETUP(group, suffix, 1)
-SETUPS()
+    SETUP(channel, suffix, 0, no_stream)                                                           \
+    SETUP(group, suffix, 1, no_stream)
+SETUP(channel, , 0, gemm_w4a8_channel_stream_setup)
+SETUP(group, , 1, gemm_w4a8_group_stream_setup)
 SETUPS(_nodeq)
 SETUPS(_loadonly)
 SETUPS(_mmaonly)
@@ -57,14 +80,14 @@ enum op_status gemm_w4a8_own(const struct gemm_problem *p, const struct gemm_arg
                              op_stream s)
 {
     const W4A8Choice *choice = (const W4A8Choice *)state;
-    return (choice->strips ? gemm_w4a8_strips : gemm_w4a8_tiles)(p, a, choice->state, s);
+    return choice->run(p, a, choice->state, s);
 }
 
 void gemm_w4a8_own_teardown(void *state)
 {
     W4A8Choice *choice = (W4A8Choice *)state;
     if (choice)
-        (choice->strips ? gemm_w4a8_strips_teardown : gemm_w4a8_tiles_teardown)(choice->state);
+        choice->teardown(choice->state);
     free(choice);
 }
 OP_END

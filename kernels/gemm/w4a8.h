@@ -55,6 +55,11 @@ enum op_status gemm_w4a8_strips_formed(const struct gemm_problem *p, const struc
 extern gemm_run_fn gemm_w4a8_strips;
 void gemm_w4a8_strips_teardown(void *state);
 
+/* w4a8_stream_sm90.cu: the same, where w4a8_stream_plan says so. */
+extern gemm_setup_fn gemm_w4a8_channel_stream_setup, gemm_w4a8_group_stream_setup;
+extern gemm_run_fn gemm_w4a8_stream;
+void gemm_w4a8_stream_teardown(void *state);
+
 /* w4a8_portable.cu: the same. */
 extern gemm_setup_fn gemm_w4a8_channel_portable_setup, gemm_w4a8_group_portable_setup;
 extern gemm_run_fn gemm_w4a8_portable;
