@@ -1,8 +1,8 @@
 /*
  * gpu_w4a8.c - our W4A8 kernels in forms that the rule does not choose, on a GPU of compute
  * capability 9.0: on operands that no correct kernel rounds, to the bit, twice, Y poisoned before;
- * on shapes of every number of strips a block, with groups that warps and fragments do not divide,
- * rings more than once round and launches that overlap.
+ * on shapes of every number of strips a block and of slices, with groups that warps, fragments and
+ * slices do not divide, rings more than once round and launches that overlap.
  *
  * TEST_TINY: the smallest of each kind.
  */
@@ -13,6 +13,9 @@
 #include "../kernels/gemm/w4a8_strips.h"
 #include "../tools/gemm_sweep.h"
 #include "tiny.h"
+
+/* Behind the forms of strips. */
+enum { STREAM = W4A8_ON_SUMS + 1, STREAM_GROUPS, FORMS };
 
 static int form;
 
@@ -35,6 +38,22 @@ static bool try_strips(struct sweep_layer *l, int of)
     CHECK(tried >= 0 && !wrong);
     if (wrong)
         printf("strips, form %d: m %d n %d k %d: wrong\n", of, l->p.m, l->p.n, l->p.k);
+    return tried == 1;
+}
+
+/* The same of the kernel that streams slices. */
+static bool try_stream(struct sweep_layer *l, bool grouped)
+{
+    struct gemm_impl row = *sweep_find(grouped ? "w4a8_group_own" : "w4a8_channel_own");
+    int wrong = 0;
+    row.setup = grouped ? gemm_w4a8_group_stream_setup : gemm_w4a8_channel_stream_setup;
+    row.run = gemm_w4a8_stream;
+    row.teardown = gemm_w4a8_stream_teardown;
+    const int tried = sweep_try(l, &row, NULL, &wrong);
+    CHECK(tried >= 0 && !wrong);
+    if (wrong)
+        printf("stream%s: m %d n %d k %d: wrong\n", grouped ? ", groups" : "", l->p.m, l->p.n,
+               l->p.k);
     return tried == 1;
 }
 
@@ -63,6 +82,8 @@ static void try_layer(struct cb_device *d, const int (*shape)[3], int *taken)
     }
     for (int of = W4A8_PER_CHANNEL; of <= W4A8_ON_SUMS; of++)
         taken[of] += try_strips(&l, of);
+    taken[STREAM] += try_stream(&l, false);
+    taken[STREAM_GROUPS] += try_stream(&l, true);
     op_gemm.close(l.instance);
 }
 
@@ -70,28 +91,55 @@ static void try_all(struct cb_device *d)
 {
     /* m, n, k: of 2 to 16 strips a block on 132 multiprocessors, 1 to 113 groups */
     static const int shapes[][3] = {
-        { 1, 128, 128 },    { 8, 264, 384 },    { 3, 4096, 1152 },  { 1, 4104, 4096 },
-        { 2, 4096, 14336 }, { 1, 4096, 14464 }, { 8, 6144, 4096 },  { 5, 8448, 4224 },
-        { 1, 8192, 28672 }, { 7, 10240, 2048 }, { 2, 12600, 8192 }, { 4, 14776, 1408 },
-        { 6, 16384, 4096 }, { 8, 20480, 4096 }, { 1, 25000, 5120 }, { 1, 28672, 4096 },
-        { 8, 28680, 3968 }, { 3, 33000, 1152 },
+        { 1, 128, 128 },
+        { 8, 264, 384 },
+        { 3, 4096, 1152 },
+        { 1, 4104, 4096 },
+        { 2, 4096, 14336 },
+        { 1, 4096, 14464 },
+        { 8, 6144, 4096 },
+        { 5, 8448, 4224 },
+        { 1, 8192, 28672 },
+        { 7, 10240, 2048 },
+        { 2, 12600, 8192 },
+        { 4, 14776, 1408 },
+        { 6, 16384, 4096 },
+        { 8, 20480, 4096 },
+        { 1, 25000, 5120 },
+        { 1, 28672, 4096 },
+        { 8, 28680, 3968 },
+        { 3, 33000, 1152 },
+        /* slices: 2 to 8, of one group and of many, with more stages than groups and fewer */
+        { 9, 8, 256 },
+        { 16, 4096, 4096 },
+        { 17, 264, 1136 },
+        { 31, 4096, 14336 },
+        { 33, 4104, 4224 },
+        { 64, 4096, 4096 },
+        { 63, 6144, 4096 },
+        { 64, 4096, 14336 },
+        { 40, 10240, 8192 },
+        { 64, 16896, 2048 },
+        { 24, 8192, 28672 },
     };
     /* launches that come round their rings, and the last group of a few warps only */
     static const int tiny[][3] = {
         { 1, 128, 128 },   { 8, 264, 384 },    { 5, 4096, 4224 },  { 2, 6144, 2688 },
         { 8, 8200, 2048 }, { 1, 10600, 1408 }, { 3, 21000, 1152 }, { 1, 33000, 1152 },
+        { 9, 264, 6528 },  { 20, 136, 4224 },  { 40, 520, 7168 },  { 64, 8448, 1280 },
     };
     const bool small = test_tiny();
     const int(*shape)[3] = small ? tiny : shapes;
     const int count = small ? sizeof tiny / sizeof *tiny : sizeof shapes / sizeof *shapes;
-    int part = 0, taken[W4A8_ON_SUMS + 1] = { 0 };
+    int part = 0, taken[FORMS] = { 0 };
     const int parts = tiny_parts(&part);
     for (int i = 0; i < count; i++)
         if (!small || i % parts == part)
             try_layer(d, &shape[i], taken);
-    for (int of = W4A8_PER_CHANNEL; of <= W4A8_ON_SUMS; of++) {
-        CHECK(taken[of] > 0);
-        printf("strips, form %d: %d shapes\n", of, taken[of]);
+    for (int of = 0; of < FORMS; of++) {
+        CHECK(taken[of] > 0 || parts > 1);
+        printf("%s, form %d: %d shapes\n", of < STREAM ? "strips" : "stream",
+               of < STREAM ? of : of - STREAM, taken[of]);
     }
 }
 #endif

@@ -4,12 +4,12 @@
  *
  *     w4a8_sweep [-d DEVICE] [-l N,K] [-m M] [-f channel|group] [-a] [-s] [-n]
  *
- * Without -l the layers of Llama-3-8B and Llama-2-70B, without -m 1, 16, 64, 128, 256 tokens.  Every
+ * Without -l the layers of Llama-3-8B and Llama-2-70B, without -m 1, 16, 64, 128, 256 tokens. Every
  * tiling is checked against the FP64 reference before it is timed: weights out of cache, launches
  * of a graph, the median of five windows.  A line for what is in use, one for each tiling that is
  * faster (-a: for all), in microseconds, and rows that need no tiling beside them, among them every
- * form of strips that takes the layer, whatever the rule says.  -s: of the tilings only those in
- * slices and that of the rule; -n: none but that one.
+ * form of strips that takes the layer, and the stream, whatever the rule says.  -s: of the tilings
+ * only those in slices and that of the rule; -n: none but that one.
  *
  * Ends with 1 if a tiling is wrong.  Needs compute capability 9.0.
  */
@@ -102,6 +102,20 @@ static int try_beside(struct sweep_layer *l, int *wrong)
     return 0;
 }
 
+/* The kernel that streams slices, if it can take the layer. */
+static int try_stream(struct sweep_layer *l, const struct gemm_impl *own, int *wrong)
+{
+    struct gemm_impl row = *own;
+    double us = 0;
+    row.setup = grouped ? gemm_w4a8_group_stream_setup : gemm_w4a8_channel_stream_setup;
+    row.run = gemm_w4a8_stream;
+    row.teardown = gemm_w4a8_stream_teardown;
+    const int timed = sweep_try(l, &row, &us, wrong);
+    if (timed > 0)
+        printf("%32s %8.2f  stream\n", "", us);
+    return timed < 0 ? -1 : 0;
+}
+
 /* Forms of strips that can take the layer. */
 static int try_strips(struct sweep_layer *l, const struct gemm_impl *own, int *wrong)
 {
@@ -142,7 +156,7 @@ static int try_layer(struct sweep_layer *l, bool all, int *wrong)
         snprintf(text, sizeof text, "strips, %d a block", w4a8_strips_of(p.n, sms));
     printf("%-7s %5d x %5d m %4d %8.2f  in use: %s\n", grouped ? "group" : "channel", l->p.n, l->p.k,
            l->p.m, in_use, strips ? text : text_of(best, text, sizeof text));
-    if (try_beside(l, wrong) || try_strips(l, own, wrong))
+    if (try_beside(l, wrong) || try_strips(l, own, wrong) || try_stream(l, own, wrong))
         return -1;
     for (int i = 0; tiling(i, &shape); i++) {
         const bool rule = same(shape, best), wanted = which == ALL || (which == SLICES && shape.slices);
