@@ -28,7 +28,7 @@
  *
  * Kernels whose scales act on sums of products instead of weights take both apart:
  *
- *   scales   [n/256][k/128][16 strips][8] pairs of bytes { of r, of r+8 }
+ *   scales   [n/16][k/128][8] pairs of bytes { of r, of r+8 }: a block's are one copy
  *   shifts   [n/16][groups/32][32 lanes][4] words, A fragments of [16 channels][32 groups]
  *
  * Bytes of A are unsigned, those of X signed.
@@ -131,6 +131,12 @@ HD size_t w4a8_shift_bytes(int n, int k)
 {
     const int groups = w4a8_div_up(k, W4A8_GROUP);
     return w4a8_strips(n, k) / (size_t)groups * (size_t)w4a8_chunks(groups) * W4A8_SHIFTS;
+}
+
+/* Where a strip's scales of a group lie, in bytes. */
+HD size_t w4a8_pairs_at(int strip, int group, int groups)
+{
+    return ((size_t)strip * (size_t)groups + (size_t)group) * W4A8_PAIRS;
 }
 
 /* Channel (0..15) of a byte of a strip's scales. */

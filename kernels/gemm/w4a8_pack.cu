@@ -51,7 +51,7 @@ pack_on_sums(const unsigned char *scale, const unsigned char *zero, int n, int g
     for (int i = thread; i < groups * W4A8_PAIRS; i += W4A8_SHIFTS / 4) {
         const int group = i / W4A8_PAIRS, at = i % W4A8_PAIRS;
         const int j = strip * W4A8_STRIP + w4a8_pair_channel(at);
-        pairs[w4a8_strip_at(strip, group, groups) * W4A8_PAIRS + at] =
+        pairs[w4a8_pairs_at(strip, group, groups) + at] =
             j < n ? scale[(size_t)j * groups + group] : 0;
     }
     for (int chunk = 0; chunk < chunks; chunk++) {

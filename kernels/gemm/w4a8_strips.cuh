@@ -11,8 +11,9 @@
  *   ring     stage = a group of W for each of the warps behind one another
  *   X        all of it, [m][k] with 16 more bytes a row
  *
- * Where scales act on sums, what shifts add is there before X is: it needs the sums of X alone.
- * In the loop a group's sums are scaled while the next one's codes are on their way.
+ * Where scales act on sums, all of a block's lie in shared memory, and what shifts add is there
+ * before X is: it needs the sums of X alone.  In the loop a group's sums are scaled while the next
+ * one's codes are on their way.
  *
  * W needs nothing of the launch before, so that the ring fills while that one ends.
  */
@@ -42,7 +43,7 @@ template <int Across, enum w4a8_strips_form Form_> struct StripsForm {
     static constexpr int ACROSS = Across;
     static constexpr int BEHIND = Across == 2 ? 8 : Across <= 4 ? 4 : Across <= 8 ? 2 : 1;
     static constexpr int WARPS = Across * BEHIND, CONSUMERS = WARPS * 32, THREADS = CONSUMERS + 32;
-    static constexpr int SCALE = !GROUPED ? 0 : ON_SUMS ? W4A8_PAIRS : W4A8_SCALES; /* of a strip */
+    static constexpr int SCALE = FORM == W4A8_ON_WEIGHTS ? W4A8_SCALES : 0; /* of a strip */
     static constexpr int CODES = Across * W4A8_CODES, SCALES = Across * SCALE;
     static constexpr int STAGE = BEHIND * (CODES + SCALES); /* all codes, then all scales */
     static constexpr int SUMS = WARPS * 512;
@@ -50,11 +51,12 @@ template <int Across, enum w4a8_strips_form Form_> struct StripsForm {
 
 /* Shared memory behind the ring. */
 template <class Form> struct StripsRoom {
-    unsigned char *ring, *sums, *x;
+    unsigned char *ring, *sums, *pairs, *x;
     uint32_t full, empty, x_full;
-    __device__ __forceinline__ StripsRoom(unsigned char *shared, int stages)
-        : ring(shared), sums(shared + stages * Form::STAGE),
-          x(sums + Form::SUMS + 16 * W4A8_STRIPS_STAGES + 16),
+    __device__ __forceinline__ StripsRoom(unsigned char *shared, const W4A8Strips &p)
+        : ring(shared), sums(shared + p.stages * Form::STAGE),
+          pairs(sums + Form::SUMS + 16 * W4A8_STRIPS_STAGES + 16),
+          x(pairs + w4a8_strips_pairs(p.k, Form::ACROSS, Form::FORM)),
           full(shared_address(sums + Form::SUMS)), empty(full + 8 * W4A8_STRIPS_STAGES),
           x_full(empty + 8 * W4A8_STRIPS_STAGES)
     {
@@ -82,7 +84,7 @@ static __device__ __forceinline__ void load_stage(const W4A8Strips &p, uint32_t 
         if (near < there)
             bulk_copy(codes + near * W4A8_CODES, p.packed + beyond * W4A8_CODES,
                       (there - near) * W4A8_CODES, full, policy);
-        if constexpr (Form::GROUPED) {
+        if constexpr (Form::SCALE > 0) {
             const unsigned char *from = p.packed + p.code_bytes;
             const uint32_t scales = to + Form::BEHIND * Form::CODES + i * Form::SCALES;
             bulk_copy(scales, from + at * Form::SCALE, near * Form::SCALE, full, policy);
@@ -93,11 +95,24 @@ static __device__ __forceinline__ void load_stage(const W4A8Strips &p, uint32_t 
     }
 }
 
+/* Scales that act on sums, of all groups: bytes that x_full waits for. */
+template <class Form>
+static __device__ __forceinline__ int pair_bytes(const W4A8Strips &p)
+{
+    const int there = min(Form::ACROSS, p.strips - (int)blockIdx.x * Form::ACROSS);
+    return w4a8_strips_pairs(p.k, there, Form::FORM);
+}
+
 /* W of the first stages, as far as the ring goes; needs only barriers that the caller has made. */
 template <class Form>
 static __device__ __forceinline__ void
 fill_ring(const W4A8Strips &p, const StripsRoom<Form> &room, int ahead)
 {
+    if constexpr (Form::ON_SUMS)
+        bulk_copy(shared_address(room.pairs),
+                  p.packed + p.code_bytes +
+                      w4a8_pairs_at(blockIdx.x * Form::ACROSS, 0, p.groups),
+                  pair_bytes<Form>(p), room.x_full, l2_evict_first());
     for (int i = 0; i < ahead; i++)
         load_stage<Form>(p, shared_address(room.ring) + i * Form::STAGE,
                                     room.full + 8 * i, i * Form::BEHIND);
@@ -110,7 +125,7 @@ go_on(const W4A8Strips &p, const StripsRoom<Form> &room, int ahead,
       int rounds)
 {
     wait_for_previous();
-    mbarrier_expect(room.x_full, p.m * p.k);
+    mbarrier_expect(room.x_full, p.m * p.k + pair_bytes<Form>(p));
     for (int i = 0; i < p.m; i++)
         bulk_copy(shared_address(room.x) + i * w4a8_strips_stride(p.k), p.x + (size_t)i * p.k, p.k,
                   room.x_full);
@@ -251,7 +266,8 @@ static __device__ __forceinline__ void consume(const W4A8Strips &p, const Strips
     const int channel = strip * W4A8_STRIP;
     const unsigned char *codes_at = room.ring + behind * Form::CODES + across * W4A8_CODES + lane * 16;
     const unsigned char *scales_at = room.ring + Form::BEHIND * Form::CODES + behind * Form::SCALES +
-                                     across * Form::SCALE + lane / 4 * (Form::SCALE / 8);
+                                     across * W4A8_SCALES + lane / 4 * 4;
+    const unsigned char *pairs_at = room.pairs + w4a8_pairs_at(across, 0, p.groups) + lane / 4 * 2;
     /* tokens that are not there: any, their sums are not written */
     const unsigned char *x = room.x + min(lane % 8, p.m - 1) * w4a8_strips_stride(p.k) +
                              lane / 8 * 16;
@@ -281,8 +297,6 @@ static __device__ __forceinline__ void consume(const W4A8Strips &p, const Strips
         codes[1] = *(const uint4 *)(codes_at + at * Form::STAGE + 512);
         if constexpr (Form::FORM == W4A8_ON_WEIGHTS)
             scales = *(const uint32_t *)(scales_at + at * Form::STAGE);
-        if constexpr (Form::FORM == W4A8_ON_SUMS)
-            scales = *(const uint16_t *)(scales_at + at * Form::STAGE);
     };
     auto release = [&] {
         if constexpr (Stages::LOAD) {
@@ -297,7 +311,7 @@ static __device__ __forceinline__ void consume(const W4A8Strips &p, const Strips
         fetch(0);
     if constexpr (ON_SUMS) {
         const uint32_t codes_from = kept(shared_address(codes_at));
-        const uint32_t scales_from = kept(shared_address(scales_at));
+        uint32_t pairs_from = kept(shared_address(pairs_at) + behind * W4A8_PAIRS);
         uint32_t x_from = kept(shared_address(x) + behind * W4A8_GROUP);
         /* the last stage, if it has nothing for this warp, is freed for nobody */
         for (int left = (p.groups - behind + Form::BEHIND - 1) / Form::BEHIND; left > 0; left--) {
@@ -307,7 +321,8 @@ static __device__ __forceinline__ void consume(const W4A8Strips &p, const Strips
             codes[1] = reload(codes_from + slot * Form::STAGE + 512);
             add_group(part, scales, sum[0]); /* of the group before */
             multiply_codes<Stages>(codes, x_from, part);
-            scales = reload_pair(scales_from + slot * Form::STAGE);
+            scales = reload_pair(pairs_from);
+            pairs_from += Form::BEHIND * W4A8_PAIRS;
             x_from += Form::BEHIND * W4A8_GROUP;
             release();
         }
@@ -320,6 +335,8 @@ static __device__ __forceinline__ void consume(const W4A8Strips &p, const Strips
             if (group < p.groups) {
                 if constexpr (!FIXED)
                     fetch(slot);
+                if constexpr (Form::ON_SUMS)
+                    scales = *(const uint16_t *)(pairs_at + group * W4A8_PAIRS);
                 multiply_strip<Grouped, Stages>(codes, scales, x + group * W4A8_GROUP, sum);
             }
             release();
@@ -352,7 +369,7 @@ w4a8_strips(const W4A8Strips p)
 {
     using Form = StripsForm<Across, Form_>;
     extern __shared__ __align__(128) unsigned char shared[];
-    const StripsRoom<Form> room(shared, p.stages);
+    const StripsRoom<Form> room(shared, p);
     const int rounds = (p.groups + Form::BEHIND - 1) / Form::BEHIND;
     const int ahead = min(p.stages, rounds);
     if (threadIdx.x == Form::CONSUMERS) {

@@ -54,10 +54,15 @@ HD int w4a8_strips_behind(int strips)
     return strips == 2 ? 8 : strips <= 4 ? 4 : strips <= 8 ? 2 : 1;
 }
 
-/* Bytes of a strip's scales of a group. */
+/* Bytes of a strip's scales of a group in a stage; on sums all of them lie beside the ring. */
 HD int w4a8_strips_scales(enum w4a8_strips_form form)
 {
-    return form == W4A8_PER_CHANNEL ? 0 : form == W4A8_ON_WEIGHTS ? W4A8_SCALES : W4A8_PAIRS;
+    return form == W4A8_ON_WEIGHTS ? W4A8_SCALES : 0;
+}
+
+HD int w4a8_strips_pairs(int k, int strips, enum w4a8_strips_form form)
+{
+    return form == W4A8_ON_SUMS ? strips * (k / W4A8_GROUP) * W4A8_PAIRS : 0;
 }
 
 /* Bytes that a stage takes: a group of k for each of the warps behind one another. */
@@ -66,18 +71,18 @@ HD int w4a8_strips_stage(int strips, enum w4a8_strips_form form)
     return w4a8_strips_behind(strips) * strips * (W4A8_CODES + w4a8_strips_scales(form));
 }
 
-/* Sums that warps hand to one another, barriers, and X. */
-HD int w4a8_strips_beside(int m, int k, int strips)
+/* Sums that warps hand to one another, barriers, scales, and X. */
+HD int w4a8_strips_beside(int m, int k, int strips, enum w4a8_strips_form form)
 {
     return strips * w4a8_strips_behind(strips) * 512 + 2 * 8 * W4A8_STRIPS_STAGES + 16 +
-           m * w4a8_strips_stride(k);
+           w4a8_strips_pairs(k, strips, form) + m * w4a8_strips_stride(k);
 }
 
 /* Stages of the ring; less than 2: it does not fit. */
 static inline int w4a8_strips_stages(int m, int k, int strips, enum w4a8_strips_form form)
 {
-    const int stages =
-        (W4A8_STRIPS_SHARED - w4a8_strips_beside(m, k, strips)) / w4a8_strips_stage(strips, form);
+    const int stages = (W4A8_STRIPS_SHARED - w4a8_strips_beside(m, k, strips, form)) /
+                       w4a8_strips_stage(strips, form);
     return stages < W4A8_STRIPS_STAGES ? stages : W4A8_STRIPS_STAGES;
 }
 

@@ -66,7 +66,7 @@ static enum op_status strips_setup(const struct gemm_problem *p, const struct ge
                                    w4a8_strips_behind(state->across));
     state->stages = fit < rounds ? fit : rounds;
     state->bytes = state->stages * w4a8_strips_stage(state->across, Form) +
-                   w4a8_strips_beside(p->m, p->k, state->across);
+                   w4a8_strips_beside(p->m, p->k, state->across, Form);
     enum op_status status = state->kernel && prepare(state) ? OP_OK : OP_EDEVICE;
     if (status == OP_OK)
         state->packed = Form == W4A8_ON_SUMS
