@@ -8,6 +8,7 @@
 
 #include "../kernels/gemm/w4a8_layout.h"
 #include "../kernels/gemm/w4a8_stream.h"
+#include "mma_u8.h"
 #include "test.h"
 
 enum { LANES = 32, WARPS = W4A8_STREAM_WARPS, THREADS = WARPS * LANES };
@@ -192,22 +193,6 @@ static void fill(struct layer *l)
             l->scales[at * 8 + (size_t)r] =
                 w4a8_scales(l->scale[low], l->zero[low], l->scale[high], l->zero[high]);
         }
-    }
-}
-
-static int byte_of(uint32_t word, int at)
-{
-    return (int)(word >> 8 * at & 0xff);
-}
-
-/* c += a b of a warp, a unsigned, b signed */
-static void mma_u8(uint32_t (*a)[4], uint32_t (*b)[2], int (*c)[4])
-{
-    for (int i = 0; i < LANES * 4; i++) {
-        const int row = i / 16 + i % 4 / 2 * 8, column = i / 4 % 4 * 2 + i % 2;
-        for (int p = 0; p < 32; p++)
-            c[i / 4][i % 4] += byte_of(a[row % 8 * 4 + p % 16 / 4][row / 8 + p / 16 * 2], p % 4) *
-                               (signed char)byte_of(b[column * 4 + p % 16 / 4][p / 16], p % 4);
     }
 }
 

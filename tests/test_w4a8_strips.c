@@ -8,6 +8,7 @@
 
 #include "../kernels/gemm/w4a8_layout.h"
 #include "../kernels/gemm/w4a8_strips.h"
+#include "mma_u8.h"
 #include "test.h"
 
 enum { TOKENS = W4A8_STRIPS_TOKENS, LANES = 32 };
@@ -99,27 +100,6 @@ struct warp {
     int c[LANES][4];
 };
 
-static int byte_of(uint32_t word, int at)
-{
-    return (int)(word >> 8 * at & 0xff);
-}
-
-/* c += a b, a unsigned, b signed */
-static void mma_u8(struct warp *w)
-{
-    for (int lane = 0; lane < LANES; lane++)
-        for (int i = 0; i < 4; i++) {
-            const int row = lane / 4 + i / 2 * 8, column = lane % 4 * 2 + i % 2;
-            int sum = 0;
-            for (int p = 0; p < 32; p++) {
-                const int of_a = row % 8 * 4 + p % 16 / 4, of_b = column * 4 + p % 16 / 4;
-                sum += byte_of(w->a[of_a][row / 8 + p / 16 * 2], p % 4) *
-                       (signed char)byte_of(w->b[of_b][p / 16], p % 4);
-            }
-            w->c[lane][i] += sum;
-        }
-}
-
 /* As multiply_codes does. */
 static void multiply(const struct strip *s, int group, struct warp *w)
 {
@@ -136,7 +116,7 @@ static void multiply(const struct strip *s, int group, struct warp *w)
             memcpy(w->b[lane] + 1,
                    s->x + token * k + group * W4A8_GROUP + step * 32 + 16 + lane % 4 * 4, 4);
         }
-        mma_u8(w);
+        mma_u8(w->a, w->b, w->c);
     }
 }
 
@@ -158,8 +138,8 @@ static void add_shifts(const struct strip *s, int chunk, enum fault fault, int (
                 << 8 * (i % 4);
         }
     }
-    mma_u8(&high);
-    mma_u8(&low);
+    mma_u8(high.a, high.b, high.c);
+    mma_u8(low.a, low.b, low.c);
     for (int i = 0; i < LANES * 4; i++)
         sum[i / 4][i % 4] =
             (int)((uint32_t)w4a8_add_scaled(sum[i / 4][i % 4], high.c[i / 4][i % 4], 256) +
