@@ -10,6 +10,7 @@
 
 #ifdef WITH_CUDA
 #include "../kernels/gemm/w4a8.h"
+#include "../kernels/gemm/w4a8_stream.h"
 #include "../kernels/gemm/w4a8_strips.h"
 #include "../tools/gemm_sweep.h"
 #include "tiny.h"
@@ -25,7 +26,12 @@ static enum op_status set_up_strips(const struct gemm_problem *p, const struct g
     return gemm_w4a8_strips_formed(p, a, form, m, s, state);
 }
 
-/* Whether the layer can have it; wrong results are counted. */
+static struct gemm_problem problem_of(const struct sweep_layer *l)
+{
+    return (struct gemm_problem){ l->p.m, l->p.n, l->p.k, l->p.group };
+}
+
+/* Whether the layer can have it, which is when the plan says so. */
 static bool try_strips(struct sweep_layer *l, int of)
 {
     struct gemm_impl row = *sweep_find(of ? "w4a8_group_own" : "w4a8_channel_own");
@@ -34,8 +40,10 @@ static bool try_strips(struct sweep_layer *l, int of)
     row.setup = set_up_strips;
     row.run = gemm_w4a8_strips;
     row.teardown = gemm_w4a8_strips_teardown;
+    const struct gemm_problem p = problem_of(l);
+    const int sms = cb_device_info(l->c.device)->multiprocessors;
     const int tried = sweep_try(l, &row, NULL, &wrong);
-    CHECK(tried >= 0 && !wrong);
+    CHECK(tried == (w4a8_strips_take(&p, (enum w4a8_strips_form)of, sms) != 0) && !wrong);
     if (wrong)
         printf("strips, form %d: m %d n %d k %d: wrong\n", of, l->p.m, l->p.n, l->p.k);
     return tried == 1;
@@ -49,8 +57,11 @@ static bool try_stream(struct sweep_layer *l, bool grouped)
     row.setup = grouped ? gemm_w4a8_group_stream_setup : gemm_w4a8_channel_stream_setup;
     row.run = gemm_w4a8_stream;
     row.teardown = gemm_w4a8_stream_teardown;
+    const struct gemm_problem p = problem_of(l);
+    const int sms = cb_device_info(l->c.device)->multiprocessors;
+    struct w4a8_stream plan;
     const int tried = sweep_try(l, &row, NULL, &wrong);
-    CHECK(tried >= 0 && !wrong);
+    CHECK(tried == !w4a8_stream_plan(&p, grouped, sms, &plan) && !wrong);
     if (wrong)
         printf("stream%s: m %d n %d k %d: wrong\n", grouped ? ", groups" : "", l->p.m, l->p.n,
                l->p.k);
@@ -63,6 +74,7 @@ static void try_layer(struct cb_device *d, const int (*shape)[3], int *taken)
         .name = "exact", .invocations = 1, .rotate_l2 = 2, .flush_l2 = 3, .executions_max = 64
     };
     static const char *const rows[] = { "w4a8_channel_own", "w4a8_group_own", NULL };
+    const int k = (*shape)[2]; /* of parts of a group: per channel only */
     struct sweep_layer l = { .c = { .device = d,
                                     .policy = &policy,
                                     .cache = CB_HOT,
@@ -70,7 +82,8 @@ static void try_layer(struct cb_device *d, const int (*shape)[3], int *taken)
                                     .order_seed = 5,
                                     .exact = true,
                                     .aa = -1 },
-                             .p = { (*shape)[0], (*shape)[1], (*shape)[2], W4A8_GROUP } };
+                             .p = { (*shape)[0], (*shape)[1], k,
+                                    k % W4A8_GROUP ? k : W4A8_GROUP } };
     printf("m %d n %d k %d\n", l.p.m, l.p.n, l.p.k); /* before: what hangs is known by it */
     fflush(stdout);
     /* as if there were no cache: two sets */

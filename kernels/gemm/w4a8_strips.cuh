@@ -274,16 +274,19 @@ static __device__ __forceinline__ void consume(const W4A8Strips &p, const Strips
     const uint32_t low = fetch_channel<Grouped>(p, channel + lane / 4);
     const uint32_t high = fetch_channel<Grouped>(p, channel + lane / 4 + 8);
     uint4 shifts;
-    if constexpr (ON_SUMS)
+    if constexpr (Form::ON_SUMS)
         shifts = fetch_shifts(p, strip, behind, lane);
     wait_for_previous();
     W4A8Token token[2];
     for (int i = 0; i < 2; i++)
         token[i] = load_token<Grouped>(p, lane % 4 * 2 + i);
     int sum[2][4] = {}, part[4] = {}, slot = 0;
-    if constexpr (ON_SUMS)
+    if constexpr (Form::ON_SUMS)
         for (int chunk = behind; chunk < w4a8_chunks(p.groups); chunk += Form::BEHIND) {
-            add_shifts(p, shifts, chunk, lane, sum[0]);
+            if constexpr (ON_SUMS)
+                add_shifts(p, shifts, chunk, lane, sum[0]);
+            else /* or nothing would load them */
+                sum[0][0] ^= (int)(shifts.x ^ shifts.y ^ shifts.z ^ shifts.w);
             shifts = fetch_shifts(p, strip, chunk + Form::BEHIND, lane);
         }
     if constexpr (Stages::LOAD)

@@ -55,6 +55,8 @@ static enum op_status strips_setup(const struct gemm_problem *p, const struct ge
         return OP_EDEVICE;
     if (!w4a8_strips_take(p, Form, sms))
         return OP_EUNSUPPORTED;
+    if (Form == W4A8_ON_SUMS && !a->int_x.group_sum)
+        return OP_EINVAL;
     Strips *state = (Strips *)calloc(1, sizeof *state);
     if (!state)
         return OP_ENOMEM;
