@@ -30,11 +30,12 @@
 
 struct W4A8Strips : W4A8Operands {
     const signed char *x;
-    const unsigned char *shifts; /* of W, and [m][groups] of X: where scales act on sums */
-    const int *group_sum;
     int k;
     int strips; /* of W, whole 256 channels */
     int stages;
+    /* where scales act on sums: shifts of W, sums of X [m][groups] */
+    const unsigned char *shifts;
+    const int *group_sum;
 };
 
 template <int Across, enum w4a8_strips_form Form_> struct StripsForm {
