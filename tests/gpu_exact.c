@@ -113,7 +113,9 @@ int main(int argc, char **argv)
         /* of 4 to 16 strips a block on 132 multiprocessors */
         { 1, 8200, 1024, 128 }, { 8, 10512, 640, 128 }, { 5, 12600, 384, 128 }, { 2, 14784, 256, 128 },
         { 6, 16000, 640, 128 }, { 4, 20000, 384, 128 }, { 7, 25000, 256, 128 }, { 3, 29000, 384, 128 },
-        { 1, 33000, 640, 128 }, { 1024, 1280, 1024, 128 } };
+        { 1, 33000, 640, 128 }, { 1024, 1280, 1024, 128 },
+        /* strips of W4A16: shares that differ, clusters of two, rounds of chunks */
+        { 9, 4104, 2048, 128 }, { 8, 4616, 2048, 128 }, { 16, 22024, 640, 128 }, { 13, 29000, 384, 128 } };
     static const char *const large[] = { "rmat17x_e32", "longrow_10kx1M_d500" };
     /* for the rows that take A in blocks */
     static const char *const blocks[] = { "gen:blockdiag,m=512,block=64", "gen:blockrand,m=1024,mean=64,block=16",

@@ -97,6 +97,17 @@ static enum op_status own_small(const struct gemm_problem *p, const char **why)
     return OP_OK;
 }
 
+static enum op_status own_strips(const struct gemm_problem *p, const char **why)
+{
+    if (own_groups(p, why))
+        return OP_EUNSUPPORTED;
+    if (p->m > W4_STRIPS_TOKENS)
+        return no(why, "m exceeds 16: w4a16_small and w4a16_large are for more tokens");
+    if (!w4_strips_takes(p))
+        return no(why, "n k is too large for the 32 bits in which strips are counted");
+    return OP_OK;
+}
+
 /* Tiles of QServe's kernels: k by the tile's, n by its width, group as published. */
 static enum op_status qserve_tiles(const struct gemm_problem *p, int n, int k, const char **why)
 {
@@ -242,7 +253,7 @@ static double own_partials(const struct gemm_problem *p)
 
 static double own_pdl_partials(const struct gemm_problem *p)
 {
-    return w4_small_best(p) ? own_small_sums(p, 1) : 0;
+    return w4_small_best(p) && !w4_strips_best(p) ? own_small_sums(p, 1) : 0;
 }
 
 static double own_channel_bytes(const struct gemm_problem *p)
@@ -342,6 +353,10 @@ static double quarot_sums(const struct gemm_problem *p)
 #define OWN_SYM .scheme = GEMM_W4A16_SYM, .weight_bytes = own_sym_bytes
 #define OWN_RUN(kernel)                                                                           \
     .teardown = OP_CUDA(gemm_##kernel##_teardown), .run = OP_CUDA(gemm_##kernel)
+#define OWN_STRIPS(name_, text)                                                                    \
+    .base = { .name = name_, .title = "W4A16 strips" text ", " PDL, .origin = OWN_ON,              \
+              .role = OP_OWN, .sm_min = 90, .sm_max = 90 },                                        \
+    .accumulate = GEMM_ACC_F32, .supports = own_strips, OWN_RUN(w4a16_strips)
 #define OWN_ON "W4A16 as in AWQ, arXiv 2306.00978, for compute capability 9.0"
 #define PDL "programmatic dependent launch"
 #define MANY "W4A16 many tokens, " PDL
@@ -497,6 +512,10 @@ const struct gemm_impl gemm_kernels[] = {
       OWN_RUN(w4a16_small) },
     { OWN("_small_pdl_sym", "W4A16 few tokens, symmetric, " PDL, OWN_ON, 90, 90, NULL), OWN_SYM,
       OWN_FEW_PDL, .setup = OP_CUDA(gemm_w4a16_small_pdl_sym_setup), OWN_RUN(w4a16_small) },
+    /* not in the group of rows that begin with w4a16, which papers rank, until strips are chosen */
+    { OWN_STRIPS("strips_w4a16", ""), OWN_ZEROS, .setup = OP_CUDA(gemm_w4a16_strips_setup) },
+    { OWN_STRIPS("strips_w4a16_sym", ", symmetric"), OWN_SYM,
+      .setup = OP_CUDA(gemm_w4a16_strips_sym_setup) },
     { OWN("_large", MANY, OWN_ON, 90, 90, OWN_LARGE("b1ELb1ELb1")), OWN_ZEROS,
       .supports = own_groups, .setup = OP_CUDA(gemm_w4a16_large_setup), OWN_RUN(w4a16_large) },
     { OWN("_large_sym", MANY ", symmetric", OWN_ON, 90, 90, NULL), OWN_SYM,

@@ -40,8 +40,20 @@ enum {
     W4_CODES = 1024,    /* bytes */
     W4_SCALES = 32,
     W4_ZEROS = 16,
-    W4_WORDS = 256      /* of the codes */
+    W4_WORDS = 256,     /* of the codes */
+
+    /* for few tokens */
+    W4_PAIR = 2,        /* strips of a slot of a warp's ring */
+    W4_FRAGMENT = 512,  /* bytes of a warp's float sums of 16 channels by 8 tokens */
+    /* a row of one group of X in shared memory: 16 bytes more, so that 8 rows of 16
+     * bytes, as ldmatrix reads them, lie in different banks */
+    W4_X_STRIDE = W4_GROUP * 2 + 16
 };
+
+HD int w4_div_up(int a, int b)
+{
+    return (a + b - 1) / b;
+}
 
 HD int w4_strip_bytes(int symmetric)
 {
@@ -64,6 +76,41 @@ HD size_t w4_packed_bytes(int n, int k, int symmetric, int near)
 {
     return (size_t)w4_strips(n, near) * (k / W4_GROUP) * w4_strip_bytes(symmetric);
 }
+
+/* ---- strips in chunks, for the kernel of strips (w4a16_strips.h) ---- */
+
+/* Chunks of `size` strips that are neighbours in n, the first `more` of one more. */
+struct w4_cut {
+    int size, more;
+};
+
+HD struct w4_cut w4_cut_of(int strips, int chunks)
+{
+    const struct w4_cut cut = { strips / chunks, strips % chunks };
+    return cut;
+}
+
+/* First strip of a chunk, and how many it has. */
+HD int w4_cut_begin(struct w4_cut cut, int chunk)
+{
+    return chunk * cut.size + (chunk < cut.more ? chunk : cut.more);
+}
+
+HD int w4_cut_size(struct w4_cut cut, int chunk)
+{
+    return cut.size + (chunk < cut.more);
+}
+
+/* Number of strips before this one: of a chunk all strips of a group lie together. */
+HD size_t w4_cut_at(struct w4_cut cut, int strip, int group, int groups)
+{
+    const int wide = cut.more * (cut.size + 1); /* strips of chunks of one more */
+    const int chunk = strip < wide ? strip / (cut.size + 1) : cut.more + (strip - wide) / cut.size;
+    const int begin = w4_cut_begin(cut, chunk);
+    return (size_t)begin * groups + (size_t)group * w4_cut_size(cut, chunk) + (strip - begin);
+}
+
+/* ---- a strip ---- */
 
 /* Channel (0..15) and input channel (0..127) of a nibble of a word of a strip. */
 HD void w4_place(int word, int nibble, int *channel, int *k)

@@ -10,13 +10,13 @@
 #include "w4a16_layout.h"
 
 static __global__ __launch_bounds__(W4_WORDS) void pack(struct gemm_w4 w, int n, int k,
-                                                        int symmetric, int near,
+                                                        int symmetric, struct w4_cut cut,
                                                         unsigned char *packed)
 {
     const int groups = k / W4_GROUP, thread = threadIdx.x;
     const int strip = blockIdx.x / groups, group = blockIdx.x % groups;
     unsigned char *to =
-        packed + w4_strip_at(strip, group, groups, near) * w4_strip_bytes(symmetric);
+        packed + w4_cut_at(cut, strip, group, groups) * w4_strip_bytes(symmetric);
     unsigned word = 0;
     for (int nibble = 0; nibble < 8; nibble++) {
         int channel, p;
@@ -37,19 +37,28 @@ static __global__ __launch_bounds__(W4_WORDS) void pack(struct gemm_w4 w, int n,
 }
 
 OP_BEGIN
-unsigned char *w4a16_packed(const struct gemm_problem *p, const struct gemm_args *a, int symmetric,
-                            int near, const struct op_memory *m, op_stream s,
-                            enum op_status *status)
+unsigned char *w4a16_packed_cut(const struct gemm_problem *p, const struct gemm_args *a,
+                                int symmetric, int strips, struct w4_cut cut,
+                                const struct op_memory *m, op_stream s, enum op_status *status)
 {
+    const long blocks = (long)strips * (p->k / W4_GROUP);
     unsigned char *packed =
-        (unsigned char *)m->take(m->context, w4_packed_bytes(p->n, p->k, symmetric, near));
+        (unsigned char *)m->take(m->context, (size_t)blocks * w4_strip_bytes(symmetric));
     if (!packed) {
         *status = OP_ENOMEM;
         return NULL;
     }
-    const long blocks = (long)w4_strips(p->n, near) * (p->k / W4_GROUP);
-    pack<<<blocks, W4_WORDS, 0, s>>>(a->w4, p->n, p->k, symmetric, near, packed);
+    pack<<<blocks, W4_WORDS, 0, s>>>(a->w4, p->n, p->k, symmetric, cut, packed);
     *status = cudaGetLastError() == cudaSuccess ? OP_OK : OP_EDEVICE;
     return *status == OP_OK ? packed : NULL;
+}
+
+unsigned char *w4a16_packed(const struct gemm_problem *p, const struct gemm_args *a, int symmetric,
+                            int near, const struct op_memory *m, op_stream s,
+                            enum op_status *status)
+{
+    const int strips = w4_strips(p->n, near);
+    return w4a16_packed_cut(p, a, symmetric, strips, w4_cut_of(strips, strips / near), m, s,
+                            status);
 }
 OP_END

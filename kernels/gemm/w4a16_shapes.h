@@ -17,6 +17,8 @@
  *
  * so wide tiles are for many tokens and narrow ones for small weights.
  *
+ * Up to 16 tokens there is also the kernel of strips (w4a16_strips.h).
+ *
  * More tokens (w4a16_large): a tile is 128 or 256 channels by 16 to 256 tokens,
  * the work of one block.  Tiles that do not fill the multiprocessors a whole
  * number of times would leave some of them idle, so the last ones, or all, are
@@ -44,13 +46,12 @@
 
 #include "gemm.h"
 #include "w4a16_layout.h"
+#include "w4a16_strips.h"
 
 enum {
     W4_SMALL_TOKENS = 32, /* most that w4a16_small takes */
-    W4_PAIR = 2,          /* strips of a slot of a warp's ring */
     W4_STAGES = 8,        /* slots, most */
     W4_X_STAGES = 4,      /* slots for X of warps that share it, most */
-    W4_FRAGMENT = 512,    /* bytes of a warp's float sums of 16 channels by 8 tokens */
     W4_BARRIER_BYTES = 2048
 };
 
@@ -74,15 +75,6 @@ struct w4_small_plan {
     size_t x_at, ring_at, bytes;               /* in shared memory */
     size_t workspace_bytes, counters;          /* 0: no tile is shared */
 };
-
-HD int w4_div_up(int a, int b)
-{
-    return (a + b - 1) / b;
-}
-
-/* A row of one group of X in shared memory: 16 bytes more, so that 8 rows of 16
- * bytes, as ldmatrix reads them, lie in different banks. */
-enum { W4_X_STRIDE = W4_GROUP * 2 + 16 };
 
 /* First unit of a block, and the block that has a unit. */
 HD int w4_first_unit(const struct w4_small_plan *s, int block)
@@ -197,6 +189,59 @@ static inline struct w4_small_shape w4_small_shape(const struct gemm_problem *p,
 static inline int w4_small_best(const struct gemm_problem *p)
 {
     return p->m <= 16;
+}
+
+/* ---- up to 16 tokens by strips ---- */
+
+/* 1: strips take the problems of the rows of w4_strips_row that say so.  0 until they have been
+ * timed beside w4a16_small (tools/w4a16_sweep.c -S). */
+enum { W4_STRIPS_CHOSEN = 0 };
+
+struct w4_strips_row {
+    int most_m, most_n, most_k;
+    struct w4_strips_shape shape;
+    int best; /* 1: as fast as w4a16_small or faster */
+};
+
+/*
+ * The tiling: the first row with m <= most_m, n <= most_n, k <= most_k.  By a count of the bytes
+ * that pass from the L2 cache to a multiprocessor, W and m k halves of X for each chunk, not by
+ * times yet.  With few channels X is divided over a cluster as k is, which saves more than adding
+ * up costs.
+ */
+static inline struct w4_strips_row w4_strips_row(const struct gemm_problem *p)
+{
+    static const struct w4_strips_row rows[] = {
+        /*                         across, cluster, most, room */
+        { 4, INT_MAX, INT_MAX, { 1, 1, 11, 2 }, 1 },
+        { 8, 8192, INT_MAX, { 1, 2, 11, 2 }, 1 },
+        { 8, INT_MAX, INT_MAX, { 1, 1, 11, 2 }, 1 },
+        { 16, 10240, INT_MAX, { 2, 2, 6, 2 }, 1 },
+        { 16, INT_MAX, INT_MAX, { 2, 1, 6, 2 }, 1 },
+        { INT_MAX, INT_MAX, INT_MAX, { 1, 1, 2, 2 }, 0 },
+    };
+    int i = 0;
+    while (p->m > rows[i].most_m || p->n > rows[i].most_n || p->k > rows[i].most_k)
+        i++;
+    struct w4_strips_row row = rows[i];
+    if (row.shape.cluster > p->k / W4_GROUP)
+        row.shape.cluster = 1;
+    if (p->n <= W4_STRIP)
+        row.shape.across = 1;
+    return row;
+}
+
+/* Whether the kernel of strips can take it: 132 multiprocessors of 228 kB. */
+static inline int w4_strips_takes(const struct gemm_problem *p)
+{
+    struct w4_strips_plan plan;
+    const struct w4_strips_shape s = w4_strips_row(p).shape;
+    return !w4_strips_plan(p, 0, s, 132 / s.cluster, s.room == 1 ? 232448 : 115712, &plan);
+}
+
+static inline int w4_strips_best(const struct gemm_problem *p)
+{
+    return W4_STRIPS_CHOSEN && w4_strips_row(p).best && w4_strips_takes(p);
 }
 
 /* ---- more tokens ---- */
