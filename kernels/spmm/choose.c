@@ -48,6 +48,8 @@ void spmm_traits(const struct spmm_problem *p, const struct spmm_matrix *host, d
 
 /* ---- the model ---- */
 
+static const double NONE = 1e30; /* predicted for a row that cannot run */
+
 int spmm_choosable(const struct spmm_impl *i, const struct spmm_problem *p)
 {
     const char *why;
@@ -69,26 +71,29 @@ double spmm_choose_predict(const struct spmm_chooser *c, int r, const float *x)
     return sum;
 }
 
+/* Index of the least; -1: none is below NONE. */
+static int least(const double *predicted, int rows)
+{
+    double most = NONE;
+    int best = -1;
+    for (int r = 0; r < rows; r++)
+        if (predicted[r] < most) {
+            most = predicted[r];
+            best = r;
+        }
+    return best;
+}
+
 int spmm_choose(const struct spmm_chooser *c, const struct spmm_problem *p, const double *x,
                 double *predicted)
 {
     float f[SPMM_TRAITS];
-    double least = 1e30;
-    int best = -1;
+    double mine[SPMM_CHOOSE_ROWS], *of = predicted ? predicted : mine;
     for (int i = 0; i < SPMM_TRAITS; i++)
         f[i] = (float)x[i];
-    for (int r = 0; r < c->rows; r++) {
-        double t = 1e30;
-        if (spmm_choosable(c->row[r], p))
-            t = spmm_choose_predict(c, r, f);
-        if (t < least) {
-            least = t;
-            best = r;
-        }
-        if (predicted)
-            predicted[r] = t;
-    }
-    return best;
+    for (int r = 0; r < c->rows; r++)
+        of[r] = spmm_choosable(c->row[r], p) ? spmm_choose_predict(c, r, f) : NONE;
+    return least(of, c->rows);
 }
 
 /* ---- the row ---- */
@@ -117,14 +122,19 @@ enum op_status spmm_choose_setup(const struct spmm_problem *p, const struct spmm
                                  const struct spmm_args *args, const struct op_memory *memory,
                                  op_stream s, void **state)
 {
-    double x[SPMM_TRAITS];
+    double x[SPMM_TRAITS], predicted[SPMM_CHOOSE_ROWS];
+    enum op_status status = OP_EUNSUPPORTED;
     int row;
     *state = NULL;
     if (!model)
         return OP_EUNSUPPORTED;
     spmm_traits(p, host, x);
-    row = spmm_choose(model, p, x, NULL);
-    if (row < 0)
-        return OP_EUNSUPPORTED;
-    return spmm_chosen_setup(model->row[row], p, host, args, memory, s, state);
+    row = spmm_choose(model, p, x, predicted);
+    /* some rows know only from the matrix whether they cover it: then the next best */
+    while (row >= 0 && status == OP_EUNSUPPORTED) {
+        status = spmm_chosen_setup(model->row[row], p, host, args, memory, s, state);
+        predicted[row] = NONE;
+        row = least(predicted, model->rows);
+    }
+    return status;
 }
