@@ -2,14 +2,16 @@
  * spmm_sweep.c - times the candidates of daspmm_select on random matrices.
  *
  *     spmm_sweep [-o FILE.tsv.gz] [-t SECONDS] [-m MATRICES] [-e ENTRIES] [-s SEED]
- *                [-d DEVICE] [-p] [-r]
+ *                [-d DEVICE] [-n COLUMNS] [-p] [-r]
  *
  * What train_choice.py learns from needs many matrices and can do with coarse times: three
- * short windows, up to nine where they differ, operands in cache, each candidate once.  A matrix is a family of
- * generate.h with random parameters; families take turns, so that a sweep that
- * is stopped early has seen all alike.  The next matrix is generated while one is
- * timed.  -p: the presets instead, on which the trained row is judged.  -r: go on with
- * FILE, made by the same program on the same GPU; what -t or a kill left out follows.
+ * short windows, up to nine where they differ, operands in cache, each candidate once.  A matrix
+ * is a family of generate.h with random parameters; families take turns, so that a sweep that
+ * is stopped early has seen all alike.  The next matrix is generated while one is timed.
+ * -p: the presets instead, on which the trained row is judged.
+ * -n: this n alone, one of those that are swept; what was timed is printed too, with set-up.
+ * -r: go on with FILE, made by the same program on the same GPU with the same -n; what -t or a kill
+ *     left out follows.
  *
  * FILE: lines of matrix, the traits of choose.h, then the candidates' times in
  * microseconds, "-" where one does not cover the problem.  Lines with # come first.
@@ -26,6 +28,7 @@
 
 #include "../harness/error.h"
 #include "../harness/device.h"
+#include "../harness/stats.h"
 #include "../kernels/spmm/choose.h"
 #include "../suites/data/build.h"
 #include "../suites/data/generate.h"
@@ -103,7 +106,8 @@ static void random_spec(uint64_t seed, int i, double most, char *out, size_t siz
     case 2:
         mean = scaled(&d, 150, 1500);
         snprintf(out, size, "longrow,seed=%d,m=%.0f,k=%.0f,mean=%.0f,width=%.0f", draws,
-                 entries / mean + 64, scaled(&d, 8e3, fmin(1e6, 2 * entries)), mean, floor(between(&d, 0, mean)));
+                 entries / mean + 64, scaled(&d, 8e3, fmin(1e6, 2 * entries)), mean,
+                 floor(between(&d, 0, mean)));
         break;
     case 3:
     case 8:
@@ -248,6 +252,8 @@ static bool take_matrix(struct maker *k, struct matrix *out, char *spec, size_t 
 
 /* ---- timing ---- */
 
+enum { WINDOWS_LEAST = 3, WINDOWS_MOST = 9 };
+
 struct operands {
     struct cb_device *d;
     struct spmm_problem p;
@@ -269,16 +275,11 @@ static int enqueue(void *arg, int step)
                      l->impl->base.name, "launch");
 }
 
-/* Ascending; the middle ones, of count odd, lie within 2 %. */
-static bool agree(double *t, int count)
+/* The middle half lies within 1.5 %: of three, all within 3 %. */
+static bool agree(const double *t, int count)
 {
-    for (int i = 1; i < count; i++)
-        for (int k = i; k > 0 && t[k] < t[k - 1]; k--) {
-            const double x = t[k];
-            t[k] = t[k - 1];
-            t[k - 1] = x;
-        }
-    return t[count - 1 - count / 4] <= 1.02 * t[count / 4];
+    struct cb_stats of;
+    return !cb_stats(t, count, &of) && of.p75 <= 1.015 * of.p25;
 }
 
 /* Median of windows of about 80 us, three or until most agree; one execution where that is `slow`
@@ -287,8 +288,7 @@ static int time_bound(struct cb_device *d, struct launch *l, double slow, double
 {
     struct cb_window w = { 0 };
     struct cb_graph *g = NULL;
-    enum { LEAST = 3, MOST = 9 };
-    double t[MOST] = { 0 };
+    double t[WINDOWS_MOST] = { 0 };
     int count = 0;
     if (enqueue(l, 0) || cb_sync(d) || cb_window(d, enqueue, l, 0, 1, true, &w))
         return -1;
@@ -297,13 +297,13 @@ static int time_bound(struct cb_device *d, struct launch *l, double slow, double
         return 0;
     int times = (int)fmin(CB_GATE_MAX / 2, fmax(1, 80 / fmax(w.us, 1)));
     int status = cb_graph_make(d, enqueue, l, times, &g);
-    while (!status && (count < LEAST || (count < MOST && (count % 2 == 0 || !agree(t, count))))) {
+    while (!status && (count < WINDOWS_LEAST ||
+                       (count < WINDOWS_MOST && (count % 2 == 0 || !agree(t, count))))) {
         status = g ? cb_graph_window(d, g, true, &w) : cb_window(d, enqueue, l, 0, times, true, &w);
         t[count++] = w.us / times;
     }
     cb_graph_free(d, g);
-    agree(t, count);
-    *us = t[count / 2];
+    *us = count ? cb_median(t, count) : *us;
     return status;
 }
 
@@ -314,8 +314,8 @@ static bool runs_here(const struct cb_device *d, const struct spmm_impl *i,
     return i && sm >= i->base.sm_min && sm <= i->base.sm_max && spmm_choosable(i, p);
 }
 
-/* Microseconds of each candidate; 0: it does not cover the problem. */
-static int time_candidates(struct operands *o, double *us)
+/* Microseconds of each candidate, 0: it does not cover the problem; and of its set-up. */
+static int time_candidates(struct operands *o, double *us, double *set_up)
 {
     double best = 1e30;
     for (int c = 0; c < CANDIDATES; c++) {
@@ -324,12 +324,15 @@ static int time_candidates(struct operands *o, double *us)
         struct op_memory memory = op_pool_memory(&pool);
         enum op_status s = OP_OK;
         int status = 0;
-        us[c] = 0;
+        us[c] = set_up[c] = 0;
         if (!runs_here(o->d, l.impl, &o->p))
             continue;
+        const double begin = seconds();
         if (l.impl->setup)
             s = l.impl->setup(&o->p, &o->host, &o->args, &memory, cb_device_stream(o->d), &l.state);
-        if (!s)
+        status = cb_sync(o->d);
+        set_up[c] = 1e6 * (seconds() - begin);
+        if (!s && !status)
             status = time_bound(o->d, &l, 4 * best, &us[c]);
         if (!s && l.impl->teardown)
             l.impl->teardown(l.state);
@@ -364,8 +367,24 @@ static int put(struct cb_device *d, const void **to, const void *from, size_t by
     return cb_upload(d, p, from, bytes);
 }
 
-/* All n of one matrix. */
-static int sweep_matrix(struct cb_device *d, const struct matrix *m, const char *spec, gzFile f)
+/* Each candidate with its set-up, and what it is against the fastest of cuSPARSE. */
+static void print_times(const char *spec, int n, const double *us, const double *set_up)
+{
+    double best = 0;
+    for (int c = 0; c < CANDIDATES; c++)
+        if (us[c] > 0 && !strncmp(candidates[c], "cusparse_", 9) && (best == 0 || us[c] < best))
+            best = us[c];
+    printf("%s n %d\n", spec, n);
+    for (int c = 0; c < CANDIDATES; c++)
+        if (us[c] > 0)
+            printf("  %-26s %9.2f us %6.3f of cuSPARSE, set-up %9.0f us\n", candidates[c], us[c],
+                   best / us[c], set_up[c]);
+    fflush(stdout);
+}
+
+/* All n of one matrix, or `only`, if not 0. */
+static int sweep_matrix(struct cb_device *d, const struct matrix *m, const char *spec, int only,
+                        gzFile f)
 {
     struct operands o = { .d = d };
     const void **mine[] = { (const void **)&o.args.a.row_ptr, (const void **)&o.args.a.col,
@@ -391,12 +410,16 @@ static int sweep_matrix(struct cb_device *d, const struct matrix *m, const char 
         goto done;
     o.args.b = b;
     for (int i = 0; i < COLUMNS; i++) {
-        double x[SPMM_TRAITS], us[CANDIDATES];
+        double x[SPMM_TRAITS], us[CANDIDATES], set_up[CANDIDATES];
+        if (only && only != columns[i])
+            continue;
         o.p.n = columns[i];
         spmm_traits(&o.p, &o.host, x);
-        if (time_candidates(&o, us))
+        if (time_candidates(&o, us, set_up))
             goto done;
         write_line(f, spec, x, us);
+        if (only)
+            print_times(spec, only, us, set_up);
     }
     status = 0;
 done:
@@ -408,10 +431,14 @@ done:
     return status;
 }
 
-static void head_of(const struct cb_device *d, uint64_t seed, char *out, size_t size)
+static void head_of(const struct cb_device *d, uint64_t seed, int only, char *out, size_t size)
 {
-    size_t at = (size_t)snprintf(out, size, "# claimbench/spmm_times 1.0.0\n# gpu\t%s\n# seed\t%llu\nmatrix",
+    size_t at = (size_t)snprintf(out, size,
+                                 "# claimbench/spmm_times 1.0.0\n# gpu\t%s\n# seed\t%llu\n",
                                  cb_device_info(d)->name, (unsigned long long)seed);
+    if (only)
+        at += (size_t)snprintf(out + at, size - at, "# n\t%d\n", only);
+    at += (size_t)snprintf(out + at, size - at, "matrix");
     for (int i = 0; i < SPMM_TRAITS; i++)
         at += (size_t)snprintf(out + at, size - at, "\t%s", spmm_trait_names[i]);
     for (int c = 0; c < CANDIDATES; c++)
@@ -419,14 +446,14 @@ static void head_of(const struct cb_device *d, uint64_t seed, char *out, size_t 
     snprintf(out + at, size - at, "\n");
 }
 
-static int sweep(struct cb_device *d, gzFile f, struct maker *k, double limit)
+static int sweep(struct cb_device *d, gzFile f, struct maker *k, int only, double limit)
 {
     const double begin = seconds();
     struct matrix m = { 0 };
     char spec[128];
     int done = 0, status = 0;
     while (!status && seconds() - begin < limit && take_matrix(k, &m, spec, sizeof spec)) {
-        status = sweep_matrix(d, &m, spec, f);
+        status = sweep_matrix(d, &m, spec, only, f);
         matrix_free(&m);
         gzflush(f, Z_SYNC_FLUSH); /* what is there survives a kill */
         if (!status && ++done % 20 == 0)
@@ -448,8 +475,8 @@ int main(int argc, char **argv)
     pthread_t thread;
     char head[4096];
     bool resume = false;
-    int c, status = 1;
-    while ((c = getopt(argc, argv, "o:t:m:e:s:d:pr")) >= 0)
+    int c, only = 0, status = 1;
+    while ((c = getopt(argc, argv, "o:t:m:e:s:d:n:pr")) >= 0)
         switch (c) {
         case 'o': out = optarg; break;
         case 't': limit = atof(optarg); break;
@@ -457,19 +484,20 @@ int main(int argc, char **argv)
         case 'e': k.entries = atof(optarg); break;
         case 's': k.seed = strtoull(optarg, NULL, 10); break;
         case 'd': device = optarg; break;
+        case 'n': only = atoi(optarg); break;
         case 'p': k.presets = true; break;
         case 'r': resume = true; break;
         default:
             fprintf(stderr, "usage: %s [-o FILE.tsv.gz] [-t SECONDS] [-m MATRICES] [-e ENTRIES] "
-                            "[-s SEED] [-d DEVICE] [-p] [-r]\n", argv[0]);
+                            "[-s SEED] [-d DEVICE] [-n COLUMNS] [-p] [-r]\n", argv[0]);
             return 2;
         }
     if (cb_device_open(device, &d)) {
         fprintf(stderr, "%s\n", cb_error_text());
         return 1;
     }
-    head_of(d, k.seed, head, sizeof head);
-    if (resume && keep_file(out, head, COLUMNS, &kept)) {
+    head_of(d, k.seed, only, head, sizeof head);
+    if (resume && keep_file(out, head, only ? 1 : COLUMNS, &kept)) {
         fprintf(stderr, "%s\n", cb_error_text());
         return 1;
     }
@@ -484,7 +512,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "%d matrices are there\n", kept.matrices);
     k.kept = &kept;
     if (pthread_create(&thread, NULL, make_matrices, &k) == 0) {
-        status = sweep(d, f, &k, limit) ? 1 : 0;
+        status = sweep(d, f, &k, only, limit) ? 1 : 0;
         if (status)
             fprintf(stderr, "%s\n", cb_error_text());
         pthread_mutex_lock(&k.lock);
