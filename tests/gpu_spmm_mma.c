@@ -1,15 +1,16 @@
 /*
- * gpu_spmm_mma.c - own_mma_f16 and own_mma_tf32 on a GPU, and own_scan: whatever the rule would
- * say, with panels of 8 and of 16 rows, on shapes that panels, steps and tiles do not fit; on small
- * integers to the bit, on random values within the bound, C poisoned, twice, with the guard zones
- * looked at; and whether a wrong value of A is found.
+ * gpu_spmm_mma.c - own_mma_f16 and own_mma_tf32 on a GPU, own_scan and own_stage: whatever the rule
+ * would say, with panels of 8 and of 16 rows, on shapes that panels, steps and tiles do not fit; on
+ * small integers to the bit, on random values within the bound, C poisoned, twice, with the guard
+ * zones looked at; and whether a wrong value of A is found.
  *
  * cuSPARSE's block formats are checked in the same way, and that they take every size of block
  * that is offered.
  *
- * `gpu_spmm_mma quick` takes every third width; `gpu_spmm_mma times` measures instead, matrices
- * with blocks and bands among them: set-up, time, the fastest of cuSPARSE's row-major rows with the
- * same dtype, its block formats by themselves, and after how many uses set-up has paid.
+ * `gpu_spmm_mma quick` takes every third width; `gpu_spmm_mma stage` is own_stage alone;
+ * `gpu_spmm_mma times` measures instead, matrices with blocks and bands among them: set-up, time,
+ * the fastest of cuSPARSE's row-major rows with the same dtype, its block formats by themselves, and
+ * after how many uses set-up has paid.
  */
 #include <stdlib.h>
 #include <time.h>
@@ -289,6 +290,58 @@ static void try_matrix(struct cb_device *d, const char *spec, size_t step)
     close_matrix(&o);
 }
 
+/* own_stage for each number of warps of a block, windows that move along and that do not, rows that
+ * are cut and empty; and what it refuses. */
+static void try_stage(struct cb_device *d)
+{
+    static const struct {
+        const char *spec;
+        bool large, refused;
+    } cases[] = {
+        { "gen:uniform,m=3000,k=2003,mean=30,width=29,empty=.3", false, false },
+        { "gen:uniform,m=3000,k=20001,mean=30,width=29", false, false },
+        { "gen:uniform,m=3000,k=45003,mean=30,width=29", false, false },
+        { "gen:uniform,m=1500,k=90000,mean=40,width=29", false, true },
+        { "gen:longrow,m=40,k=40000,mean=9000,width=900", false, false },
+        { "gen:stencil,dims=2,points=5,side=150", false, false },
+        { "gen:powerlaw,m=20000,mean=9,empty=.1", false, false },
+        { "road_2M", true, false },
+        { "st2d5_2000", true, false },
+        { "st3d7_100", true, false },
+        { "band_64k_d100", true, false },
+        { "dl_16k_6pct", true, false },
+        { "bip_500kx20k_d3", true, false },
+        { "uni_256k_d16", true, true },
+    };
+    const struct spmm_impl *i = spmm_find("own_stage");
+    for (size_t s = 0; s < sizeof cases / sizeof *cases; s++)
+        for (int exact = 0; exact < 2; exact++) {
+            struct operands o;
+            int rows = 0;
+            if (cases[s].large && test_tiny())
+                continue;
+            const bool made = !open_matrix(d, cases[s].spec, &o) &&
+                              !open_dense(&o, 1, SPMM_F32, exact, true);
+            CHECK(made);
+            if (!made)
+                exit(1);
+            const long off = elements_off(&o, i, &o.p, exact, &rows);
+            tried++;
+            wrong += off != (cases[s].refused ? REFUSED : 0);
+            CHECK(off == (cases[s].refused ? REFUSED : 0));
+            if (off && !(off == REFUSED && cases[s].refused))
+                printf("%s: own_stage%s: %ld elements off%s\n", cases[s].spec,
+                       exact ? ", exact" : "", off, off == REFUSED ? ": refused" : "");
+            if (exact && !off && !test_tiny()) {
+                const float other = 32;
+                CHECK(!cb_upload(d, (char *)o.val + (size_t)(o.p.nnz / 2) * 4, &other, 4));
+                CHECK(elements_off(&o, i, &o.p, true, &rows) > 0);
+            }
+            close_dense(&o);
+            close_matrix(&o);
+        }
+}
+
 /* The rows; every form of own_row and own_merge that their rules choose for some matrix and width;
  * panels that the rule would not take. */
 static void try_tiny(struct cb_device *d)
@@ -318,12 +371,14 @@ static void try_tiny(struct cb_device *d)
             tiny_run(d, &(struct tiny_case){ "spmm", "own_", params }, "", turns);
         }
     try_matrix(d, "gen:blockrand,m=256,mean=20,block=4", 2);
+    try_stage(d);
 }
 
 static void try_all(struct cb_device *d, size_t step)
 {
     for (size_t s = 0; s < sizeof specs / sizeof *specs; s++)
         try_matrix(d, specs[s], step);
+    try_stage(d);
     if (step == 1) /* more items than a GPU holds at a time */
         try_matrix(d, "blockrand16_128k", 6);
 }
@@ -472,6 +527,8 @@ int main(int argc, char **argv)
     CHECK(!cb_device_open("cuda", &d));
     if (d && argc > 1 && !strcmp(argv[1], "times"))
         measure(d);
+    else if (d && argc > 1 && !strcmp(argv[1], "stage"))
+        try_stage(d);
     else if (d && test_tiny())
         try_tiny(d);
     else if (d)

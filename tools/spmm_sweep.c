@@ -37,7 +37,7 @@
 
 /* Row-major, of each algorithm the form that was ahead of its like somewhere. */
 static const char *const candidates[] = {
-    "own_row", "own_merge", "own_spmv", "own_scan", "rb_sr_rm", "rb_pr_rm", "eb_sr_rm",
+    "own_row", "own_merge", "own_spmv", "own_scan", "own_stage", "rb_sr_rm", "rb_pr_rm", "eb_sr_rm",
     "eb_pr_rm", "rb_sr_rm_rc", "eb_sr_rm_rc", "cusparse_csr_alg2_pre_rm",
     "cusparse_csr_alg3_pre_rm", "cusparse_coo_alg1_rm", "cusparse_coo_alg4_rm",
     "cusparse_spmv_csr_alg2", "cusparse_spmv_coo_alg1", "host_rb", "host_eb",

@@ -96,6 +96,16 @@ static enum op_status few_columns(const struct spmm_problem *p, const char **why
     return tiled(p, why);
 }
 
+/* Whether what a block needs of B fits into shared memory, set-up finds out. */
+static enum op_status one_column(const struct spmm_problem *p, const char **why)
+{
+    if (p->n > 1)
+        return no(why, "n is more than 1");
+    if (!p->nnz)
+        return no(why, "no entries");
+    return tiled(p, why);
+}
+
 /* Where column vectors move fewer bytes than CSR does. */
 static enum op_status in_vectors(const struct spmm_problem *p, const char **why)
 {
@@ -135,6 +145,14 @@ static double ends_and_rows(const struct spmm_problem *p)
 static double clearing_and_rows(const struct spmm_problem *p)
 {
     return clearing(p) + (double)p->nnz * 4;
+}
+
+/* Columns of 16 bits for 32, two bytes a slot of eight entries, and row_ptr only for rows that are
+ * empty, with a list of the others. */
+static double staged(const struct spmm_problem *p)
+{
+    const double rows = p->empty_rows ? p->m - p->empty_rows : -(p->m + 1.0);
+    return (double)p->nnz * (2.0 / 8 - 2) + 4 * rows;
 }
 
 /* ---- the table ---- */
@@ -261,6 +279,13 @@ const struct spmm_impl spmm_kernels[] = {
       .supports = few_columns, .setup = OP_CUDA(spmm_own_scan_setup),
       .teardown = OP_CUDA(spmm_own_scan_teardown), .run = OP_CUDA(spmm_own_scan),
       .extra_bytes = ends_and_rows },
+    { .base = { .name = "own_stage", .title = "own stage", .role = OP_OWN,
+                .origin = "warp per equal chunk, B from shared memory, columns of 16 bits; the format "
+                          "is made by set-up, where what a block needs of B fits; one column",
+                .sm_min = 90, .sm_max = 90, .layout = "row", .symbol = "own_stagesILi16E" },
+      .supports = one_column, .setup = OP_CUDA(spmm_own_stage_setup),
+      .teardown = OP_CUDA(spmm_own_stage_teardown), .run = OP_CUDA(spmm_own_stage),
+      .extra_bytes = staged, .format = OP_CUDA(spmm_own_stage_format) },
 
     /* A as column vectors: dtypes of their own */
     { .base = { .name = "own_mma_f16", .title = "own tensor cores f16", .role = OP_OWN,

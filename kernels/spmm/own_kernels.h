@@ -26,6 +26,12 @@ extern spmm_setup_fn spmm_own_scan_setup;
 extern spmm_run_fn spmm_own_scan;
 void spmm_own_scan_teardown(void *state);
 
+/* stage_sm90.cu */
+extern spmm_setup_fn spmm_own_stage_setup;
+extern spmm_run_fn spmm_own_stage;
+void spmm_own_stage_format(const void *state, struct spmm_format *out);
+void spmm_own_stage_teardown(void *state);
+
 /* own_mma.cu */
 extern spmm_setup_fn spmm_own_mma_f16_setup, spmm_own_mma_tf32_setup;
 extern spmm_run_fn spmm_own_mma_f16, spmm_own_mma_tf32;

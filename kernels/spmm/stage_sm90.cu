@@ -1,0 +1,425 @@
+/*
+ * stage_sm90.cu - own_stage: C = A B for one column, B from shared memory.
+ *
+ * Gathers of B through L1 come at one line a clock: where the 32 columns that a warp asks for lie
+ * in as many lines, that bounds the kernel at an entry a clock and SM, half of what memory gives.
+ * Shared memory answers 32 addresses in three or four clocks, wherever they lie.  So a block brings
+ * its window of B there by one bulk copy, and A is stored anew by set-up: stage.h draws it.
+ *
+ *   warp    a chunk of A, a step of 256 entries at a time, the loads of the next step ahead
+ *   lane    eight neighbouring entries: three loads of 16 bytes, one of 2
+ *   rows    that end in a lane are added up there, in order; what is open at its end goes on by a
+ *           segmented scan over the lanes, and from step to step in lane 0
+ *   C       the sums of a step wait in shared memory until neighbouring lanes store them
+ *
+ * The order of all sums is fixed.  Long rows are shared by chunks, the warp that makes the last
+ * piece adds them up (own_plan.h).  Bound by the reading of A: 6.25 bytes an entry.
+ */
+#include <cuda_runtime.h>
+
+#include <stdlib.h>
+
+#include "../common/mbarrier.cuh"
+#include "../common/tma.cuh"
+#include "own_kernels.h"
+#include "own_plan.h"
+#include "own_stream.cuh"
+#include "shape.h"
+#include "stage.h"
+#include "view.cuh"
+
+/* A as stage.h draws it. */
+struct Staged {
+    uint4 *col;
+    float4 *val[2];
+    unsigned short *note;
+    stage_window *window;     /* [blocks] */
+    const int *rows, *before; /* where rows are empty, else NULL: stage_rows */
+};
+
+/* ---- set-up ---- */
+
+/* A thread looks at the ends of a row: columns ascend in it. */
+static __global__ __launch_bounds__(STAGE_GROUP) void look_at_rows(spmm_args a, int m,
+                                                                   stage_reach *reach)
+{
+    __shared__ int first, end;
+    const int row = blockIdx.x * STAGE_GROUP + threadIdx.x;
+    if (threadIdx.x == 0)
+        first = 2147483647, end = 0;
+    __syncthreads();
+    if (row < m) {
+        const int from = row_begin(a, row), to = row_begin(a, row + 1);
+        if (from < to) {
+            atomicMin(&first, column_at(a, from));
+            atomicMax(&end, column_at(a, to - 1) + 1);
+        }
+    }
+    __syncthreads();
+    if (threadIdx.x == 0)
+        reach[blockIdx.x] = { end ? first : 0, end };
+}
+
+/* A warp stores a chunk. */
+static __global__ __launch_bounds__(SPMM_BLOCK) void store_slots(spmm_args a, int nnz,
+                                                                 own_plan plan, int warps, Staged f)
+{
+    const int c = blockIdx.x * SPMM_BLOCK_WARPS + threadIdx.x / WARP;
+    if (c >= plan.chunks)
+        return;
+    const int begin = plan.bound[c].entry, entries = plan.bound[c + 1].entry - begin;
+    const int slots = stage_slots(entries), base = stage_base(begin, c);
+    const int shift = STAGE_ZERO - f.window[c / warps].first;
+    for (int first = 0; first < slots; first += WARP) {
+        const int at = first + threadIdx.x % WARP, start = begin + at * STAGE_SLOT;
+        unsigned col[STAGE_SLOT] = {}, ends = 0;
+        float val[STAGE_SLOT] = {};
+#pragma unroll
+        for (int e = 0; e < STAGE_SLOT; e++) {
+            const int p = start + e;
+            if (p >= begin + entries)
+                continue;
+            col[e] = column_at(a, p) + shift;
+            val[e] = value_at(a, p);
+            ends |= (p + 1 == nnz || __ldg(a.a.row + p) != __ldg(a.a.row + p + 1)) << e;
+        }
+        int upto = __popc(ends);
+#pragma unroll
+        for (int d = 1; d < WARP; d *= 2) {
+            const int y = __shfl_up_sync(ALL_LANES, upto, d);
+            upto += (int)threadIdx.x % WARP >= d ? y : 0;
+        }
+        if (at >= slots)
+            continue;
+        const size_t to = base + at;
+        f.col[to] = make_uint4(col[0] | col[1] << 16, col[2] | col[3] << 16, col[4] | col[5] << 16,
+                               col[6] | col[7] << 16);
+        f.val[0][to] = make_float4(val[0], val[1], val[2], val[3]);
+        f.val[1][to] = make_float4(val[4], val[5], val[6], val[7]);
+        f.note[to] = (unsigned short)stage_note(ends, upto - __popc(ends));
+    }
+}
+
+/* ---- product ---- */
+
+/* What a lane has of a step. */
+struct Slot {
+    uint4 col;
+    float4 low, high;
+    unsigned note;
+};
+
+/* Of slots that are not there: zeros, with column 0 of the window, which is zero. */
+static __device__ __forceinline__ Slot load_slot(const Staged &f, size_t at, bool there)
+{
+    Slot s = {};
+    if (there) {
+        s.col = __ldcs(f.col + at);
+        s.low = __ldcs(f.val[0] + at);
+        s.high = __ldcs(f.val[1] + at);
+        s.note = __ldcs(f.note + at);
+    }
+    return s;
+}
+
+/* By the whole block: the window's copy is on its way when this returns. */
+static __device__ __forceinline__ void fetch_window(const float *b, const stage_window &w,
+                                                    uint32_t barrier, float *window)
+{
+    const int whole = w.columns - w.columns % 4; /* 16 bytes at a time */
+    if (threadIdx.x == 0) {
+        mbarrier_init(barrier, 1);
+        mbarrier_init_done();
+        mbarrier_expect(barrier, whole * sizeof(float));
+        if (whole)
+            bulk_copy((uint32_t)__cvta_generic_to_shared(window + STAGE_ZERO), b + w.first,
+                      whole * sizeof(float), barrier);
+    }
+    if (threadIdx.x < STAGE_ZERO) {
+        window[threadIdx.x] = 0;
+        if (whole + (int)threadIdx.x < w.columns)
+            window[STAGE_ZERO + whole + threadIdx.x] = __ldg(b + w.first + whole + threadIdx.x);
+    }
+    __syncthreads();
+}
+
+/* Adds the products of a step; sums of rows that ended go to `to`, in order. Returns how many did;
+ * open: in lane 0 of the row that was open before, in all lanes of the one that is now. */
+static __device__ __forceinline__ int add_slots(const Slot &s, const float *window, int last,
+                                                float *to, float &open)
+{
+    const int lane = threadIdx.x % WARP;
+    const uint32_t words[4] = { s.col.x, s.col.y, s.col.z, s.col.w };
+    const float val[STAGE_SLOT] = { s.low.x,  s.low.y,  s.low.z,  s.low.w,
+                                    s.high.x, s.high.y, s.high.z, s.high.w };
+    const unsigned ends = stage_ends(s.note), before = stage_before(s.note);
+    float x[STAGE_SLOT], sum[1];
+#pragma unroll
+    for (int e = 0; e < STAGE_SLOT; e++)
+        x[e] = window[stage_column(words, e)];
+    sum[0] = stage_walk(val, x, ends, lane ? 0 : open, to + before);
+    const unsigned mask = __ballot_sync(ALL_LANES, ends != 0);
+    scan(sum, stage_since(mask, lane));
+    const float incoming = __shfl_up_sync(ALL_LANES, sum[0], 1);
+    open = __shfl_sync(ALL_LANES, sum[0], WARP - 1);
+    if (ends && lane)
+        to[before] += incoming;
+    return __shfl_sync(ALL_LANES, before + __popc(ends), last);
+}
+
+/* The first `count` sums of a step, of the rows from number `ended` of the chunk on. */
+static __device__ __forceinline__ void store_sums(const float *sums, int count, int ended,
+                                                  const int *rows, float *c, float *piece)
+{
+    const int lane = threadIdx.x % WARP;
+    if (!rows && !piece) {
+#pragma unroll 1
+        for (int i = lane; i < count; i += WARP)
+            __stcs(c + ended + i, sums[i]);
+        return;
+    }
+#pragma unroll 1
+    for (int i = lane; i < count; i += WARP) {
+        const int row = ended + i;
+        float *at = c + (rows ? __ldg(rows + row) : row);
+        if (row == 0 && piece) /* the rest of a row that began in another chunk */
+            at = piece;
+        __stcs(at, sums[i]);
+    }
+}
+
+template <int W>
+static __global__ __launch_bounds__(W *WARP, 32 / W) void own_stages(spmm_args a, own_plan plan,
+                                                                     Staged f)
+{
+    extern __shared__ float4 shared[];
+    const int warp = threadIdx.x / WARP, lane = threadIdx.x % WARP, c = blockIdx.x * W + warp;
+    const uint32_t barrier = (uint32_t)__cvta_generic_to_shared(shared);
+    float *const sums = (float *)(shared + 1) + warp * STAGE_STEP;
+    float *const window = (float *)(shared + 1) + W * STAGE_STEP;
+    const bool here = c < plan.chunks;
+    const int4 from = __ldg((const int4 *)plan.bound + min(c, plan.chunks));
+    const int4 to = __ldg((const int4 *)plan.bound + min(c + 1, plan.chunks));
+    const int slots = stage_slots(to.y - from.y);
+    const size_t base = (size_t)stage_base(from.y, c) + lane;
+    Slot next = load_slot(f, base, lane < slots);
+    const stage_window w = f.window[blockIdx.x];
+    fetch_window((const float *)a.b, w, barrier, window);
+    if (f.rows && here)
+        store_empty<1>(a, from.x, to.x);
+    const int *rows = f.rows && here ? f.rows + __ldg(f.before + c) : NULL;
+    float *const at = (float *)a.c + (rows ? 0 : from.x);
+    float *const piece = from.z < 0 ? NULL : plan.carry + from.z + 1;
+    float open = 0;
+    int ended = 0;
+    mbarrier_wait(barrier, 0);
+    for (int first = 0; first < slots; first += WARP) {
+        const Slot now = next;
+        const int ahead = first + WARP;
+        next = load_slot(f, base + ahead, ahead + lane < slots);
+        const int count = add_slots(now, window, min(slots - first, WARP) - 1, sums, open);
+        __syncwarp();
+        store_sums(sums, count, ended, rows, at, piece);
+        ended += count;
+        __syncwarp();
+    }
+    if (!here)
+        return;
+    if (from.z >= 0 && ended)
+        finish_piece<1>(a, plan, from.w);
+    if (to.z < 0)
+        return;
+    if (lane == 0)
+        store_row(plan.carry + to.z, { open });
+    finish_piece<1>(a, plan, to.w);
+}
+
+/* ---- set-up and launches ---- */
+
+struct Stage {
+    stage_form form;
+    own_plan plan;
+    Staged a;
+    size_t shared;
+    long nnz;
+};
+
+template <class T> static T *take(const struct op_memory *memory, size_t count)
+{
+    return (T *)memory->take(memory->context, (count ? count : 1) * sizeof(T));
+}
+
+static enum op_status done(cudaError_t e)
+{
+    return e == cudaSuccess ? OP_OK : OP_EDEVICE;
+}
+
+/* A copy on the device of `count` on the host, there when this returns. */
+template <class T>
+static enum op_status put(const struct op_memory *memory, const T *from, size_t count, op_stream s,
+                          T **to)
+{
+    *to = take<T>(memory, count);
+    if (!*to)
+        return OP_ENOMEM;
+    if (cudaMemcpyAsync(*to, from, count * sizeof(T), cudaMemcpyHostToDevice, s))
+        return OP_EDEVICE;
+    return done(cudaStreamSynchronize(s));
+}
+
+/* The columns of every group of rows, on the host, where the caller frees them. */
+static enum op_status look(const struct spmm_problem *p, const struct spmm_args *args,
+                           const struct op_memory *memory, op_stream s, stage_reach **out)
+{
+    const size_t groups = spmm_div_up(p->m, STAGE_GROUP), bytes = groups * sizeof(stage_reach);
+    stage_reach *reach = take<stage_reach>(memory, groups);
+    *out = (stage_reach *)malloc(bytes);
+    if (!reach || !*out)
+        return OP_ENOMEM;
+    look_at_rows<<<(unsigned)groups, STAGE_GROUP, 0, s>>>(*args, p->m, reach);
+    if (launched() || cudaMemcpyAsync(*out, reach, bytes, cudaMemcpyDeviceToHost, s))
+        return OP_EDEVICE;
+    return done(cudaStreamSynchronize(s));
+}
+
+template <int W> static enum op_status allow(const Stage *of)
+{
+    if (cudaFuncSetAttribute(own_stages<W>, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                             (int)of->shared) ||
+        cudaFuncSetAttribute(own_stages<W>, cudaFuncAttributePreferredSharedMemoryCarveout,
+                             cudaSharedmemCarveoutMaxShared))
+        return OP_EDEVICE;
+    return OP_OK;
+}
+
+template <int W> struct Warps {
+    static constexpr int value = W;
+};
+
+/* Calls what with the number of warps of a block as a type. */
+template <class What> static enum op_status with_warps(int warps, What what)
+{
+    switch (warps) {
+    case 8:
+        return what(Warps<8>());
+    case 16:
+        return what(Warps<16>());
+    case 32:
+        return what(Warps<32>());
+    }
+    return OP_EUNSUPPORTED;
+}
+
+/* The windows of a form, and which rows have entries if not all. */
+static enum op_status put_windows(const struct spmm_problem *p, const int *row_ptr,
+                                  const stage_reach *reach, const struct op_memory *memory,
+                                  op_stream s, Stage *of)
+{
+    const stage_form *f = &of->form;
+    const size_t rows = p->m - p->empty_rows;
+    stage_window *window = (stage_window *)malloc(f->blocks * sizeof *window);
+    int *row = (int *)malloc((rows + f->chunks) * sizeof *row), *there = NULL;
+    enum op_status status = window && row ? OP_OK : OP_ENOMEM;
+    if (!status) {
+        stage_windows(p, row_ptr, reach, f, window);
+        status = put(memory, window, f->blocks, s, &of->a.window);
+    }
+    if (!status && p->empty_rows) {
+        stage_rows(p, row_ptr, f, row, row + rows);
+        status = put(memory, row, rows + f->chunks, s, &there);
+        of->a.rows = there;
+        of->a.before = there + rows;
+    }
+    free(window);
+    free(row);
+    return status;
+}
+
+static enum op_status store(const struct spmm_problem *p, const struct spmm_args *args,
+                            const struct op_memory *memory, op_stream s, Stage *of)
+{
+    const size_t slots = stage_base((int)p->nnz, of->plan.chunks);
+    of->a.col = take<uint4>(memory, slots);
+    of->a.val[0] = take<float4>(memory, slots);
+    of->a.val[1] = take<float4>(memory, slots);
+    of->a.note = take<unsigned short>(memory, slots);
+    if (!of->a.col || !of->a.val[0] || !of->a.val[1] || !of->a.note)
+        return OP_ENOMEM;
+    store_slots<<<(unsigned)spmm_div_up(of->plan.chunks, SPMM_BLOCK_WARPS), SPMM_BLOCK, 0, s>>>(
+        *args, (int)p->nnz, of->plan, of->form.warps, of->a);
+    return launched();
+}
+
+static enum op_status set_up(const struct spmm_problem *p, const int *row_ptr,
+                             const struct spmm_args *args, const struct op_memory *memory,
+                             op_stream s, Stage *of)
+{
+    stage_device d;
+    stage_reach *reach = NULL;
+    int device;
+    if (cudaGetDevice(&device) ||
+        cudaDeviceGetAttribute(&d.sms, cudaDevAttrMultiProcessorCount, device) ||
+        cudaDeviceGetAttribute(&d.shared, cudaDevAttrMaxSharedMemoryPerMultiprocessor, device))
+        return OP_EDEVICE;
+    enum op_status status = look(p, args, memory, s, &reach);
+    if (!status)
+        status = stage_choose(p, row_ptr, reach, &d, &of->form);
+    if (!status)
+        status = put_windows(p, row_ptr, reach, memory, s, of);
+    free(reach);
+    if (!status)
+        status = own_plan_chunks(p, args, of->form.items, of->form.whole, memory, s, &of->plan);
+    if (!status)
+        status = store(p, args, memory, s, of);
+    of->nnz = p->nnz;
+    of->shared = stage_shared(&of->form) + of->form.columns * sizeof(float);
+    return status
+               ? status
+               : with_warps(of->form.warps, [&](auto w) { return allow<decltype(w)::value>(of); });
+}
+
+OP_BEGIN
+spmm_run_fn spmm_own_stage;
+spmm_setup_fn spmm_own_stage_setup;
+
+enum op_status spmm_own_stage_setup(const struct spmm_problem *p, const struct spmm_matrix *host,
+                                    const struct spmm_args *args, const struct op_memory *memory,
+                                    op_stream s, void **state)
+{
+    Stage *of = (Stage *)calloc(1, sizeof *of);
+    *state = NULL;
+    if (!of)
+        return OP_ENOMEM;
+    const enum op_status status = set_up(p, host->row_ptr, args, memory, s, of);
+    if (status) {
+        free(of);
+        return status;
+    }
+    *state = of;
+    return OP_OK;
+}
+
+enum op_status spmm_own_stage(const struct spmm_problem *, const struct spmm_args *a, void *state,
+                              op_stream s)
+{
+    const Stage *of = (const Stage *)state;
+    return with_warps(of->form.warps, [&](auto w) {
+        constexpr int W = decltype(w)::value;
+        own_stages<W><<<of->form.blocks, W * WARP, of->shared, s>>>(*a, of->plan, of->a);
+        return launched();
+    });
+}
+
+/* Values with those of the slots that are filled up, as if each chunk filled up half a one. */
+void spmm_own_stage_format(const void *state, struct spmm_format *out)
+{
+    const Stage *of = (const Stage *)state;
+    const long values = of->nnz + of->plan.chunks * (long)STAGE_SLOT / 2;
+    *out = { 1, of->nnz, values, values * (6 + 2.0 / STAGE_SLOT) };
+}
+
+void spmm_own_stage_teardown(void *state)
+{
+    free(state);
+}
+OP_END
