@@ -290,8 +290,8 @@ static void try_matrix(struct cb_device *d, const char *spec, size_t step)
     close_matrix(&o);
 }
 
-/* own_stage for each number of warps of a block, windows that move along and that do not, rows that
- * are cut and empty; and what it refuses. */
+/* own_stage for each number of warps of a block, windows that move along and that do not, panels of
+ * columns, rows that are cut and empty; and what it refuses. */
 static void try_stage(struct cb_device *d)
 {
     static const struct {
@@ -301,7 +301,9 @@ static void try_stage(struct cb_device *d)
         { "gen:uniform,m=3000,k=2003,mean=30,width=29,empty=.3", false, false },
         { "gen:uniform,m=3000,k=20001,mean=30,width=29", false, false },
         { "gen:uniform,m=3000,k=45003,mean=30,width=29", false, false },
-        { "gen:uniform,m=1500,k=90000,mean=40,width=29", false, true },
+        { "gen:uniform,m=1500,k=90000,mean=40,width=29,empty=.2", false, false },
+        { "gen:longrow,m=20,k=110000,mean=9000,width=900", false, false },
+        { "gen:uniform,m=1500,k=900000,mean=40,width=29", false, true },
         { "gen:longrow,m=40,k=40000,mean=9000,width=900", false, false },
         { "gen:stencil,dims=2,points=5,side=150", false, false },
         { "gen:powerlaw,m=20000,mean=9,empty=.1", false, false },
@@ -311,7 +313,10 @@ static void try_stage(struct cb_device *d)
         { "band_64k_d100", true, false },
         { "dl_16k_6pct", true, false },
         { "bip_500kx20k_d3", true, false },
-        { "uni_256k_d16", true, true },
+        { "uni_256k_d16", true, false },
+        { "powerlaw_a1.8_100k", true, false },
+        { "arrow_200k", true, false },
+        { "uni_1M_d2", true, true },
     };
     const struct spmm_impl *i = spmm_find("own_stage");
     for (size_t s = 0; s < sizeof cases / sizeof *cases; s++)

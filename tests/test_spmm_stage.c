@@ -204,12 +204,16 @@ static void fill_slot(const struct csr *a, struct format *f, int c, int at, unsi
     f->note[slot] = (unsigned short)stage_note(ends, before);
 }
 
-/* false: no form. */
-static int format_new(const struct csr *a, const struct stage_device *d, struct format *f)
+/* cut: a is a panel of it; NULL: a is whole. false: no form. */
+static int format_new(const struct csr *a, const struct stage_device *d,
+                      const struct stage_cut *cut, struct format *f)
 {
     *f = (struct format){ 0 };
     look(a, f);
-    if (stage_choose(&a->p, a->row_ptr, f->reach, d, &f->form))
+    if (cut)
+        f->form = (struct stage_form){ .warps = STAGE_WIDEST, .items = cut->items };
+    if (cut ? stage_complete(&a->p, a->row_ptr, f->reach, d, &f->form)
+            : stage_choose(&a->p, a->row_ptr, f->reach, d, &f->form))
         return 0;
     place(a, f);
     const int chunks = f->form.chunks, rows = a->p.m - a->p.empty_rows;
@@ -334,13 +338,11 @@ static void add_pieces(const struct csr *a, const struct format *f, float *out, 
     }
 }
 
-/* Elements of C that are wrong, not stored, or stored twice. */
-static long product_off(const struct csr *a, const struct format *f)
+/* All chunks: C, and how often each element was stored. */
+static void run_all(const struct csr *a, const struct format *f, float *out, int *stored)
 {
     const size_t room = (size_t)f->form.columns + STAGE_ZERO;
-    float *out = malloc((size_t)a->p.m * sizeof *out), *window = malloc(room * sizeof *window);
-    int *stored = calloc((size_t)a->p.m, sizeof *stored);
-    long off = 0;
+    float *window = malloc(room * sizeof *window);
     memset(out, 0xff, (size_t)a->p.m * sizeof *out);
     for (int b = 0; b < f->form.blocks; b++) {
         const struct stage_window w = f->window[b];
@@ -352,19 +354,30 @@ static long product_off(const struct csr *a, const struct format *f)
             run_chunk(a, f, c, window, out, stored);
     }
     add_pieces(a, f, out, stored);
-    for (int i = 0; i < a->p.m; i++) {
-        double want = 0;
-        for (int e = a->row_ptr[i]; e < a->row_ptr[i + 1]; e++)
-            want += (double)a->val[e] * a->b[a->col[e]];
-        off += !(out[i] == want) || stored[i] != 1;
-    }
-    free(out);
     free(window);
+}
+
+static double wanted(const struct csr *a, int i)
+{
+    double want = 0;
+    for (int e = a->row_ptr[i]; e < a->row_ptr[i + 1]; e++)
+        want += (double)a->val[e] * a->b[a->col[e]];
+    return want;
+}
+
+/* Elements of C that are wrong, not stored, or stored twice. */
+static long product_off(const struct csr *a, const struct format *f)
+{
+    float *out = malloc((size_t)a->p.m * sizeof *out);
+    int *stored = calloc((size_t)a->p.m, sizeof *stored);
+    long off = 0;
+    run_all(a, f, out, stored);
+    for (int i = 0; i < a->p.m; i++)
+        off += !(out[i] == wanted(a, i)) || stored[i] != 1;
+    free(out);
     free(stored);
     return off;
 }
-
-/* ---- tests ---- */
 
 static void check_room(const struct format *f, const struct stage_device *d)
 {
@@ -373,6 +386,69 @@ static void check_room(const struct format *f, const struct stage_device *d)
     CHECK((bytes + 1024) * (size_t)stage_resident(f->form.warps) <= (size_t)d->shared);
     CHECK(f->form.blocks * f->form.warps >= f->form.chunks);
 }
+
+/* ---- panels ---- */
+
+/* Panel q of a, as count_entries and move_entries make it; b is a's. */
+static struct csr panel_of(const struct csr *a, const struct stage_cut *cut, int q)
+{
+    const size_t nnz = (size_t)a->p.nnz + 1;
+    struct csr of = { .row_ptr = more(NULL, a->p.m + 1),
+                      .col = more(NULL, (int)nnz),
+                      .val = malloc(nnz * sizeof *of.val),
+                      .b = a->b };
+    of.row_ptr[0] = 0;
+    for (int i = 0; i < a->p.m; i++) {
+        const int end = a->row_ptr[i + 1];
+        const int begin = stage_first_from(a->col, a->row_ptr[i], end, q * cut->width);
+        const int stop = stage_first_from(a->col, begin, end, (q + 1) * cut->width);
+        const int at = of.row_ptr[i];
+        memcpy(of.col + at, a->col + begin, (size_t)(stop - begin) * sizeof *of.col);
+        memcpy(of.val + at, a->val + begin, (size_t)(stop - begin) * sizeof *of.val);
+        of.row_ptr[i + 1] = at + stop - begin;
+    }
+    spmm_describe(a->p.m, a->p.k, of.row_ptr, &of.p);
+    of.p.n = 1;
+    return of;
+}
+
+/* Elements of C that are wrong; *blocks of all panels. */
+static long panels_off(const struct csr *a, const struct stage_device *d,
+                       const struct stage_cut *cut, int *blocks)
+{
+    float *sum = calloc((size_t)a->p.m, sizeof *sum), *out = malloc((size_t)a->p.m * sizeof *out);
+    long off = 0, entries = 0;
+    *blocks = 0;
+    for (int q = 0; q < cut->panels; q++) {
+        struct csr part = panel_of(a, cut, q);
+        int *stored = calloc((size_t)a->p.m, sizeof *stored);
+        struct format f;
+        const int have = format_new(&part, d, cut, &f);
+        CHECK(have);
+        if (have) {
+            check_room(&f, d);
+            run_all(&part, &f, out, stored);
+            for (int i = 0; i < a->p.m; i++) {
+                off += stored[i] != 1;
+                sum[i] += out[i];
+            }
+            *blocks += f.form.blocks;
+        }
+        entries += part.p.nnz;
+        format_free(&f);
+        part.b = NULL;
+        csr_free(&part);
+        free(stored);
+    }
+    CHECK(entries == a->p.nnz);
+    for (int i = 0; i < a->p.m; i++)
+        off += !(sum[i] == wanted(a, i));
+    free(sum);
+    free(out);
+    return off;
+}
+
+/* ---- tests ---- */
 
 static void try_faults(const struct csr *a, struct format *f)
 {
@@ -407,7 +483,7 @@ static void test_products(void)
         struct csr a = csr_new(cases[i].m, cases[i].k, cases[i].of);
         for (size_t d = 0; d < sizeof devices / sizeof *devices; d++) {
             struct format f;
-            const int have = format_new(&a, &devices[d], &f);
+            const int have = format_new(&a, &devices[d], NULL, &f);
             if (have) {
                 taken++;
                 check_room(&f, &devices[d]);
@@ -429,14 +505,46 @@ static void test_forms(void)
     const struct stage_device d = { 132, 233472 };
     struct csr a = csr_new(200000, 200000, anywhere);
     struct format f;
-    CHECK(!format_new(&a, &d, &f)); /* B does not fit, and every block wants all of it */
+    CHECK(!format_new(&a, &d, NULL, &f)); /* B does not fit, and every block wants all of it */
     format_free(&f);
     csr_free(&a);
     a = csr_new(60000, 60000, band);
-    CHECK(format_new(&a, &d, &f) && f.form.warps == 8 && f.form.columns < 2000);
+    CHECK(format_new(&a, &d, NULL, &f) && f.form.warps == 8 && f.form.columns < 2000);
     CHECK(f.form.blocks > 500 && f.form.blocks <= 530);
     format_free(&f);
     csr_free(&a);
+}
+
+static void test_panels(void)
+{
+    static const struct {
+        shape *of;
+        int m, k;
+    } cases[] = { { anywhere, 9000, 90001 },
+                  { anywhere, 300, 200000 },
+                  { heavy, 60, 110007 },
+                  { band, 40000, 400003 } };
+    static const struct stage_device devices[] = { { 132, 233472 }, { 40, 233472 } };
+    struct stage_cut cut;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct csr a = csr_new(cases[i].m, cases[i].k, cases[i].of);
+        for (size_t d = 0; d < sizeof devices / sizeof *devices; d++) {
+            int blocks;
+            CHECK(stage_cut_of(&a.p, &devices[d], &cut) == OP_OK);
+            CHECK(cut.width % 4 == 0 && (long)cut.width * cut.panels >= a.p.k);
+            CHECK(cut.width * (cut.panels - 1) < a.p.k && cut.panels > 1);
+            CHECK(panels_off(&a, &devices[d], &cut, &blocks) == 0);
+            CHECK(blocks <= devices[d].sms);
+        }
+        csr_free(&a);
+    }
+    /* too many panels; too few entries for two sums a row */
+    struct spmm_problem p = { .m = 1000, .k = 700000, .n = 1, .nnz = 1000000 };
+    CHECK(stage_cut_of(&p, devices, &cut) == OP_EUNSUPPORTED);
+    p.k = 90000;
+    CHECK(stage_cut_of(&p, devices, &cut) == OP_OK && cut.panels == 2 && cut.width == 45000);
+    p.nnz = 1900;
+    CHECK(stage_cut_of(&p, devices, &cut) == OP_EUNSUPPORTED);
 }
 
 static void test_since(void)
@@ -456,6 +564,7 @@ int main(void)
 {
     test_since();
     test_products();
+    test_panels();
     test_forms();
     return TEST_END();
 }

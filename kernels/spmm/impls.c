@@ -96,7 +96,7 @@ static enum op_status few_columns(const struct spmm_problem *p, const char **why
     return tiled(p, why);
 }
 
-/* Whether what a block needs of B fits into shared memory, set-up finds out. */
+/* Whether what a block needs of B fits into shared memory, or panels pay, set-up finds out. */
 static enum op_status one_column(const struct spmm_problem *p, const char **why)
 {
     if (p->n > 1)
@@ -281,7 +281,8 @@ const struct spmm_impl spmm_kernels[] = {
       .extra_bytes = ends_and_rows },
     { .base = { .name = "own_stage", .title = "own stage", .role = OP_OWN,
                 .origin = "warp per equal chunk, B from shared memory, columns of 16 bits; the format "
-                          "is made by set-up, where what a block needs of B fits; one column",
+                          "is made by set-up, in panels where what a block needs of B does not fit; "
+                          "one column",
                 .sm_min = 90, .sm_max = 90, .layout = "row", .symbol = "own_stagesILi16E" },
       .supports = one_column, .setup = OP_CUDA(spmm_own_stage_setup),
       .teardown = OP_CUDA(spmm_own_stage_teardown), .run = OP_CUDA(spmm_own_stage),

@@ -78,12 +78,17 @@ size_t stage_shared(const struct stage_form *f)
     return 16 + ((size_t)f->warps * STAGE_STEP + STAGE_ZERO) * sizeof(float);
 }
 
-/* Chunks, blocks and windows of a form that has warps and items; false: they do not fit. */
-static bool complete(const struct spmm_problem *p, const int *row_ptr,
-                     const struct stage_reach *reach, const struct stage_device *d,
-                     struct stage_form *f)
+/* Bytes for a window. */
+static long room_of(const struct stage_form *f, const struct stage_device *d)
 {
-    const long room = d->shared / stage_resident(f->warps) - SHARED_A_BLOCK - (long)stage_shared(f);
+    return d->shared / stage_resident(f->warps) - SHARED_A_BLOCK - (long)stage_shared(f);
+}
+
+enum op_status stage_complete(const struct spmm_problem *p, const int *row_ptr,
+                              const struct stage_reach *reach, const struct stage_device *d,
+                              struct stage_form *f)
+{
+    const long room = room_of(f, d);
     struct own_bound from;
     f->whole = f->items / 2;
     f->chunks = (int)spmm_div_up(p->m + p->nnz, f->items);
@@ -99,9 +104,9 @@ static bool complete(const struct spmm_problem *p, const int *row_ptr,
         if (w.columns > f->columns)
             f->columns = w.columns;
         if (f->columns * (long)sizeof(float) > room)
-            return false;
+            return OP_EUNSUPPORTED;
     }
-    return f->columns + STAGE_ZERO <= 1 << 16;
+    return f->columns + STAGE_ZERO <= 1 << 16 ? OP_OK : OP_EUNSUPPORTED;
 }
 
 enum op_status stage_choose(const struct spmm_problem *p, const int *row_ptr,
@@ -116,7 +121,7 @@ enum op_status stage_choose(const struct spmm_problem *p, const int *row_ptr,
             f.items = (int)spmm_div_up(p->m + p->nnz, (long)d->sms * WARPS_AN_SM * rounds);
             if (f.items < ITEMS_LEAST)
                 f.items = ITEMS_LEAST;
-            if (!complete(p, row_ptr, reach, d, &f))
+            if (stage_complete(p, row_ptr, reach, d, &f))
                 continue;
             if (!have || (f.blocks >= d->sms / 2 && 1.3 * f.staged < out->staged))
                 *out = f;
@@ -125,4 +130,28 @@ enum op_status stage_choose(const struct spmm_problem *p, const int *row_ptr,
                 break;
         }
     return have && 4 * out->staged <= 4 * read ? OP_OK : OP_EUNSUPPORTED;
+}
+
+/* ---- panels ---- */
+
+enum op_status stage_cut_of(const struct spmm_problem *p, const struct stage_device *d,
+                            struct stage_cut *out)
+{
+    const struct stage_form f = { .warps = STAGE_WIDEST };
+    /* a window begins at a multiple of 4, as panels do */
+    const long widest =
+        spmm_least(room_of(&f, d) / (long)sizeof(float), (1 << 16) - STAGE_ZERO) / 4 * 4;
+    const long resident = (long)d->sms * WARPS_AN_SM;
+    if (widest < 4)
+        return OP_EUNSUPPORTED;
+    const long panels = spmm_div_up(p->k, widest);
+    const long spare = panels * (STAGE_WIDEST + 1); /* chunks that the last blocks of panels lack */
+    if (panels > STAGE_PARTS || panels * p->m > p->nnz || spare > resident / 2)
+        return OP_EUNSUPPORTED;
+    out->width = (int)(spmm_div_up(spmm_div_up(p->k, panels), 4) * 4);
+    out->panels = (int)spmm_div_up(p->k, out->width);
+    out->items = (int)spmm_div_up(panels * p->m + p->nnz, resident - spare);
+    if (out->items < ITEMS_LEAST)
+        out->items = ITEMS_LEAST;
+    return OP_OK;
 }

@@ -36,6 +36,8 @@ enum {
     STAGE_STEP = 256, /* entries of 32 slots */
     STAGE_ZERO = 4,   /* zeros before a window: it is copied to a multiple of 16 bytes */
     STAGE_GROUP = 64, /* rows whose columns are looked at together */
+    STAGE_PARTS = 12, /* panels at most */
+    STAGE_WIDEST = 32 /* warps of the block with the widest window */
 };
 
 /* ---- the format ---- */
@@ -104,6 +106,19 @@ HD int stage_since(unsigned mask, int lane)
     return since < lane ? since : lane;
 }
 
+/* The first of the entries begin .. end - 1, columns ascending, whose column is not below limit. */
+HD int stage_first_from(const int *col, int begin, int end, int limit)
+{
+    while (begin < end) {
+        const int middle = begin + (end - begin) / 2;
+        if (col[middle] < limit)
+            begin = middle + 1;
+        else
+            end = middle;
+    }
+    return begin;
+}
+
 /* ---- which form a matrix gets: stage.c ---- */
 
 /* Columns first .. end - 1 of some rows; end 0: they have no entries. */
@@ -143,6 +158,21 @@ int stage_resident(int warps);
 enum op_status stage_choose(const struct spmm_problem *p, const int *row_ptr,
                             const struct stage_reach *reach, const struct stage_device *d,
                             struct stage_form *out);
+
+/* The same for the warps and items of *f alone. */
+enum op_status stage_complete(const struct spmm_problem *p, const int *row_ptr,
+                              const struct stage_reach *reach, const struct stage_device *d,
+                              struct stage_form *f);
+
+/* A cut into panels of `width` columns, each with windows that fit into a block of STAGE_WIDEST
+ * warps; items: of their chunks, so that the blocks of all are one round. */
+struct stage_cut {
+    int panels, width, items;
+};
+
+/* OP_OK, or OP_EUNSUPPORTED where there were too many, or what they store of C is more than A. */
+enum op_status stage_cut_of(const struct spmm_problem *p, const struct stage_device *d,
+                            struct stage_cut *out);
 
 /* The windows of all blocks of a form. */
 void stage_windows(const struct spmm_problem *p, const int *row_ptr,

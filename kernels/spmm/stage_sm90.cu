@@ -12,9 +12,13 @@
  *           segmented scan over the lanes, and from step to step in lane 0
  *   C       the sums of a step wait in shared memory until neighbouring lanes store them
  *
+ * Where no windows fit, A is cut into panels of columns that do, each a matrix of its own (Part),
+ * all in one launch; a second one adds up what the panels have of every row of C.
+ *
  * The order of all sums is fixed.  Long rows are shared by chunks, the warp that makes the last
  * piece adds them up (own_plan.h).  Bound by the reading of A: 6.25 bytes an entry.
  */
+#include <cub/device/device_scan.cuh>
 #include <cuda_runtime.h>
 
 #include <stdlib.h>
@@ -35,6 +39,20 @@ struct Staged {
     unsigned short *note;
     stage_window *window;     /* [blocks] */
     const int *rows, *before; /* where rows are empty, else NULL: stage_rows */
+};
+
+/* A, or a panel of it. */
+struct Part {
+    own_plan plan;
+    Staged a;
+    const int *row_ptr; /* NULL: that of A */
+    float *c;           /* NULL: C */
+    int block;          /* its first one */
+};
+
+struct Parts {
+    int count;
+    Part of[STAGE_PARTS];
 };
 
 /* ---- set-up ---- */
@@ -189,11 +207,17 @@ static __device__ __forceinline__ void store_sums(const float *sums, int count, 
 }
 
 template <int W>
-static __global__ __launch_bounds__(W *WARP, 32 / W) void own_stages(spmm_args a, own_plan plan,
-                                                                     Staged f)
+static __global__
+__launch_bounds__(W *WARP, 32 / W) void own_stages(spmm_args a, const __grid_constant__ Parts parts)
 {
     extern __shared__ float4 shared[];
-    const int warp = threadIdx.x / WARP, lane = threadIdx.x % WARP, c = blockIdx.x * W + warp;
+    int q = 0;
+    while (q + 1 < parts.count && (int)blockIdx.x >= parts.of[q + 1].block)
+        q++;
+    const own_plan &plan = parts.of[q].plan;
+    const Staged &f = parts.of[q].a;
+    const int block = blockIdx.x - parts.of[q].block;
+    const int warp = threadIdx.x / WARP, lane = threadIdx.x % WARP, c = block * W + warp;
     const uint32_t barrier = (uint32_t)__cvta_generic_to_shared(shared);
     float *const sums = (float *)(shared + 1) + warp * STAGE_STEP;
     float *const window = (float *)(shared + 1) + W * STAGE_STEP;
@@ -203,8 +227,12 @@ static __global__ __launch_bounds__(W *WARP, 32 / W) void own_stages(spmm_args a
     const int slots = stage_slots(to.y - from.y);
     const size_t base = (size_t)stage_base(from.y, c) + lane;
     Slot next = load_slot(f, base, lane < slots);
-    const stage_window w = f.window[blockIdx.x];
+    const stage_window w = f.window[block];
     fetch_window((const float *)a.b, w, barrier, window);
+    if (parts.of[q].c) {
+        a.a.row_ptr = parts.of[q].row_ptr;
+        a.c = parts.of[q].c;
+    }
     if (f.rows && here)
         store_empty<1>(a, from.x, to.x);
     const int *rows = f.rows && here ? f.rows + __ldg(f.before + c) : NULL;
@@ -234,15 +262,76 @@ static __global__ __launch_bounds__(W *WARP, 32 / W) void own_stages(spmm_args a
     finish_piece<1>(a, plan, to.w);
 }
 
+/* C from what the panels have of it, one after another; a thread a row. */
+static __global__ __launch_bounds__(SPMM_BLOCK) void add_parts(const float *part, int count, int m,
+                                                               float *c)
+{
+    const int i = blockIdx.x * SPMM_BLOCK + threadIdx.x;
+    float sum = 0;
+    if (i >= m)
+        return;
+#pragma unroll 4
+    for (int q = 0; q < count; q++)
+        sum += __ldcs(part + (size_t)q * m + i);
+    __stcs(c + i, sum);
+}
+
+/* ---- set-up: A in panels of columns ---- */
+
+/* A thread counts what a row has in each panel: count [panels][m + 1], a zero behind each panel. */
+static __global__ __launch_bounds__(SPMM_BLOCK) void count_entries(spmm_args a, int m, int panels,
+                                                                   int width, int *count)
+{
+    const int row = blockIdx.x * SPMM_BLOCK + threadIdx.x;
+    if (row > m)
+        return;
+    const int end = row < m ? row_begin(a, row + 1) : 0;
+    int begin = row < m ? row_begin(a, row) : 0;
+    for (int q = 0; q < panels; q++) {
+        const int next = stage_first_from(a.a.col, begin, end, (q + 1) * width);
+        count[(size_t)q * (m + 1) + row] = next - begin;
+        begin = next;
+    }
+}
+
+/* A warp moves the entries of a row; to [panels][m + 1] inside a panel, base [panels] of it. */
+static __global__ __launch_bounds__(SPMM_BLOCK) void move_entries(spmm_args a, int m, int panels,
+                                                                  int width, const int *to,
+                                                                  const int *base, int *col,
+                                                                  int *rows, float *val)
+{
+    const int row = blockIdx.x * SPMM_BLOCK_WARPS + threadIdx.x / WARP;
+    if (row >= m)
+        return;
+    const int end = row_begin(a, row + 1);
+    int begin = row_begin(a, row);
+    for (int q = 0; q < panels; q++) {
+        const int next = stage_first_from(a.a.col, begin, end, (q + 1) * width);
+        const int at = __ldg(base + q) + __ldg(to + (size_t)q * (m + 1) + row);
+        for (int p = begin + threadIdx.x % WARP; p < next; p += WARP) {
+            col[at + p - begin] = column_at(a, p);
+            val[at + p - begin] = value_at(a, p);
+            rows[at + p - begin] = row;
+        }
+        begin = next;
+    }
+}
+
 /* ---- set-up and launches ---- */
 
 struct Stage {
-    stage_form form;
-    own_plan plan;
-    Staged a;
-    size_t shared;
-    long nnz;
+    Parts parts;
+    float *part; /* [panels][m]; NULL: one part */
+    int warps, blocks, columns;
+    long chunks, nnz;
 };
+
+static size_t shared_of(const Stage *of)
+{
+    stage_form f = {};
+    f.warps = of->warps;
+    return stage_shared(&f) + of->columns * sizeof(float);
+}
 
 template <class T> static T *take(const struct op_memory *memory, size_t count)
 {
@@ -285,7 +374,7 @@ static enum op_status look(const struct spmm_problem *p, const struct spmm_args 
 template <int W> static enum op_status allow(const Stage *of)
 {
     if (cudaFuncSetAttribute(own_stages<W>, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                             (int)of->shared) ||
+                             (int)shared_of(of)) ||
         cudaFuncSetAttribute(own_stages<W>, cudaFuncAttributePreferredSharedMemoryCarveout,
                              cudaSharedmemCarveoutMaxShared))
         return OP_EDEVICE;
@@ -312,42 +401,171 @@ template <class What> static enum op_status with_warps(int warps, What what)
 
 /* The windows of a form, and which rows have entries if not all. */
 static enum op_status put_windows(const struct spmm_problem *p, const int *row_ptr,
-                                  const stage_reach *reach, const struct op_memory *memory,
-                                  op_stream s, Stage *of)
+                                  const stage_reach *reach, const stage_form *f,
+                                  const struct op_memory *memory, op_stream s, Staged *of)
 {
-    const stage_form *f = &of->form;
     const size_t rows = p->m - p->empty_rows;
     stage_window *window = (stage_window *)malloc(f->blocks * sizeof *window);
     int *row = (int *)malloc((rows + f->chunks) * sizeof *row), *there = NULL;
     enum op_status status = window && row ? OP_OK : OP_ENOMEM;
     if (!status) {
         stage_windows(p, row_ptr, reach, f, window);
-        status = put(memory, window, f->blocks, s, &of->a.window);
+        status = put(memory, window, f->blocks, s, &of->window);
     }
     if (!status && p->empty_rows) {
         stage_rows(p, row_ptr, f, row, row + rows);
         status = put(memory, row, rows + f->chunks, s, &there);
-        of->a.rows = there;
-        of->a.before = there + rows;
+        of->rows = there;
+        of->before = there + rows;
     }
     free(window);
     free(row);
     return status;
 }
 
-static enum op_status store(const struct spmm_problem *p, const struct spmm_args *args,
-                            const struct op_memory *memory, op_stream s, Stage *of)
+static enum op_status store(const struct spmm_problem *p, const struct spmm_args *args, int warps,
+                            const struct op_memory *memory, op_stream s, Part *of)
 {
-    const size_t slots = stage_base((int)p->nnz, of->plan.chunks);
-    of->a.col = take<uint4>(memory, slots);
-    of->a.val[0] = take<float4>(memory, slots);
-    of->a.val[1] = take<float4>(memory, slots);
-    of->a.note = take<unsigned short>(memory, slots);
-    if (!of->a.col || !of->a.val[0] || !of->a.val[1] || !of->a.note)
+    Staged *a = &of->a;
+    const int chunks = of->plan.chunks;
+    const size_t slots = stage_base((int)p->nnz, chunks);
+    a->col = take<uint4>(memory, slots);
+    a->val[0] = take<float4>(memory, slots);
+    a->val[1] = take<float4>(memory, slots);
+    a->note = take<unsigned short>(memory, slots);
+    if (!a->col || !a->val[0] || !a->val[1] || !a->note)
         return OP_ENOMEM;
-    store_slots<<<(unsigned)spmm_div_up(of->plan.chunks, SPMM_BLOCK_WARPS), SPMM_BLOCK, 0, s>>>(
-        *args, (int)p->nnz, of->plan, of->form.warps, of->a);
+    store_slots<<<(unsigned)spmm_div_up(chunks, SPMM_BLOCK_WARPS), SPMM_BLOCK, 0, s>>>(
+        *args, (int)p->nnz, of->plan, warps, *a);
     return launched();
+}
+
+/* The next part of *of, in that form. */
+static enum op_status add_part(const struct spmm_problem *p, const int *row_ptr,
+                               const struct spmm_args *args, const stage_reach *reach,
+                               const stage_form *f, const struct op_memory *memory, op_stream s,
+                               Stage *of)
+{
+    Part *part = &of->parts.of[of->parts.count];
+    part->block = of->blocks;
+    enum op_status status = put_windows(p, row_ptr, reach, f, memory, s, &part->a);
+    if (!status)
+        status = own_plan_chunks(p, args, f->items, f->whole, memory, s, &part->plan);
+    if (!status)
+        status = store(p, args, f->warps, memory, s, part);
+    of->parts.count++;
+    of->warps = f->warps;
+    of->blocks += f->blocks;
+    of->chunks += f->chunks;
+    of->columns = of->columns > f->columns ? of->columns : f->columns;
+    return status;
+}
+
+/* A in the order of panels, on the device; and row_ptr of all of them on the host. */
+struct Panels {
+    stage_cut cut;
+    int *row_ptr;          /* device, [panels][m + 1], each from 0 on */
+    int *host;             /* the same, owned */
+    int base[STAGE_PARTS]; /* entries before a panel */
+    int *col, *row;
+    float *val;
+};
+
+static enum op_status scan_counts(const struct spmm_problem *p, const int *count,
+                                  const struct op_memory *memory, op_stream s, Panels *of)
+{
+    const size_t rows = (size_t)p->m + 1;
+    size_t bytes = 0;
+    if (cub::DeviceScan::ExclusiveSum(NULL, bytes, count, of->row_ptr, (int)rows, s))
+        return OP_EDEVICE;
+    void *scratch = take<char>(memory, bytes);
+    if (!scratch)
+        return OP_ENOMEM;
+    for (int q = 0; q < of->cut.panels; q++)
+        if (cub::DeviceScan::ExclusiveSum(scratch, bytes, count + q * rows, of->row_ptr + q * rows,
+                                          (int)rows, s))
+            return OP_EDEVICE;
+    const size_t all = of->cut.panels * rows * sizeof(int);
+    if (cudaMemcpyAsync(of->host, of->row_ptr, all, cudaMemcpyDeviceToHost, s))
+        return OP_EDEVICE;
+    return done(cudaStreamSynchronize(s));
+}
+
+static enum op_status sort(const struct spmm_problem *p, const struct spmm_args *args,
+                           const struct op_memory *memory, op_stream s, Panels *of)
+{
+    const size_t rows = (size_t)p->m + 1;
+    const stage_cut *cut = &of->cut;
+    int *count = take<int>(memory, cut->panels * rows), *base;
+    of->row_ptr = take<int>(memory, cut->panels * rows);
+    of->host = (int *)malloc(cut->panels * rows * sizeof(int));
+    of->col = take<int>(memory, p->nnz);
+    of->row = take<int>(memory, p->nnz);
+    of->val = take<float>(memory, p->nnz);
+    if (!count || !of->row_ptr || !of->host || !of->col || !of->row || !of->val)
+        return OP_ENOMEM;
+    count_entries<<<(unsigned)spmm_div_up(rows, SPMM_BLOCK), SPMM_BLOCK, 0, s>>>(
+        *args, p->m, cut->panels, cut->width, count);
+    enum op_status status = launched();
+    if (!status)
+        status = scan_counts(p, count, memory, s, of);
+    if (status)
+        return status;
+    for (int q = 0, sum = 0; q < cut->panels; q++) {
+        of->base[q] = sum;
+        sum += of->host[q * rows + p->m];
+    }
+    status = put(memory, of->base, cut->panels, s, &base);
+    if (status)
+        return status;
+    move_entries<<<(unsigned)spmm_div_up(p->m, SPMM_BLOCK_WARPS), SPMM_BLOCK, 0, s>>>(
+        *args, p->m, cut->panels, cut->width, of->row_ptr, base, of->col, of->row, of->val);
+    return launched();
+}
+
+static enum op_status add_panel(const struct spmm_problem *p, const Panels *panels, int q,
+                                const stage_device *d, const struct op_memory *memory, op_stream s,
+                                Stage *of)
+{
+    const size_t at = q * ((size_t)p->m + 1);
+    const int *row_ptr = panels->host + at, base = panels->base[q];
+    struct spmm_problem part = *p;
+    struct spmm_args args = {};
+    stage_reach *reach = NULL;
+    stage_form f = {};
+    f.warps = STAGE_WIDEST;
+    f.items = panels->cut.items;
+    args.a.row_ptr = panels->row_ptr + at;
+    args.a.col = panels->col + base;
+    args.a.row = panels->row + base;
+    args.a.val = panels->val + base;
+    spmm_describe(p->m, p->k, row_ptr, &part);
+    enum op_status status = look(&part, &args, memory, s, &reach);
+    if (!status)
+        status = stage_complete(&part, row_ptr, reach, d, &f);
+    if (!status)
+        status = add_part(&part, row_ptr, &args, reach, &f, memory, s, of);
+    free(reach);
+    of->parts.of[q].row_ptr = args.a.row_ptr;
+    of->parts.of[q].c = of->part + (size_t)q * p->m;
+    return status;
+}
+
+static enum op_status add_panels(const struct spmm_problem *p, const struct spmm_args *args,
+                                 const stage_device *d, const struct op_memory *memory, op_stream s,
+                                 Stage *of)
+{
+    Panels panels = {};
+    enum op_status status = stage_cut_of(p, d, &panels.cut);
+    if (!status)
+        status = sort(p, args, memory, s, &panels);
+    of->part = status ? NULL : take<float>(memory, (size_t)panels.cut.panels * p->m);
+    if (!status && !of->part)
+        status = OP_ENOMEM;
+    for (int q = 0; !status && q < panels.cut.panels; q++)
+        status = add_panel(p, &panels, q, d, memory, s, of);
+    free(panels.host);
+    return status;
 }
 
 static enum op_status set_up(const struct spmm_problem *p, const int *row_ptr,
@@ -355,6 +573,7 @@ static enum op_status set_up(const struct spmm_problem *p, const int *row_ptr,
                              op_stream s, Stage *of)
 {
     stage_device d;
+    stage_form f;
     stage_reach *reach = NULL;
     int device;
     if (cudaGetDevice(&device) ||
@@ -362,20 +581,14 @@ static enum op_status set_up(const struct spmm_problem *p, const int *row_ptr,
         cudaDeviceGetAttribute(&d.shared, cudaDevAttrMaxSharedMemoryPerMultiprocessor, device))
         return OP_EDEVICE;
     enum op_status status = look(p, args, memory, s, &reach);
-    if (!status)
-        status = stage_choose(p, row_ptr, reach, &d, &of->form);
-    if (!status)
-        status = put_windows(p, row_ptr, reach, memory, s, of);
+    if (!status && !stage_choose(p, row_ptr, reach, &d, &f))
+        status = add_part(p, row_ptr, args, reach, &f, memory, s, of);
+    else if (!status)
+        status = add_panels(p, args, &d, memory, s, of);
     free(reach);
-    if (!status)
-        status = own_plan_chunks(p, args, of->form.items, of->form.whole, memory, s, &of->plan);
-    if (!status)
-        status = store(p, args, memory, s, of);
     of->nnz = p->nnz;
-    of->shared = stage_shared(&of->form) + of->form.columns * sizeof(float);
-    return status
-               ? status
-               : with_warps(of->form.warps, [&](auto w) { return allow<decltype(w)::value>(of); });
+    return status ? status
+                  : with_warps(of->warps, [&](auto w) { return allow<decltype(w)::value>(of); });
 }
 
 OP_BEGIN
@@ -399,22 +612,27 @@ enum op_status spmm_own_stage_setup(const struct spmm_problem *p, const struct s
     return OP_OK;
 }
 
-enum op_status spmm_own_stage(const struct spmm_problem *, const struct spmm_args *a, void *state,
+enum op_status spmm_own_stage(const struct spmm_problem *p, const struct spmm_args *a, void *state,
                               op_stream s)
 {
     const Stage *of = (const Stage *)state;
-    return with_warps(of->form.warps, [&](auto w) {
+    const enum op_status status = with_warps(of->warps, [&](auto w) {
         constexpr int W = decltype(w)::value;
-        own_stages<W><<<of->form.blocks, W * WARP, of->shared, s>>>(*a, of->plan, of->a);
+        own_stages<W><<<of->blocks, W * WARP, shared_of(of), s>>>(*a, of->parts);
         return launched();
     });
+    if (status || !of->part)
+        return status;
+    add_parts<<<(unsigned)spmm_div_up(p->m, SPMM_BLOCK), SPMM_BLOCK, 0, s>>>(
+        of->part, of->parts.count, p->m, (float *)a->c);
+    return launched();
 }
 
 /* Values with those of the slots that are filled up, as if each chunk filled up half a one. */
 void spmm_own_stage_format(const void *state, struct spmm_format *out)
 {
     const Stage *of = (const Stage *)state;
-    const long values = of->nnz + of->plan.chunks * (long)STAGE_SLOT / 2;
+    const long values = of->nnz + of->chunks * STAGE_SLOT / 2;
     *out = { 1, of->nnz, values, values * (6 + 2.0 / STAGE_SLOT) };
 }
 
