@@ -140,6 +140,36 @@ static void test_long_rows(void)
     free(col);
 }
 
+/* ---- rows to be timed ---- */
+
+/* Of the shipped trees: none twice, as many as can run here, own_stage for one column. */
+static void test_few(const struct spmm_chooser *m)
+{
+    static const int row_ptr[] = { 0, 3, 3, 5, 6 }, col[] = { 0, 1, 63, 1, 63, 40 };
+    const struct spmm_matrix a = { row_ptr, col, NULL, NULL };
+    const struct spmm_impl *few[SPMM_CHOOSE_FEW], *stage = spmm_find("own_stage");
+    spmm_choose_use(m);
+    for (int n = 1; n <= 8; n++) {
+        struct spmm_problem p = { .n = n };
+        int can = 0, vendor = 0, staged = 0;
+        spmm_describe(4, 64, row_ptr, &p);
+        for (int r = 0; r < m->rows; r++)
+            can += spmm_choosable(m->row[r], &p) && m->row[r] != stage;
+        const int count = spmm_choose_few(&p, &a, few);
+        for (int i = 0; i < count; i++) {
+            CHECK(spmm_choosable(few[i], &p));
+            for (int k = 0; k < i; k++)
+                CHECK(few[k] != few[i]);
+            vendor += !strncmp(few[i]->base.name, "cusparse_", 9);
+            staged += few[i] == stage;
+        }
+        CHECK(staged == (n == 1 && spmm_choosable(stage, &p)));
+        CHECK(count - staged <= can && (can < 5 || (count - staged == 5 && vendor >= 2)));
+    }
+    spmm_choose_use(NULL);
+    CHECK(spmm_choose_few(&(struct spmm_problem){ .n = 1 }, &a, few) == 0);
+}
+
 /* ---- a model in memory ---- */
 
 /* host_rb: 0.5 up to n = 8, else 2, and 0.25 always; host_eb: 1. */
@@ -312,6 +342,7 @@ int main(void)
     }
     test_answers(&shipped.model, "tests/data/select/choice.json", SPMM_TRAITS);
     show_speed(&shipped.model);
+    test_few(&shipped.model);
     test_paper();
     test_traits();
     test_long_rows();

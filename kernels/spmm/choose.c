@@ -1,6 +1,8 @@
 /* choose.c - traits of a matrix, the model of choose.h, and the row that runs its choice. */
 #include "choose.h"
 
+#include <string.h>
+
 #include "chosen.h"
 
 const char *const spmm_trait_names[SPMM_TRAITS + 1] = {
@@ -96,7 +98,7 @@ int spmm_choose(const struct spmm_chooser *c, const struct spmm_problem *p, cons
     return least(of, c->rows);
 }
 
-/* ---- the row ---- */
+/* ---- the rows ---- */
 
 static const struct spmm_chooser *model;
 
@@ -116,6 +118,44 @@ enum op_status spmm_choose_supports(const struct spmm_problem *p, const char **w
             return OP_OK;
     *why = "no row of the model covers it";
     return OP_EUNSUPPORTED;
+}
+
+/* Of the rows whose names begin so, the `most` least that are not taken yet; returns how many rows
+ * are in out. */
+static int take_least(double *predicted, const char *begin, int most, const struct spmm_impl **out,
+                      int count)
+{
+    double of[SPMM_CHOOSE_ROWS];
+    for (int r = 0; r < model->rows; r++)
+        of[r] = strncmp(model->row[r]->base.name, begin, strlen(begin)) ? NONE : predicted[r];
+    for (int i = 0; i < most; i++) {
+        const int row = least(of, model->rows);
+        if (row < 0)
+            break;
+        out[count++] = model->row[row];
+        of[row] = predicted[row] = NONE;
+    }
+    return count;
+}
+
+int spmm_choose_few(const struct spmm_problem *p, const struct spmm_matrix *host,
+                    const struct spmm_impl **out)
+{
+    double x[SPMM_TRAITS], predicted[SPMM_CHOOSE_ROWS];
+    const struct spmm_impl *stage = spmm_find("own_stage");
+    int count = 0;
+    if (!model)
+        return 0;
+    spmm_traits(p, host, x);
+    spmm_choose(model, p, x, predicted);
+    count = take_least(predicted, "", 3, out, count);
+    count = take_least(predicted, "cusparse_", 2, out, count);
+    for (int i = 0; stage && i < count; i++)
+        if (out[i] == stage)
+            stage = NULL;
+    if (stage && spmm_choosable(stage, p))
+        out[count++] = stage;
+    return count;
 }
 
 enum op_status spmm_choose_setup(const struct spmm_problem *p, const struct spmm_matrix *host,

@@ -76,5 +76,15 @@ void spmm_choose_use(const struct spmm_chooser *c);
 enum op_status spmm_choose_supports(const struct spmm_problem *p, const char **why);
 extern spmm_setup_fn spmm_choose_setup;
 
+/* The row daspmm_timed: the rows of the three least predictions, of cuSPARSE's two least others and
+ * own_stage, which a model may not have yet, are set up and timed; the fastest stays. The memory
+ * that the others took stays taken until that of the row is freed. */
+enum { SPMM_CHOOSE_FEW = 6 };
+extern spmm_setup_fn spmm_timed_setup; /* timed_cuda.c */
+
+/* Those rows, in that order, into out [SPMM_CHOOSE_FEW]; returns how many. */
+int spmm_choose_few(const struct spmm_problem *p, const struct spmm_matrix *host,
+                    const struct spmm_impl **out);
+
 OP_END
 #endif

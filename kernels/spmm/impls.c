@@ -316,6 +316,14 @@ const struct spmm_impl spmm_kernels[] = {
       .teardown = spmm_chosen_teardown, .choice = spmm_chosen_name,
       .run = OP_CUDA(spmm_chosen_run) },
 
+    { .base = { .name = "daspmm_timed", .title = "timed among the best predicted", .role = OP_OWN,
+                .origin = "the rows of the three least predicted times, of cuSPARSE's two least others "
+                          "and own_stage, timed at set-up; the fastest stays",
+                .flags = OP_CHOOSES, .sm_min = 75, .sm_max = 999, .layout = "row" },
+      .supports = spmm_choose_supports, .setup = OP_CUDA(spmm_timed_setup),
+      .teardown = spmm_chosen_teardown, .choice = spmm_chosen_name,
+      .run = OP_CUDA(spmm_chosen_run) },
+
     /* the host */
     { .base = { .name = "host_rb", .title = "host RB", .role = OP_OWN,
                 .origin = "threads take rows", .layout = "row" },
