@@ -254,16 +254,6 @@ struct Mma {
     long steps, vectors;
 };
 
-static enum op_status done(cudaError_t e)
-{
-    return e == cudaSuccess ? OP_OK : OP_EDEVICE;
-}
-
-static void *take(const struct op_memory *memory, size_t bytes)
-{
-    return memory->take(memory->context, bytes ? bytes : 16);
-}
-
 template <class Type, bool FILL>
 static void merge(const struct spmm_problem *p, const struct spmm_args *a, const Mma *t, int *steps,
                   const int *first, op_stream s)

@@ -67,16 +67,6 @@ static __global__ void place_pieces(const int *row_ptr, int m, int whole, own_pi
 
 /* ---- set-up ---- */
 
-static void *take(const struct op_memory *memory, size_t bytes)
-{
-    return memory->take(memory->context, bytes ? bytes : 16);
-}
-
-static enum op_status done(cudaError_t e)
-{
-    return e == cudaSuccess ? OP_OK : OP_EDEVICE;
-}
-
 /* Fetches what was counted, and takes the carries. */
 static enum op_status take_carries(const struct spmm_problem *p, const Count *count,
                                    const struct op_memory *memory, op_stream s,

@@ -333,22 +333,12 @@ static size_t shared_of(const Stage *of)
     return stage_shared(&f) + of->columns * sizeof(float);
 }
 
-template <class T> static T *take(const struct op_memory *memory, size_t count)
-{
-    return (T *)memory->take(memory->context, (count ? count : 1) * sizeof(T));
-}
-
-static enum op_status done(cudaError_t e)
-{
-    return e == cudaSuccess ? OP_OK : OP_EDEVICE;
-}
-
 /* A copy on the device of `count` on the host, there when this returns. */
 template <class T>
 static enum op_status put(const struct op_memory *memory, const T *from, size_t count, op_stream s,
                           T **to)
 {
-    *to = take<T>(memory, count);
+    *to = take_of<T>(memory, count);
     if (!*to)
         return OP_ENOMEM;
     if (cudaMemcpyAsync(*to, from, count * sizeof(T), cudaMemcpyHostToDevice, s))
@@ -361,7 +351,7 @@ static enum op_status look(const struct spmm_problem *p, const struct spmm_args 
                            const struct op_memory *memory, op_stream s, stage_reach **out)
 {
     const size_t groups = spmm_div_up(p->m, STAGE_GROUP), bytes = groups * sizeof(stage_reach);
-    stage_reach *reach = take<stage_reach>(memory, groups);
+    stage_reach *reach = take_of<stage_reach>(memory, groups);
     *out = (stage_reach *)malloc(bytes);
     if (!reach || !*out)
         return OP_ENOMEM;
@@ -429,10 +419,10 @@ static enum op_status store(const struct spmm_problem *p, const struct spmm_args
     Staged *a = &of->a;
     const int chunks = of->plan.chunks;
     const size_t slots = stage_base((int)p->nnz, chunks);
-    a->col = take<uint4>(memory, slots);
-    a->val[0] = take<float4>(memory, slots);
-    a->val[1] = take<float4>(memory, slots);
-    a->note = take<unsigned short>(memory, slots);
+    a->col = take_of<uint4>(memory, slots);
+    a->val[0] = take_of<float4>(memory, slots);
+    a->val[1] = take_of<float4>(memory, slots);
+    a->note = take_of<unsigned short>(memory, slots);
     if (!a->col || !a->val[0] || !a->val[1] || !a->note)
         return OP_ENOMEM;
     store_slots<<<(unsigned)spmm_div_up(chunks, SPMM_BLOCK_WARPS), SPMM_BLOCK, 0, s>>>(
@@ -478,7 +468,7 @@ static enum op_status scan_counts(const struct spmm_problem *p, const int *count
     size_t bytes = 0;
     if (cub::DeviceScan::ExclusiveSum(NULL, bytes, count, of->row_ptr, (int)rows, s))
         return OP_EDEVICE;
-    void *scratch = take<char>(memory, bytes);
+    void *scratch = take_of<char>(memory, bytes);
     if (!scratch)
         return OP_ENOMEM;
     for (int q = 0; q < of->cut.panels; q++)
@@ -496,12 +486,12 @@ static enum op_status sort(const struct spmm_problem *p, const struct spmm_args 
 {
     const size_t rows = (size_t)p->m + 1;
     const stage_cut *cut = &of->cut;
-    int *count = take<int>(memory, cut->panels * rows), *base;
-    of->row_ptr = take<int>(memory, cut->panels * rows);
+    int *count = take_of<int>(memory, cut->panels * rows), *base;
+    of->row_ptr = take_of<int>(memory, cut->panels * rows);
     of->host = (int *)malloc(cut->panels * rows * sizeof(int));
-    of->col = take<int>(memory, p->nnz);
-    of->row = take<int>(memory, p->nnz);
-    of->val = take<float>(memory, p->nnz);
+    of->col = take_of<int>(memory, p->nnz);
+    of->row = take_of<int>(memory, p->nnz);
+    of->val = take_of<float>(memory, p->nnz);
     if (!count || !of->row_ptr || !of->host || !of->col || !of->row || !of->val)
         return OP_ENOMEM;
     count_entries<<<(unsigned)spmm_div_up(rows, SPMM_BLOCK), SPMM_BLOCK, 0, s>>>(
@@ -559,7 +549,7 @@ static enum op_status add_panels(const struct spmm_problem *p, const struct spmm
     enum op_status status = stage_cut_of(p, d, &panels.cut);
     if (!status)
         status = sort(p, args, memory, s, &panels);
-    of->part = status ? NULL : take<float>(memory, (size_t)panels.cut.panels * p->m);
+    of->part = status ? NULL : take_of<float>(memory, (size_t)panels.cut.panels * p->m);
     if (!status && !of->part)
         status = OP_ENOMEM;
     for (int q = 0; !status && q < panels.cut.panels; q++)

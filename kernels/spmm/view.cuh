@@ -76,9 +76,25 @@ static __device__ __forceinline__ int row_search(const spmm_args &a, int m, int 
     return low;
 }
 
+static inline enum op_status done(cudaError_t e)
+{
+    return e == cudaSuccess ? OP_OK : OP_EDEVICE;
+}
+
 static inline enum op_status launched()
 {
-    return cudaGetLastError() == cudaSuccess ? OP_OK : OP_EDEVICE;
+    return done(cudaGetLastError());
+}
+
+/* Set-up's memory; NULL: none left. */
+static inline void *take(const struct op_memory *memory, size_t bytes)
+{
+    return memory->take(memory->context, bytes ? bytes : 16);
+}
+
+template <class T> static inline T *take_of(const struct op_memory *memory, size_t count)
+{
+    return (T *)take(memory, count * sizeof(T));
 }
 
 /* Calls launch with a zero of the narrowest index type that holds every offset
