@@ -361,10 +361,10 @@ static enum op_status look(const struct spmm_problem *p, const struct spmm_args 
     return done(cudaStreamSynchronize(s));
 }
 
-template <int W> static enum op_status allow(const Stage *of)
+/* All that a block may have: what is set holds for every set-up that is alive. */
+template <int W> static enum op_status allow(int most)
 {
-    if (cudaFuncSetAttribute(own_stages<W>, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                             (int)shared_of(of)) ||
+    if (cudaFuncSetAttribute(own_stages<W>, cudaFuncAttributeMaxDynamicSharedMemorySize, most) ||
         cudaFuncSetAttribute(own_stages<W>, cudaFuncAttributePreferredSharedMemoryCarveout,
                              cudaSharedmemCarveoutMaxShared))
         return OP_EDEVICE;
@@ -565,8 +565,9 @@ static enum op_status set_up(const struct spmm_problem *p, const int *row_ptr,
     stage_device d;
     stage_form f;
     stage_reach *reach = NULL;
-    int device;
+    int device, most;
     if (cudaGetDevice(&device) ||
+        cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device) ||
         cudaDeviceGetAttribute(&d.sms, cudaDevAttrMultiProcessorCount, device) ||
         cudaDeviceGetAttribute(&d.shared, cudaDevAttrMaxSharedMemoryPerMultiprocessor, device))
         return OP_EDEVICE;
@@ -578,7 +579,7 @@ static enum op_status set_up(const struct spmm_problem *p, const int *row_ptr,
     free(reach);
     of->nnz = p->nnz;
     return status ? status
-                  : with_warps(of->warps, [&](auto w) { return allow<decltype(w)::value>(of); });
+                  : with_warps(of->warps, [&](auto w) { return allow<decltype(w)::value>(most); });
 }
 
 OP_BEGIN
