@@ -8,6 +8,7 @@
  * multiplied as every other value is.  That leaves one reduction before the codes and one, of
  * which nothing but two numbers waits, after them.
  */
+#include "heads.cuh"
 #include "own.h"
 #include "rope.cuh"
 #include "rows.cuh"
@@ -101,7 +102,8 @@ enum op_status quant_own_with(const struct quant_problem *p, const struct quant_
     case QUANT_ADD:
         return launch_add(p, a, s);
     case QUANT_ROPE_KV:
-        return launch_rope<true, true>(p, a, s);
+        return shape.form == QUANT_HEADS ? run_heads(p, a, shape, s)
+                                         : launch_rope<true, true>(p, a, s);
     }
     return OP_EINVAL;
 }
@@ -110,7 +112,8 @@ enum op_status quant_own(const struct quant_problem *p, const struct quant_args 
                          op_stream s)
 {
     (void)state;
-    return quant_own_with(p, a, quant_shape_of(p), s);
+    return quant_own_with(p, a, p->kernel == QUANT_ROPE_KV ? heads_shape_of(p) : quant_shape_of(p),
+                          s);
 }
 
 enum op_status quant_unfused(const struct quant_problem *p, const struct quant_args *a, void *state,

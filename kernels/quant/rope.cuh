@@ -25,6 +25,26 @@ struct RopeHeads {
     enum attn_scheme scheme;
 };
 
+/* By an angle's cosine and sine.  Which product is rounded is said, so that kernels agree. */
+static __device__ __forceinline__ void turn_pair(float &first, float &second, float2 turn)
+{
+    const float x = first, y = second;
+    first = fmaf(x, turn.x, -(y * turn.y));
+    second = fmaf(y, turn.x, x * turn.y);
+}
+
+/* The angles of channels 8 sub .. 8 sub + 7 of a token. */
+static __device__ __forceinline__ void load_turns(float2 (&turn)[V8], const quant_args &a,
+                                                  int token, int head_dim, int sub)
+{
+    const float4 *from = (const float4 *)(a.rotation + (size_t)token * head_dim + sub * 16);
+#pragma unroll
+    for (int t = 0; t < V8 / 2; t++) {
+        const float4 f = __ldg(from + t);
+        turn[2 * t] = make_float2(f.x, f.y), turn[2 * t + 1] = make_float2(f.z, f.w);
+    }
+}
+
 /* Codes 0 .. levels of 8 values, in the low bytes of words. */
 static __device__ __forceinline__ void cache_codes(const float (&v)[V8], const attn_row &row,
                                                    float levels, uint32_t (&to)[V8])
@@ -93,14 +113,8 @@ static __global__ void __launch_bounds__(ROPE_WARPS_MAX *WARP, 4)
     const int rotated = p.heads + p.kv_heads, all = rotated + p.kv_heads;
     const bool four = p.scheme == ATTN_KV4, channels = sub * V8 < half_dim;
     float2 turn[V8];
-    if (Rotate && channels) { /* constants */
-        const float4 *from = (const float4 *)(a.rotation + (size_t)token * p.head_dim + sub * 16);
-#pragma unroll
-        for (int t = 0; t < V8 / 2; t++) {
-            const float4 f = __ldg(from + t);
-            turn[2 * t] = make_float2(f.x, f.y), turn[2 * t + 1] = make_float2(f.z, f.w);
-        }
-    }
+    if (Rotate && channels) /* constants */
+        load_turns(turn, a, token, p.head_dim, sub);
     let_next_start();
     wait_for_previous();
     const half *x = (const half *)a.x + (size_t)row * p.n;
@@ -139,9 +153,7 @@ static __global__ void __launch_bounds__(ROPE_WARPS_MAX *WARP, 4)
         if (Rotate && active && head < rotated) {
 #pragma unroll
             for (int t = 0; t < V8; t++) {
-                const float first = v[0][t], second = v[1][t];
-                v[0][t] = first * turn[t].x - second * turn[t].y;
-                v[1][t] = first * turn[t].y + second * turn[t].x;
+                turn_pair(v[0][t], v[1][t], turn[t]);
             }
             const uint4 low = to_halves(v[0]), high = to_halves(v[1]);
             *(uint4 *)(y + head * p.head_dim + sub * V8) = low;

@@ -15,11 +15,12 @@ enum { QUANT_VECTOR = 8, QUANT_THREADS_MAX = 512, QUANT_BLOCKS_MAX = 8 };
 enum quant_form {
     QUANT_ONCE,  /* blocks take one row, in registers */
     QUANT_STAYS, /* blocks of 4 full vectors a thread, not in a cluster, take row after row */
+    QUANT_HEADS, /* ROPE_KV: `vectors` units of heads a warp, of heads.h, all loaded at once */
 };
 
 struct quant_shape {
-    int vectors; /* of a thread: 1, 2 or 4 */
-    int blocks;  /* of a cluster: 1, 2, 4 or 8 */
+    int vectors; /* of a thread: 1, 2 or 4; QUANT_HEADS: 1 to 4 */
+    int blocks;  /* of a cluster: 1, 2, 4 or 8; QUANT_HEADS: of a token */
     int threads; /* of a block: a multiple of 32; 0: the row does not fit */
     enum quant_form form;
 };
@@ -42,6 +43,14 @@ HD struct quant_shape quant_shape_with(int n, int vectors, int blocks, enum quan
 /* Tokens up to these, then more: between those of the sweep. */
 enum { QUANT_TOKENS = 6 };
 static const int quant_tokens[QUANT_TOKENS - 1] = { 4, 32, 128, 512, 2048 };
+
+static inline int quant_tokens_at(int m)
+{
+    int t = 0;
+    while (t < QUANT_TOKENS - 1 && m > quant_tokens[t])
+        t++;
+    return t;
+}
 
 /*
  * Vectors of a thread and blocks of a cluster, 41 for 4 and 1; behind a 1 blocks stay.  The
@@ -73,12 +82,10 @@ static inline int quant_choice_of(const struct quant_problem *p)
         { ANY, 32768, { 28, 28, 42, 28, 28, 28 } },
         { ANY, 1 << 30, { 28, 28, 28, 28, 28, 28 } },
     };
-    int k = 0, t = 0;
+    int k = 0;
     while (p->n > table[k].n || (table[k].kernel != ANY && table[k].kernel != (int)p->kernel))
         k++;
-    while (t < QUANT_TOKENS - 1 && p->m > quant_tokens[t])
-        t++;
-    return table[k].registers[t];
+    return table[k].registers[quant_tokens_at(p->m)];
 }
 
 static inline struct quant_shape quant_shape_of(const struct quant_problem *p)
