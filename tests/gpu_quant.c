@@ -4,7 +4,8 @@
  * which all is 0; that two kernels with halves between give the bits of one.
  *
  * Runs on the first GPU, and on the host where there is none (then only the host's row is tried,
- * which is said).  `gpu_quant sweep` times the own kernels in every shape they have instead.
+ * which is said).  `gpu_quant forms` checks the shapes and forms of the own kernels only;
+ * `gpu_quant sweep [kernel [tokens]]` times them instead, out of cache.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -14,12 +15,15 @@
 #include "../harness/params.h"
 #include "../kernels/quant/own.h"
 #include "../suites/suite.h"
+#include "quant_forms.h"
 #include "test.h"
 #include "tiny.h"
 
 static int tried, wrong;
 
-static void try_case(struct cb_context *c, const struct cb_op *op, json_t *params)
+/* Rows of the table, or one that is not in it. */
+static void try_case(struct cb_context *c, const struct cb_op *op, const struct op_impl *row,
+                     json_t *params)
 {
     if (!test_takes()) {
         json_decref(params);
@@ -30,7 +34,7 @@ static void try_case(struct cb_context *c, const struct cb_op *op, json_t *param
     void *p = calloc(1, op->params_size);
     char label[CB_ID_MAX];
     int count = 0;
-    while (count < 15 && (i = op->impl(count)))
+    while (count < 15 && (i = row ? count ? NULL : row : op->impl(count)))
         impl[count++] = i;
     impl[count] = NULL;
     CHECK(!cb_params_from_json(op, params, p));
@@ -73,10 +77,17 @@ static void try_rows(struct cb_context *c, const struct cb_op *op)
         for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
             for (int exact = 0; exact < 2; exact++) {
                 c->exact = exact;
-                try_case(c, op,
+                try_case(c, op, NULL,
                          json_pack("{s:s,s:i,s:i}", "kernel", kernel[k], "m", shapes[s][0], "n",
                                    shapes[s][1]));
             }
+}
+
+static json_t *heads_params(const int shape[6], int bits)
+{
+    return json_pack("{s:s,s:i,s:i,s:i,s:i,s:i,s:i,s:i}", "kernel", "rope_kv", "m", shape[0],
+                     "length", shape[1], "heads", shape[2], "kv_heads", shape[3], "head_dim",
+                     shape[4], "page", shape[5], "bits", bits);
 }
 
 static void try_heads(struct cb_context *c, const struct cb_op *op)
@@ -91,15 +102,47 @@ static void try_heads(struct cb_context *c, const struct cb_op *op)
         for (int bits = 4; bits <= 8; bits += 4)
             for (int exact = 0; exact < 2; exact++) {
                 c->exact = exact;
-                try_case(c, op,
-                         json_pack("{s:s,s:i,s:i,s:i,s:i,s:i,s:i,s:i}", "kernel", "rope_kv", "m",
-                                   shapes[s][0], "length", shapes[s][1], "heads", shapes[s][2],
-                                   "kv_heads", shapes[s][3], "head_dim", shapes[s][4], "page",
-                                   shapes[s][5], "bits", bits));
+                try_case(c, op, NULL, heads_params(shapes[s], bits));
             }
 }
 
 #ifdef WITH_CUDA
+/* ---- forms that are not the ones chosen, by the checks of the operator ---- */
+
+static void try_row_forms(struct cb_context *c, const struct cb_op *op)
+{
+    static const char *const kernel[] = { "plain", "norm", "add_norm", "silu" };
+    static const int shapes[][2] = { { 3, 1000 }, { 5, 4096 },  { 40, 8192 }, { 3, 11008 },
+                                     { 2, 8 },    { 2, 28672 }, { 40, 4104 } };
+    const int step = test_tiny() ? 3 : 1; /* of forms and of shapes */
+    for (size_t k = 0; k < sizeof kernel / sizeof *kernel; k++)
+        for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s += (size_t)step)
+            for (int f = (int)k % step; quant_form_at(f, &chosen_form); f += step)
+                for (int exact = 0; exact < 2; exact++) {
+                    if (chosen_form.form != QUANT_LEAN && chosen_form.form != QUANT_LEAN_PACKED)
+                        continue;
+                    c->exact = exact;
+                    try_case(c, op, &quant_form_row.base,
+                             json_pack("{s:s,s:i,s:i}", "kernel", kernel[k], "m", shapes[s][0],
+                                       "n", shapes[s][1]));
+                }
+}
+
+static void try_head_forms(struct cb_context *c, const struct cb_op *op)
+{
+    /* m, length, heads, kv_heads, head_dim, page */
+    static const int shapes[][6] = { { 3, 1, 32, 8, 128, 64 },     { 34, 17, 6, 1, 96, 32 },
+                                     { 99, 33, 9, 3, 64, 16 },     { 5, 5, 3, 3, 32, 16 },
+                                     { 70, 35, 4, 2, 256, 16 },    { 130, 65, 32, 32, 128, 64 },
+                                     { 600, 300, 64, 8, 128, 64 }, { 1200, 1200, 4, 4, 160, 64 } };
+    for (size_t s = 0; s < (test_tiny() ? 3 : sizeof shapes / sizeof *shapes); s++)
+        for (int f = 0; quant_form_at(f, &chosen_form); f++)
+            for (int bits = 4; bits <= 8 && chosen_form.form == QUANT_HEADS; bits += 4) {
+                c->exact = f % 2;
+                try_case(c, op, &quant_form_row.base, heads_params(shapes[s], bits));
+            }
+}
+
 /* ---- the own kernels by hand: operands of one launch ---- */
 
 struct operands {
@@ -235,75 +278,6 @@ static void try_zero(struct cb_device *d, enum quant_kernel kernel)
     close_operands(&o);
 }
 
-/* ---- how fast each shape is ---- */
-
-struct launch {
-    struct operands *sets;
-    struct quant_shape shape;
-    int count;
-};
-
-static int enqueue(void *arg, int step)
-{
-    const struct launch *l = arg;
-    const struct operands *o = &l->sets[step % l->count];
-    return quant_own_with(&o->p, &o->a, l->shape, cb_device_stream(o->d)) == OP_OK ? 0 : -1;
-}
-
-static double time_of(struct cb_device *d, struct launch *l, int windows)
-{
-    double best = INFINITY;
-    struct cb_window w;
-    for (int i = 0; i < windows; i++)
-        if (!cb_window(d, enqueue, l, i * 16, 16, true, &w) && !w.timed_out && w.us / 16 < best)
-            best = w.us / 16;
-    return best;
-}
-
-static void sweep(struct cb_device *d)
-{
-    static const int ms[] = { 1, 16, 64, 256, 1024, 4096 },
-                     ns[] = { 4096, 8192, 11008, 14336, 28672 };
-    static const char *const name[] = { "plain", "norm", "add_norm", "silu" };
-    static const int vectors[] = { 1, 2, 4 }, blocks[] = { 1, 2, 4, 8 };
-    for (int k = 0; k < 4; k++)
-        for (size_t i = 0; i < sizeof ms / sizeof *ms; i++)
-            for (size_t j = 0; j < sizeof ns / sizeof *ns; j++) {
-                const bool wide = ns[j] > 8192;
-                if ((double)ms[i] * ns[j] > 6e7 || wide != (k == QUANT_SILU))
-                    continue;
-                const struct quant_problem p = { .kernel = (enum quant_kernel)k,
-                                                 .m = ms[i],
-                                                 .n = ns[j] };
-                const double bytes = quant_read_bytes(&p) + quant_written_bytes(&p);
-                struct launch l = { .count = (int)fmin(16, ceil(200e6 / bytes) + 1) };
-                l.sets = calloc((size_t)l.count, sizeof *l.sets);
-                for (int s = 0; s < l.count; s++)
-                    l.sets[s] = open_operands(d, (enum quant_kernel)k, ms[i], ns[j], false);
-                const struct quant_shape chosen = quant_shape_of(&p);
-                printf("%-8s m %4d n %5d  floor %6.2f us:", name[k], ms[i], ns[j], bytes / 4.3e6);
-                for (int v = 0; v < 3; v++)
-                    for (int c = 0; c < 5; c++) {
-                        const int b = c < 4 ? c : 0; /* the last: blocks that stay */
-                        l.shape = quant_shape_with(ns[j], vectors[v], blocks[b],
-                                                   c < 4 ? QUANT_ONCE : QUANT_STAYS);
-                        if (!l.shape.threads || (c == 4 && vectors[v] < 4) ||
-                            quant_own_with(&p, &l.sets[0].a, l.shape, cb_device_stream(d)) != OP_OK)
-                            continue;
-                        const bool taken = chosen.vectors == vectors[v] &&
-                                           chosen.blocks == blocks[b] &&
-                                           chosen.form == l.shape.form;
-                        printf("  %dx%d%s%s %.2f", vectors[v], blocks[b], c == 4 ? " stays" : "",
-                               taken ? "*" : "", time_of(d, &l, 12));
-                    }
-                printf("\n");
-                fflush(stdout);
-                for (int s = 0; s < l.count; s++)
-                    close_operands(&l.sets[s]);
-                free(l.sets);
-            }
-}
-
 static void try_own(struct cb_device *d)
 {
     static const int shapes[][2] = { { 3, 8 },    { 5, 1000 },  { 2, 4096 },  { 40, 4104 },
@@ -331,21 +305,25 @@ int main(int argc, char **argv)
         return TEST_END();
     const bool gpu = cb_device_info(c.device)->sm > 0;
     const bool only_sweep = argc > 1 && !strcmp(argv[1], "sweep");
+    const bool only_forms = argc > 1 && !strcmp(argv[1], "forms");
     if (!gpu)
         SKIP("gpu_quant: no GPU, rows of the host only");
 #ifdef WITH_CUDA
     if (gpu && cb_device_info(c.device)->sm == 90) {
-        if (only_sweep)
-            sweep(c.device);
-        else
+        if (only_sweep) {
+            CHECK(!quant_sweep(&c, argc > 2 ? argv[2] : NULL, argc > 3 ? atoi(argv[3]) : 0));
+        } else {
+            try_row_forms(&c, suite_op("quant"));
+            try_head_forms(&c, suite_op("quant"));
             try_own(c.device);
+        }
     } else if (gpu) {
         SKIP("gpu_quant: the own kernels need compute capability 9.0");
     }
 #endif
-    if (gpu && !only_sweep && test_tiny()) {
+    if (gpu && !only_sweep && !only_forms && test_tiny()) {
         tiny_op(c.device, "quant");
-    } else if (!only_sweep) {
+    } else if (!only_sweep && !only_forms) {
         try_rows(&c, suite_op("quant"));
         try_heads(&c, suite_op("quant"));
     }

@@ -1,7 +1,6 @@
 /*
- * test_quant_heads.c - heads.cuh without a GPU: its quotients over all mantissas, which warp takes
- * which heads, and its lanes one after another on whole launches, whose pages must be those of
- * the definition to the bit; with faults that must show.
+ * test_quant_heads.c - heads.cuh without a GPU: its lanes one after another on whole launches,
+ * whose pages must be those of the definition to the bit; with faults that must show.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -10,8 +9,6 @@
 #include "../kernels/quant/cache.h"
 #include "../kernels/quant/heads.h"
 #include "test.h"
-
-/* ---- quotients ---- */
 
 static void test_divide(void)
 {
@@ -31,37 +28,15 @@ static void test_divide(void)
     CHECK(wrong == 0);
 }
 
-/* Every mantissa: other exponents scale all numbers of the quotient. */
-static void test_quotient(void)
-{
-    for (int l = 0; l < 2; l++) {
-        const float levels = l ? 255 : 15;
-        long wrong = 0;
-#pragma omp parallel for reduction(+ : wrong)
-        for (uint32_t i = 0; i < 1 << 23; i++) {
-            const float range = half_bits_float(0x3f800000 | i), r = 1 / range;
-            const uint32_t bits = half_float_bits(r);
-            for (uint32_t off = 0; off < 3; off++)
-                wrong += heads_quotient(levels, range, half_bits_float(bits + off - 1)) <
-                             levels / range ||
-                         heads_quotient(levels, range, half_bits_float(bits + off - 1)) >
-                             levels / range;
-            const float quotient = heads_quotient(range, levels, l ? 1 / 255.0f : 1 / 15.0f);
-            wrong += quotient < range / levels || quotient > range / levels;
-        }
-        CHECK(wrong == 0);
-    }
-}
-
 /* ---- lanes one after another ---- */
 
 enum fault { NONE, NO_CLAMP, NO_LAST_LANE, UNIT_TWICE, WRONG_ZERO, FAULTS };
 
 struct emulated {
     const struct quant_problem *p;
-    const half_bits *x;    /* [m][n], keys turned already */
-    unsigned char **page;  /* [m / length][2][table_pages] */
-    int *taken;            /* [m][heads of all kinds]: how often */
+    const half_bits *x;   /* [m][n], keys turned already */
+    unsigned char **page; /* [m / length][2][table_pages] */
+    int *taken;           /* [m][heads of all kinds]: how often */
     enum fault fault;
 };
 
@@ -127,8 +102,8 @@ static void run_unit(const struct emulated *e, int i, int base)
         const int head = base + lane / lanes, sub = lane % lanes;
         if (head < p->heads || head >= all || sub * 8 >= half_dim)
             continue;
-        unsigned char *to = e->page[(sequence * 2 + (head >= rotated)) * quant_table_pages(p) +
-                                    page];
+        unsigned char *to =
+            e->page[(sequence * 2 + (head >= rotated)) * quant_table_pages(p) + page];
         store_lane(e, to, head - (head >= rotated ? rotated : p->heads), at, sub, w[lane],
                    ends[lane]);
     }
@@ -198,9 +173,9 @@ static long differ(const struct quant_problem *p, struct quant_shape shape, enum
             float v[QUANT_HEAD_MAX];
             for (int d = 0; d < p->head_dim; d++)
                 v[d] = half_to_float(x[i * p->n + h * p->head_dim + d]);
-            quant_cache_head(p, 0, v, h - p->heads - which * p->kv_heads, token % p->page,
-                             table[pages + (size_t)((i / p->length * 2 + which) * entries +
-                                                    token / p->page)]);
+            quant_cache_head(
+                p, 0, v, h - p->heads - which * p->kv_heads, token % p->page,
+                table[pages + (size_t)((i / p->length * 2 + which) * entries + token / p->page)]);
         }
     for (size_t i = 0; i < pages * bytes; i++)
         wrong += got[i] != want[i];
@@ -219,8 +194,8 @@ static void test_launches(void)
                                      { 20, 20, 4, 2, 256, 16 }, { 18, 9, 5, 5, 160, 16 } };
     for (size_t i = 0; i < 2 * (sizeof shapes / sizeof *shapes); i++) {
         const int *of = shapes[i / 2], n = (of[2] + 2 * of[3]) * of[4];
-        const struct quant_problem p = { QUANT_ROPE_KV, of[0], n, of[2], of[3], of[4],
-                                         i % 2 ? 8 : 4, of[5], of[1] };
+        const struct quant_problem p = { QUANT_ROPE_KV, of[0],         n,     of[2], of[3],
+                                         of[4],         i % 2 ? 8 : 4, of[5], of[1] };
         CHECK(quant_valid(&p) == OP_OK);
         for (int each = 1; each <= HEADS_EACH_MAX; each++)
             for (int most = 1; most <= HEADS_WARPS_MAX; most++)
@@ -235,7 +210,6 @@ static void test_launches(void)
 int main(void)
 {
     test_divide();
-    test_quotient();
     test_launches();
     return TEST_END();
 }

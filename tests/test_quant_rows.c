@@ -10,6 +10,7 @@
 #include "../harness/params.h"
 #include "../kernels/gemm/quantise.h"
 #include "../kernels/quant/cache.h"
+#include "../kernels/quant/lean.h"
 #include "../kernels/quant/shape.h"
 #include "../suites/suite.h"
 #include "test.h"
@@ -222,8 +223,9 @@ static void test_faults(void)
 
 static bool is_built(const struct quant_shape *s)
 {
-    static const int built[][2] = { { 1, 1 }, { 2, 1 }, { 4, 1 }, { 1, 2 }, { 2, 2 },
-                                    { 4, 2 }, { 1, 4 }, { 2, 4 }, { 1, 8 }, { 2, 8 } };
+#define PAIR(vectors, blocks) { vectors, blocks },
+    static const int built[][2] = { QUANT_EACH_SHAPE(PAIR) };
+#undef PAIR
     for (size_t i = 0; i < sizeof built / sizeof *built; i++)
         if (built[i][0] == s->vectors && built[i][1] == s->blocks)
             return true;
@@ -327,6 +329,51 @@ static void test_cache_codes(void)
     CHECK(wrong == 0);
 }
 
+/* Every mantissa: other exponents scale all numbers of the quotient. */
+static void test_quotient(void)
+{
+    static const float levels[] = { 15, 127, 255 };
+    for (int l = 0; l < 3; l++) {
+        const float one = 1 / levels[l];
+        long wrong = 0;
+#pragma omp parallel for reduction(+ : wrong)
+        for (uint32_t i = 0; i < 1 << 23; i++) {
+            const float range = half_bits_float(0x3f800000 | i), want = levels[l] / range;
+            const uint32_t near = bits(1 / range);
+            for (uint32_t off = 0; off < 3; off++) /* what hardware may say is 1 / range */
+                wrong += bits(quant_quotient(levels[l], range, half_bits_float(near + off - 1))) !=
+                         bits(want);
+            wrong += bits(quant_quotient(range, levels[l], one)) != bits(range / levels[l]);
+        }
+        CHECK(wrong == 0);
+    }
+    CHECK(bits(quant_quotient(15, 1.1f, 0.5f)) != bits(15 / 1.1f)); /* far off, it shows */
+}
+
+/* Every gate beside small, large and ordinary ones: the value, times the largest half, is that of
+ * the definition but for 2^-18 of it, or both are 0 as halves. */
+static void test_lean_silu(void)
+{
+    static const half_bits beside[] = { 0, 0x3C00, 0xBC00, 0x7BFF, 0xFBFF, 0x4A40, 0xCA40, 0xD140 };
+    long wrong = 0;
+    for (uint32_t h = 0; h < 1 << 16; h++)
+        for (size_t b = 0; (h & 0x7c00) != 0x7c00 && b < sizeof beside / sizeof *beside; b++) {
+            const double gate = (double)half_to_float((half_bits)h);
+            const double want = gate / (1 + exp(-gate)) * 65504;
+            float x = half_to_float((half_bits)h), y = half_to_float(beside[b]);
+            const float other = y;
+            if (b % 2)
+                lean_silu(&x, &y);
+            else
+                lean_silu(&y, &x);
+            const double got = (double)(x * 65504.0f), least = 0x1p-25;
+            wrong += fabs(got - want) > 0x1p-18 * fabs(want) &&
+                     (fabs(got) > least || fabs(want) > least);
+            wrong += !(fabs((double)y) <= fabs((double)other)); /* nor is the other one lost */
+        }
+    CHECK(wrong == 0);
+}
+
 int main(void)
 {
     test_norm();
@@ -336,5 +383,7 @@ int main(void)
     test_shapes();
     test_codes();
     test_cache_codes();
+    test_quotient();
+    test_lean_silu();
     return TEST_END();
 }

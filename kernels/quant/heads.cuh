@@ -22,8 +22,8 @@ struct HeadsPlan {
     int page, table_pages, length;
     heads_divisor by_length, by_page;
     bool four;
-    int row_bytes, head_bytes;     /* of a token of a head; of a head of a page */
-    size_t scale_at, zero_behind;  /* in a page; from the scale */
+    int row_bytes, head_bytes;    /* of a token of a head; of a head of a page */
+    size_t scale_at, zero_behind; /* in a page; from the scale */
 };
 
 /* Codes of 16 halves of a head; scale and zero point by its first two lanes. */
@@ -40,8 +40,7 @@ static __device__ __forceinline__ void store_head(const HeadsPlan &p, unsigned c
         return;
     const float2 end = __half22float2(half2_of_bits(ends));
     const float top = p.four ? 16.0f : 256.0f, one_of_top = p.four ? 1 / 16.0f : 1 / 256.0f;
-    const attn_row row =
-        heads_row_of(end.x, -end.y, top - 1, p.four ? 1 / 15.0f : 1 / 255.0f);
+    const attn_row row = heads_row_of(end.x, -end.y, top - 1, p.four ? 1 / 15.0f : 1 / 255.0f);
     const float inverse = row.inverse * one_of_top, shift = row.shift * one_of_top;
     unsigned char *to = page + (size_t)(unsigned)kv * (unsigned)p.head_bytes + at * p.row_bytes;
     uint32_t code[2][V8];
@@ -68,7 +67,9 @@ static __device__ __forceinline__ void store_head(const HeadsPlan &p, unsigned c
 
 /* Full: a head has 16 channels for every lane. */
 template <int Lanes, bool Full, int Each>
-static __global__ void __launch_bounds__(HEADS_WARPS_MAX *WARP, !Full ? 2 : Each == 1 ? 5 : 3)
+static __global__ void __launch_bounds__(HEADS_WARPS_MAX *WARP, !Full       ? 2
+                                                                : Each == 1 ? 5
+                                                                            : 3)
     quant_heads(const HeadsPlan p, const quant_args a)
 {
     constexpr int HEADS = WARP / Lanes;

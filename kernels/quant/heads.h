@@ -18,6 +18,7 @@
 
 #include "../attn/page.h"
 #include "quant.h"
+#include "quotient.h"
 #include "shape.h"
 
 /* ---- which units ---- */
@@ -133,7 +134,7 @@ static inline uint32_t heads_most(uint32_t a, uint32_t b)
 HD uint32_t heads_ends(const uint32_t w[8])
 {
     uint32_t low = w[0], high = w[0];
-#ifdef __CUDACC__
+#ifdef __CUDA_ARCH__
 #pragma unroll
 #endif
     for (int i = 1; i < 8; i++) {
@@ -168,28 +169,6 @@ HD float heads_float(half_bits h)
 #endif
 }
 
-/* 1 / x but for a unit of the last place. */
-HD float heads_reciprocal(float x)
-{
-#ifdef __CUDA_ARCH__
-    float r;
-    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(x));
-    return r;
-#else
-    return 1 / x;
-#endif
-}
-
-/* a / b, rounded once, from r = 1 / b but for a unit of the last place.  For those that
- * heads_row_of has: one is 15 or 255, the other far from both ends of float; the compiler's
- * quotient has to ask whether it is. */
-HD float heads_quotient(float a, float b, float r)
-{
-    r = fmaf(fmaf(-b, r, 1), r, r);
-    const float q = a * r;
-    return fmaf(fmaf(-b, q, a), r, q);
-}
-
 /* attn_row_of, to the bit; one: 1 / levels. */
 HD struct attn_row heads_row_of(float low, float high, float levels, float one)
 {
@@ -197,8 +176,8 @@ HD struct attn_row heads_row_of(float low, float high, float levels, float one)
     const float least = fmaxf(size * 0x1p-15f, 0x1p-14f);
     const float range = fmaxf(high - low, levels * least);
     struct attn_row row;
-    row.inverse = heads_quotient(levels, range, heads_reciprocal(range));
-    row.scale = heads_half(heads_quotient(range, levels, one));
+    row.inverse = quant_quotient(levels, range, quant_reciprocal(range));
+    row.scale = heads_half(quant_quotient(range, levels, one));
     row.zero = heads_half(fmaf(-low, row.inverse, 0));
     row.shift = heads_float(row.zero);
     return row;

@@ -9,6 +9,7 @@
  * which nothing but two numbers waits, after them.
  */
 #include "heads.cuh"
+#include "lean.cuh"
 #include "own.h"
 #include "rope.cuh"
 #include "rows.cuh"
@@ -52,27 +53,57 @@ static enum op_status launch_rows(const quant_problem *p, const quant_args *a,
                         1.0f / (float)p->n, *a, (uint4 *)between);
 }
 
-template <template <int> class Kind, bool Between>
-static enum op_status with_shape(const quant_problem *p, const quant_args *a,
-                                 const quant_shape &shape, void *between, op_stream s)
+template <int Value> struct Count {
+    static constexpr int value = Value;
+};
+
+/* launch(vectors, blocks) of the shape, as types. */
+template <class Launch> static enum op_status with_counts(const quant_shape &shape, Launch launch)
 {
     if (!shape.threads)
         return OP_EUNSUPPORTED;
 #define SHAPE(V, Blocks)                                                                           \
     if (shape.vectors == V && shape.blocks == Blocks)                                              \
-    return launch_rows<Kind, V, Blocks, Between>(p, a, shape, between, s)
-    SHAPE(1, 1);
-    SHAPE(2, 1);
-    SHAPE(4, 1);
-    SHAPE(1, 2);
-    SHAPE(2, 2);
-    SHAPE(4, 2);
-    SHAPE(1, 4);
-    SHAPE(2, 4);
-    SHAPE(1, 8);
-    SHAPE(2, 8);
+        return launch(Count<V>{}, Count<Blocks>{});
+    QUANT_EACH_SHAPE(SHAPE)
 #undef SHAPE
     return OP_EUNSUPPORTED;
+}
+
+template <template <int> class Kind, bool Between>
+static enum op_status with_shape(const quant_problem *p, const quant_args *a,
+                                 const quant_shape &shape, void *between, op_stream s)
+{
+    return with_counts(shape, [&](auto v, auto blocks) {
+        return launch_rows<Kind, decltype(v)::value, decltype(blocks)::value, Between>(p, a, shape,
+                                                                                       between, s);
+    });
+}
+
+template <template <int> class Kind, bool Packed>
+static enum op_status with_lean(const quant_problem *p, const quant_args *a,
+                                const quant_shape &shape, op_stream s)
+{
+    return with_counts(shape, [&](auto v, auto blocks) {
+        constexpr int V = decltype(v)::value, Blocks = decltype(blocks)::value;
+        const bool full = V == 4 && shape.threads * V * Blocks * V8 == p->n;
+        return launch_early(full ? quant_lean<Kind, V, Blocks, Packed, V == 4>
+                                 : quant_lean<Kind, V, Blocks, Packed, false>,
+                            dim3((unsigned)p->m * Blocks), shape.threads, Blocks, s, p->n,
+                            1.0f / (float)p->n, *a);
+    });
+}
+
+/* Codes of a row, in the form that the shape says. */
+template <template <int> class Kind, template <int> class Lean>
+static enum op_status with_form(const quant_problem *p, const quant_args *a,
+                                const quant_shape &shape, op_stream s)
+{
+    if (shape.form == QUANT_LEAN)
+        return with_lean<Lean, false>(p, a, shape, s);
+    if (shape.form == QUANT_LEAN_PACKED)
+        return with_lean<Lean, true>(p, a, shape, s);
+    return with_shape<Kind, false>(p, a, shape, NULL, s);
 }
 
 static enum op_status launch_add(const quant_problem *p, const quant_args *a, op_stream s)
@@ -92,13 +123,13 @@ enum op_status quant_own_with(const struct quant_problem *p, const struct quant_
         return OP_EUNSUPPORTED;
     switch (p->kernel) {
     case QUANT_PLAIN:
-        return with_shape<Plain, false>(p, a, shape, NULL, s);
+        return with_form<Plain, LeanPlain>(p, a, shape, s);
     case QUANT_NORM:
-        return with_shape<PlainNorm, false>(p, a, shape, NULL, s);
+        return with_form<PlainNorm, LeanNorm>(p, a, shape, s);
     case QUANT_ADD_NORM:
-        return with_shape<AddNorm, false>(p, a, shape, NULL, s);
+        return with_form<AddNorm, LeanAddNorm>(p, a, shape, s);
     case QUANT_SILU:
-        return with_shape<Silu, false>(p, a, shape, NULL, s);
+        return with_form<Silu, LeanSilu>(p, a, shape, s);
     case QUANT_ADD:
         return launch_add(p, a, s);
     case QUANT_ROPE_KV:
@@ -146,6 +177,6 @@ enum op_status quant_unfused(const struct quant_problem *p, const struct quant_a
     quant_args second = *a;
     plain.kernel = QUANT_PLAIN;
     second.x = state;
-    return with_shape<Plain, false>(p, &second, quant_shape_of(&plain), NULL, s);
+    return with_form<Plain, LeanPlain>(p, &second, quant_shape_of(&plain), s);
 }
 OP_END

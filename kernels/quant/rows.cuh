@@ -203,11 +203,27 @@ template <int Blocks> struct RowSums {
         return make_float2(all_sum(sum), all_most(most));
     }
 
-    /* Two sums of the row, for the first warp of block 0, which is told so. */
+    /* The largest of the row alone; all threads, in place of sum_and_most */
+    __device__ __forceinline__ float most(float most, int block)
+    {
+        const int lane = threadIdx.x % WARP;
+        most = all_most(most);
+        if constexpr (Blocks > 1)
+            cluster_wait();
+        send(0, 0, most, block, Blocks);
+        receive(0);
+#pragma unroll
+        for (int i = 0; i < SLOTS; i += WARP)
+            if (i + lane < count())
+                most = fmaxf(most, slot[0][i + lane].y);
+        return all_most(most);
+    }
+
+    /* Two sums of the row from those of warps, for the first lane of block 0, which is told so. */
     __device__ __forceinline__ bool sums(float &value, int &code, int block)
     {
         const int lane = threadIdx.x % WARP;
-        send(1, all_sum(value), __int_as_float(__reduce_add_sync(ALL_LANES, code)), block, 1);
+        send(1, value, __int_as_float(code), block, 1);
         if constexpr (Blocks == 1)
             receive(1);
         if (block || threadIdx.x >= WARP)
@@ -308,12 +324,9 @@ template <int V> struct Silu : Halves<V> {
     }
 };
 
-/* x gain is exact in float: its largest is known in the same pass as the mean square.  Made
- * twice, as it would take twice the registers of x. */
-template <int V, bool Add> struct Norm {
-    static constexpr bool NORMS = true, KEEPS = Add;
-    uint4 loaded[V], other[V], x[V], gain[V];
-    float root;
+/* What a NORM reads, and of what it takes the norm. */
+template <int V, bool Add> struct NormOperands {
+    uint4 loaded[V], other[V], gain[V];
     __device__ __forceinline__ void constants(const quant_args &a, int j, int i)
     {
         gain[i] = __ldg((const uint4 *)a.gain + j);
@@ -324,12 +337,25 @@ template <int V, bool Add> struct Norm {
         if constexpr (Add)
             other[i] = load_once(a.residual, row * vectors + j);
     }
-    __device__ __forceinline__ void ready(int i)
+    __device__ __forceinline__ uint4 sum(int i) const
     {
         if constexpr (Add)
-            x[i] = add_halves(loaded[i], other[i]);
+            return add_halves(loaded[i], other[i]);
         else
-            x[i] = loaded[i];
+            return loaded[i];
+    }
+};
+
+/* x gain is exact in float: its largest is known in the same pass as the mean square.  Made
+ * twice, as it would take twice the registers of x. */
+template <int V, bool Add> struct Norm : NormOperands<V, Add> {
+    static constexpr bool NORMS = true, KEEPS = Add;
+    using NormOperands<V, Add>::gain;
+    uint4 x[V];
+    float root;
+    __device__ __forceinline__ void ready(int i)
+    {
+        x[i] = this->sum(i);
     }
     __device__ __forceinline__ void first(int i, float &sum, float &most)
     {
@@ -396,7 +422,8 @@ quantise_row(const Source &source, const int (&at)[V], RowSums<Blocks> &room, co
                     values += v[t];
             }
         }
-    float sum = values;
+    float sum = all_sum(values);
+    codes = __reduce_add_sync(ALL_LANES, codes);
     if (!room.sums(sum, codes, block))
         return;
     ((half *)a.scale)[row] = __float2half_rn(int_range(largest) / (float)W8_TOP);

@@ -13,10 +13,16 @@
 enum { QUANT_VECTOR = 8, QUANT_THREADS_MAX = 512, QUANT_BLOCKS_MAX = 8 };
 
 enum quant_form {
-    QUANT_ONCE,  /* blocks take one row, in registers */
-    QUANT_STAYS, /* blocks of 4 full vectors a thread, not in a cluster, take row after row */
+    QUANT_ONCE,        /* blocks take one row, in registers */
+    QUANT_STAYS,       /* blocks of 4 full vectors a thread, not in a cluster, take row after row */
+    QUANT_LEAN,        /* as ONCE, by lean.cuh */
+    QUANT_LEAN_PACKED, /* the same, values rounded to codes and packed by one instruction */
     QUANT_HEADS, /* ROPE_KV: `vectors` units of heads a warp, of heads.h, all loaded at once */
 };
+
+/* Vectors and blocks of all shapes of rows that are compiled. */
+#define QUANT_EACH_SHAPE(X)                                                                        \
+    X(1, 1) X(2, 1) X(4, 1) X(1, 2) X(2, 2) X(4, 2) X(1, 4) X(2, 4) X(1, 8) X(2, 8)
 
 struct quant_shape {
     int vectors; /* of a thread: 1, 2 or 4; QUANT_HEADS: 1 to 4 */
@@ -53,13 +59,13 @@ static inline int quant_tokens_at(int m)
 }
 
 /*
- * Vectors of a thread and blocks of a cluster, 41 for 4 and 1; behind a 1 blocks stay.  The
- * fastest of `gpu_quant sweep` on an H200, cold.  What it shows: a row of few tokens goes to a
- * cluster, as one latency counts and a thread should have little to do, unless nothing but its
- * largest value is asked of it, where one block of 4 vectors a thread is through before a cluster
- * has met.  Of many, blocks of 4 vectors a thread have most bytes on their way; a NORM, which
- * computes longest, stays, so that the next row is loaded meanwhile.  Rows of more than 16 KB go
- * to clusters.
+ * Vectors of a thread and blocks of a cluster, 41 for 4 and 1; the digit before them is the form:
+ * 141 for blocks that stay, 241 for lean ones, 341 for lean ones that pack.  The fastest of
+ * `gpu_quant sweep` on an H200, cold.  What it shows: a row of few tokens goes to a cluster, as one
+ * latency counts and a thread should have little to do, unless nothing but its largest value is
+ * asked of it, where one block of 4 vectors a thread is through before a cluster has met.  Of many,
+ * blocks of 4 vectors a thread have most bytes on their way; a NORM, which computes longest, stays,
+ * so that the next row is loaded meanwhile.  Rows of more than 16 KB go to clusters.
  */
 static inline int quant_choice_of(const struct quant_problem *p)
 {
@@ -91,8 +97,7 @@ static inline int quant_choice_of(const struct quant_problem *p)
 static inline struct quant_shape quant_shape_of(const struct quant_problem *p)
 {
     const int c = quant_choice_of(p);
-    struct quant_shape s =
-        quant_shape_with(p->n, c / 10 % 10, c % 10, c >= 100 ? QUANT_STAYS : QUANT_ONCE);
+    struct quant_shape s = quant_shape_with(p->n, c / 10 % 10, c % 10, (enum quant_form)(c / 100));
     for (int blocks = 2; !s.threads && blocks <= QUANT_BLOCKS_MAX; blocks *= 2)
         s = quant_shape_with(p->n, 2, blocks, QUANT_ONCE);
     return s;
