@@ -32,7 +32,8 @@ static inline bool quant_form_at(int i, struct quant_form_of *out)
 #define PAIR(vectors, blocks) { vectors, blocks },
     static const int rows[][2] = { QUANT_EACH_SHAPE(PAIR) };
 #undef PAIR
-    static const enum quant_form form[] = { QUANT_ONCE, QUANT_LEAN, QUANT_LEAN_PACKED };
+    static const enum quant_form form[] = { QUANT_ONCE, QUANT_LEAN, QUANT_LEAN_PACKED,
+                                            QUANT_LEAN_AHEAD, QUANT_LEAN_PACKED_AHEAD };
     enum { ROWS = sizeof rows / sizeof *rows, FORMS = sizeof form / sizeof *form };
     static const int warps[] = { 2, 4, 8 };
     const int heads = i - ROWS * FORMS - 2;
@@ -42,8 +43,9 @@ static inline bool quant_form_at(int i, struct quant_form_of *out)
         *out = heads == -1 ? (struct quant_form_of){ 0, 0, QUANT_ONCE }
                            : (struct quant_form_of){ 4, 1, QUANT_STAYS };
     else
-        *out = (struct quant_form_of){ 1 + heads / 3, warps[heads % 3], QUANT_HEADS };
-    return heads < 3 * HEADS_EACH_MAX;
+        *out = (struct quant_form_of){ 1 + heads / 6, warps[heads / 2 % 3],
+                                       heads % 2 ? QUANT_HEADS_AHEAD : QUANT_HEADS };
+    return heads < 6 * HEADS_EACH_MAX;
 }
 
 static inline struct quant_shape quant_form_shape(const struct quant_problem *p,
@@ -51,8 +53,8 @@ static inline struct quant_shape quant_form_shape(const struct quant_problem *p,
 {
     const struct quant_shape none = { 0, 0, 0, QUANT_ONCE };
     const bool rope = p->kernel == QUANT_ROPE_KV;
-    if (f.form == QUANT_HEADS)
-        return rope ? heads_shape(p, f.vectors, f.blocks) : none;
+    if (f.form == QUANT_HEADS || f.form == QUANT_HEADS_AHEAD)
+        return rope ? heads_shape(p, f.vectors, f.blocks, f.form) : none;
     return rope || !f.vectors ? none : quant_shape_with(p->n, f.vectors, f.blocks, f.form);
 }
 
@@ -86,11 +88,16 @@ static const struct quant_impl quant_form_row = { .base = { .name = "quant_form"
 
 static inline void quant_form_name(struct quant_form_of f, char *to, size_t size)
 {
-    static const char *const name[] = { [QUANT_ONCE] = "",
-                                        [QUANT_STAYS] = " stays",
-                                        [QUANT_LEAN] = " lean",
-                                        [QUANT_LEAN_PACKED] = " packed",
-                                        [QUANT_HEADS] = " heads" };
+    static const char *const name[] = {
+        [QUANT_ONCE] = "",
+        [QUANT_STAYS] = " stays",
+        [QUANT_LEAN] = " lean",
+        [QUANT_LEAN_PACKED] = " packed",
+        [QUANT_LEAN_AHEAD] = " lean ahead",
+        [QUANT_LEAN_PACKED_AHEAD] = " packed ahead",
+        [QUANT_HEADS] = " heads",
+        [QUANT_HEADS_AHEAD] = " heads ahead",
+    };
     if (f.vectors)
         snprintf(to, size, "%dx%d%s", f.vectors, f.blocks, name[f.form]);
     else
@@ -207,7 +214,7 @@ static inline struct quant_form_of quant_form_default(const struct quant_problem
     const bool rope = p->kernel == QUANT_ROPE_KV;
     const struct quant_shape s = rope ? heads_shape_of(p) : quant_shape_of(p);
     struct quant_form_of f = { s.vectors, s.blocks, s.form };
-    if (rope && s.form != QUANT_HEADS)
+    if (rope && s.form < QUANT_HEADS)
         f = (struct quant_form_of){ 0, 0, QUANT_ONCE };
     else if (rope) /* several limits may give the same blocks: the one of the table */
         f.blocks = s.threads / 32 > 4 ? 8 : s.threads / 32 > 2 ? 4 : 2;

@@ -199,12 +199,13 @@ static void test_launches(void)
         CHECK(quant_valid(&p) == OP_OK);
         for (int each = 1; each <= HEADS_EACH_MAX; each++)
             for (int most = 1; most <= HEADS_WARPS_MAX; most++)
-                CHECK(differ(&p, heads_shape(&p, each, most), NONE) == 0);
-        CHECK(!heads_shape(&p, HEADS_EACH_MAX + 1, 1).threads && !heads_shape(&p, 1, 0).threads);
+                CHECK(differ(&p, heads_shape(&p, each, most, QUANT_HEADS), NONE) == 0);
+        CHECK(!heads_shape(&p, HEADS_EACH_MAX + 1, 1, QUANT_HEADS).threads &&
+              !heads_shape(&p, 1, 0, QUANT_HEADS).threads);
     }
     const struct quant_problem p = { QUANT_ROPE_KV, 6, 48 * 128, 32, 8, 128, 4, 16, 3 };
     for (int f = NONE + 1; f < FAULTS; f++)
-        CHECK(differ(&p, heads_shape(&p, 3, 8), (enum fault)f) > 0);
+        CHECK(differ(&p, heads_shape(&p, 3, 8, QUANT_HEADS), (enum fault)f) > 0);
 }
 
 int main(void)

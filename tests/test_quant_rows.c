@@ -350,6 +350,33 @@ static void test_quotient(void)
     CHECK(bits(quant_quotient(15, 1.1f, 0.5f)) != bits(15 / 1.1f)); /* far off, it shows */
 }
 
+/* HalfTotal of lean.cuh: where m16n8k16 has the halves of a lane, and where it leaves its sums. */
+static void test_half_total(void)
+{
+    float a[16][16], d[16][8], c[32], want = 0;
+    for (int lane = 0; lane < 32; lane++)
+        for (int t = 0; t < 8; t++) { /* word t / 2: rows lane / 4 and 8 further, columns too */
+            const int row = lane / 4 + 8 * (t / 2 % 2), column = lane % 4 * 2 + 8 * (t / 4) + t % 2;
+            want += a[row][column] = (float)(exact_word(3, (uint64_t)(8 * lane + t)) % 1000);
+        }
+    for (int i = 0; i < 16; i++)
+        for (int j = 0; j < 8; j++) {
+            d[i][j] = 0;
+            for (int k = 0; k < 16; k++)
+                d[i][j] += a[i][k];
+        }
+    for (int lane = 0; lane < 32; lane++)
+        c[lane] = d[lane / 4][lane % 4 * 2] + d[lane / 4 + 8][lane % 4 * 2];
+    for (int distance = 4; distance < 32; distance *= 2) {
+        float next[32];
+        for (int lane = 0; lane < 32; lane++)
+            next[lane] = c[lane] + c[lane ^ distance];
+        memcpy(c, next, sizeof c);
+    }
+    for (int lane = 0; lane < 32; lane++)
+        CHECK_NEAR((double)c[lane], (double)want, 0);
+}
+
 /* Every gate beside small, large and ordinary ones: the value, times the largest half, is that of
  * the definition but for 2^-18 of it, or both are 0 as halves. */
 static void test_lean_silu(void)
@@ -384,6 +411,7 @@ int main(void)
     test_codes();
     test_cache_codes();
     test_quotient();
+    test_half_total();
     test_lean_silu();
     return TEST_END();
 }

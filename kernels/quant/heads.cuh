@@ -12,6 +12,7 @@
 #ifndef KERNELS_QUANT_HEADS_CUH
 #define KERNELS_QUANT_HEADS_CUH
 
+#include "../common/prefetch.cuh"
 #include "heads.h"
 #include "rope.cuh"
 
@@ -65,12 +66,13 @@ static __device__ __forceinline__ void store_head(const HeadsPlan &p, unsigned c
             sub ? row.zero : row.scale;
 }
 
-/* Full: a head has 16 channels for every lane. */
+/* Full: a head has 16 channels for every lane.  ahead: tokens, 0 for none; asks the L2 for what the
+ * block that takes this one's place reads. */
 template <int Lanes, bool Full, int Each>
 static __global__ void __launch_bounds__(HEADS_WARPS_MAX *WARP, !Full       ? 2
                                                                 : Each == 1 ? 5
                                                                             : 3)
-    quant_heads(const HeadsPlan p, const quant_args a)
+    quant_heads(const HeadsPlan p, int ahead, const quant_args a)
 {
     constexpr int HEADS = WARP / Lanes;
     const int sub = threadIdx.x % Lanes, head_dim = Full ? Lanes * 16 : p.head_dim;
@@ -98,6 +100,10 @@ static __global__ void __launch_bounds__(HEADS_WARPS_MAX *WARP, !Full       ? 2
             raw[k][1] = load_once(x + head * head_dim + half_dim, 0);
         }
     }
+    const int asked = first + threadIdx.x % WARP * step;
+    if (ahead && threadIdx.x % WARP < Each && asked < p.all && row + ahead < (int)gridDim.x)
+        bulk_prefetch((const half *)a.x + (size_t)(row + ahead) * p.n + asked * head_dim,
+                      2u * min(HEADS, p.all - asked) * head_dim);
     const int in_sequence = heads_divide(token, p.by_page), at = token - in_sequence * p.page;
     void *const *table = a.page + (size_t)sequence * 2 * p.table_pages + in_sequence;
     unsigned char *keys = NULL, *values = NULL;
@@ -161,8 +167,10 @@ static enum op_status launch_heads(const quant_problem *p, const quant_args *a,
                         : shape.vectors == 2 ? quant_heads<Lanes, Full, 2>
                         : shape.vectors == 3 ? quant_heads<Lanes, Full, 3>
                                              : quant_heads<Lanes, Full, 4>;
+    const int ahead =
+        shape.form == QUANT_HEADS_AHEAD ? (int)blocks_at_once(kernel, shape.threads) : 0;
     return launch_early(kernel, dim3((unsigned)p->m, (unsigned)shape.blocks), shape.threads, 1, s,
-                        plan, *a);
+                        plan, ahead, *a);
 }
 
 static enum op_status run_heads(const quant_problem *p, const quant_args *a,

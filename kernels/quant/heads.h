@@ -44,10 +44,11 @@ HD int heads_warps(const struct quant_problem *p, int each)
     return (heads_units(p) + each - 1) / each;
 }
 
-/* Of blocks of up to `most` warps, as even as they come. */
-static inline struct quant_shape heads_shape(const struct quant_problem *p, int each, int most)
+/* Of blocks of up to `most` warps, as even as they come; form: HEADS or HEADS_AHEAD. */
+static inline struct quant_shape heads_shape(const struct quant_problem *p, int each, int most,
+                                             enum quant_form form)
 {
-    struct quant_shape s = { each, 0, 0, QUANT_HEADS };
+    struct quant_shape s = { each, 0, 0, form };
     if (each < 1 || each > HEADS_EACH_MAX || most < 1 || most > HEADS_WARPS_MAX)
         return s;
     const int warps = heads_warps(p, each);
@@ -58,13 +59,14 @@ static inline struct quant_shape heads_shape(const struct quant_problem *p, int 
 
 /*
  * The shape of so many tokens, by the tokens of quant_tokens: units a warp and warps a block, 38
- * for 3 and 8; 0 leaves them to rope.cuh.
+ * for 3 and 8, 138 where they ask ahead; 0 leaves them to rope.cuh.
  */
 static inline struct quant_shape heads_shape_of(const struct quant_problem *p)
 {
     static const int choice[QUANT_TOKENS] = { 0, 0, 0, 0, 0, 0 };
     const int c = choice[quant_tokens_at(p->m)];
-    struct quant_shape s = heads_shape(p, c / 10, c % 10);
+    struct quant_shape s =
+        heads_shape(p, c / 10 % 10, c % 10, c >= 100 ? QUANT_HEADS_AHEAD : QUANT_HEADS);
     if (!s.threads)
         s.form = QUANT_ONCE;
     return s;

@@ -14,17 +14,6 @@
 #include "rope.cuh"
 #include "rows.cuh"
 
-/* Blocks that the device runs at once; 0 if it does not say. */
-template <class Kernel> static unsigned blocks_at_once(Kernel kernel, int threads)
-{
-    int device, sms, blocks;
-    if (cudaGetDevice(&device) ||
-        cudaDeviceGetAttribute(&sms, cudaDevAttrMultiProcessorCount, device) ||
-        cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, kernel, threads, 0))
-        return 0;
-    return (unsigned)(sms * blocks);
-}
-
 /* Rows without a rest are worth a kernel of their own where many follow one another, and one
  * whose blocks stay where each then has several: with one or two, some would wait for the others.
  */
@@ -87,10 +76,12 @@ static enum op_status with_lean(const quant_problem *p, const quant_args *a,
     return with_counts(shape, [&](auto v, auto blocks) {
         constexpr int V = decltype(v)::value, Blocks = decltype(blocks)::value;
         const bool full = V == 4 && shape.threads * V * Blocks * V8 == p->n;
-        return launch_early(full ? quant_lean<Kind, V, Blocks, Packed, V == 4>
-                                 : quant_lean<Kind, V, Blocks, Packed, false>,
-                            dim3((unsigned)p->m * Blocks), shape.threads, Blocks, s, p->n,
-                            1.0f / (float)p->n, *a);
+        const auto kernel = full ? quant_lean<Kind, V, Blocks, Packed, V == 4>
+                                 : quant_lean<Kind, V, Blocks, Packed, false>;
+        const bool asks = shape.form == QUANT_LEAN_AHEAD || shape.form == QUANT_LEAN_PACKED_AHEAD;
+        const int ahead = asks ? (int)blocks_at_once(kernel, shape.threads) / Blocks : 0;
+        return launch_early(kernel, dim3((unsigned)p->m * Blocks), shape.threads, Blocks, s, p->m,
+                            p->n, ahead, 1.0f / (float)p->n, *a);
     });
 }
 
@@ -99,9 +90,9 @@ template <template <int> class Kind, template <int> class Lean>
 static enum op_status with_form(const quant_problem *p, const quant_args *a,
                                 const quant_shape &shape, op_stream s)
 {
-    if (shape.form == QUANT_LEAN)
+    if (shape.form == QUANT_LEAN || shape.form == QUANT_LEAN_AHEAD)
         return with_lean<Lean, false>(p, a, shape, s);
-    if (shape.form == QUANT_LEAN_PACKED)
+    if (shape.form == QUANT_LEAN_PACKED || shape.form == QUANT_LEAN_PACKED_AHEAD)
         return with_lean<Lean, true>(p, a, shape, s);
     return with_shape<Kind, false>(p, a, shape, NULL, s);
 }
@@ -133,7 +124,7 @@ enum op_status quant_own_with(const struct quant_problem *p, const struct quant_
     case QUANT_ADD:
         return launch_add(p, a, s);
     case QUANT_ROPE_KV:
-        return shape.form == QUANT_HEADS ? run_heads(p, a, shape, s)
+        return shape.form >= QUANT_HEADS ? run_heads(p, a, shape, s)
                                          : launch_rope<true, true>(p, a, s);
     }
     return OP_EINVAL;

@@ -25,6 +25,17 @@
 
 constexpr int V8 = QUANT_VECTOR;
 
+/* Blocks that the device runs at once; 0 if it does not say. */
+template <class Kernel> static unsigned blocks_at_once(Kernel kernel, int threads)
+{
+    int device, sms, blocks;
+    if (cudaGetDevice(&device) ||
+        cudaDeviceGetAttribute(&sms, cudaDevAttrMultiProcessorCount, device) ||
+        cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, kernel, threads, 0))
+        return 0;
+    return (unsigned)(sms * blocks);
+}
+
 /* ---- halves ---- */
 
 static __device__ __forceinline__ half2 half2_of_bits(uint32_t u)

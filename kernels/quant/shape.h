@@ -17,7 +17,10 @@ enum quant_form {
     QUANT_STAYS,       /* blocks of 4 full vectors a thread, not in a cluster, take row after row */
     QUANT_LEAN,        /* as ONCE, by lean.cuh */
     QUANT_LEAN_PACKED, /* the same, values rounded to codes and packed by one instruction */
+    QUANT_LEAN_AHEAD,  /* LEAN, and a block asks the L2 for the row that its place takes next */
+    QUANT_LEAN_PACKED_AHEAD,
     QUANT_HEADS, /* ROPE_KV: `vectors` units of heads a warp, of heads.h, all loaded at once */
+    QUANT_HEADS_AHEAD,
 };
 
 /* Vectors and blocks of all shapes of rows that are compiled. */
@@ -60,7 +63,8 @@ static inline int quant_tokens_at(int m)
 
 /*
  * Vectors of a thread and blocks of a cluster, 41 for 4 and 1; the digit before them is the form:
- * 141 for blocks that stay, 241 for lean ones, 341 for lean ones that pack.  The fastest of
+ * 141 for blocks that stay, 241 for lean ones, 341 for lean ones that pack, 441 and 541 for those
+ * that ask ahead.  The fastest of
  * `gpu_quant sweep` on an H200, cold.  What it shows: a row of few tokens goes to a cluster, as one
  * latency counts and a thread should have little to do, unless nothing but its largest value is
  * asked of it, where one block of 4 vectors a thread is through before a cluster has met.  Of many,
