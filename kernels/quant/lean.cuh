@@ -240,6 +240,7 @@ static __global__ void __launch_bounds__(QUANT_THREADS_MAX)
     for (int i = 0; i < V; i++)
         if (Full || at[i] < vectors)
             source.load(a, row, vectors, at[i], i);
+    room.started(); /* while they are on their way */
     if (ahead && threadIdx.x < V && row + ahead < (size_t)m) {
         const int from = (threadIdx.x * Blocks + block) * blockDim.x, left = vectors - from;
         if (left > 0)
@@ -255,7 +256,7 @@ static __global__ void __launch_bounds__(QUANT_THREADS_MAX)
             source.clear(i);
         }
     if constexpr (Source::NORMS) {
-        const float2 of_row = room.sum_and_most(sum, most, block);
+        const float2 of_row = room.template sum_and_most<true>(sum, most, block);
         sum = of_row.x, most = of_row.y;
     } else {
         most = room.most(most, block);

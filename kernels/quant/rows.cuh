@@ -195,13 +195,21 @@ template <int Blocks> struct RowSums {
             __syncthreads();
     }
 
-    /* sum and largest of the row; all threads */
+    /* All blocks have started; all threads, before the first exchange. */
+    static __device__ __forceinline__ void started()
+    {
+        if constexpr (Blocks > 1)
+            cluster_wait();
+    }
+
+    /* sum and largest of the row; all threads.  Started: the caller has waited for that. */
+    template <bool Started = false>
     __device__ __forceinline__ float2 sum_and_most(float sum, float most, int block)
     {
         const int lane = threadIdx.x % WARP;
         sum = all_sum(sum), most = all_most(most);
-        if constexpr (Blocks > 1)
-            cluster_wait();
+        if constexpr (!Started)
+            started();
         send(0, sum, most, block, Blocks);
         receive(0);
         sum = most = 0;
@@ -214,13 +222,11 @@ template <int Blocks> struct RowSums {
         return make_float2(all_sum(sum), all_most(most));
     }
 
-    /* The largest of the row alone; all threads, in place of sum_and_most */
+    /* The largest of the row alone; all threads, in place of sum_and_most<true>. */
     __device__ __forceinline__ float most(float most, int block)
     {
         const int lane = threadIdx.x % WARP;
         most = all_most(most);
-        if constexpr (Blocks > 1)
-            cluster_wait();
         send(0, 0, most, block, Blocks);
         receive(0);
 #pragma unroll
