@@ -104,6 +104,13 @@ static inline void quant_form_name(struct quant_form_of f, char *to, size_t size
         snprintf(to, size, "rope");
 }
 
+/* As the tables of shape.h and heads.h write it; 0: rope.cuh. */
+static inline int quant_form_code(struct quant_form_of f)
+{
+    const int form = f.form >= QUANT_HEADS ? (int)f.form - QUANT_HEADS : (int)f.form;
+    return f.vectors ? 100 * form + 10 * f.vectors + f.blocks : 0;
+}
+
 /* ---- times, out of cache ---- */
 
 enum { SWEEP_FORMS = 64, SWEEP_WINDOWS = 7, SWEEP_SETS = 256 };
@@ -200,8 +207,9 @@ static inline void quant_sweep_print(const struct quant_sweep *s, struct quant_f
             of_default = us[f];
     }
     quant_form_name(s->form[best], name, sizeof name);
-    printf(" floor %.2f, default %.2f, best %.2f %s: %.2f above the floor, %.0f %% of it\n   ",
-           floor_us, of_default, us[best], name, us[best] - floor_us, 100 * floor_us / us[best]);
+    printf(" floor %.2f, default %.2f, best %.2f %s (%d): %.2f above the floor, %.0f %% of it\n   ",
+           floor_us, of_default, us[best], name, quant_form_code(s->form[best]),
+           us[best] - floor_us, 100 * floor_us / us[best]);
     for (int f = 0; f < s->forms; f++) {
         quant_form_name(s->form[f], name, sizeof name);
         printf(" %s %.2f%s", name, us[f], f + 1 < s->forms ? "," : "\n");
