@@ -15,12 +15,6 @@
  *
  * Instructions of a warp for 4 vectors a lane, all told: NORM 550 (rows.cuh 765), ADD_NORM 620
  * (810), SILU 710 (760) with 48 of the slow ones (64), plain 330 (470); Packed: 35 to 40 less.
- *
- * While a block computes it reads nothing.  With `ahead` it has asked the L2 by then for the row
- * of the block that takes its place, so that memory is busy from the first block to the last.
- *
- * Instructions of a warp for 32 values: NORM 11 (rows.cuh 16), SILU 15 (16), plain 4.5 (7.5);
- * Packed: 1.2 less.
  */
 #ifndef KERNELS_QUANT_LEAN_CUH
 #define KERNELS_QUANT_LEAN_CUH
