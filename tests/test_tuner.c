@@ -1,6 +1,7 @@
 /*
  * test_tuner.c - the greedy search against all choices of a made-up table of times, trials that are
- * discarded, samples that are dropped, settings estimated by the group alone, and the record.
+ * discarded, samples that are dropped, settings estimated by the group alone, the search that tries
+ * all, and the record.
  */
 #include <math.h>
 #include <stdio.h>
@@ -262,6 +263,46 @@ static void try_alone(void)
     CHECK(same > 30);
 }
 
+/* Every setting, those too that refine what was not chosen: the best of the whole where times add
+ * up; the work of each group is counted. */
+static void try_every(void)
+{
+    int missed = 0;
+    for (unsigned seed = 1; seed <= 40; seed++) {
+        struct table t;
+        struct tuner_result r, greedy;
+        int best[GROUPS], settings = 0, trials = 0;
+        make_table(seed, &t);
+        struct tuner_space space = space_of(seed % 4 ? 0 : 6);
+        const struct tuner_subject subject = { choose, sample, alone, &t };
+        const struct tuner_subject without = { choose, sample, NULL, &t };
+        const double least = best_of_all(&t, space.allowed, best);
+        space.refines[3] = space.refines[4] = 1 + 1;
+        CHECK(!tuner_every(&space, &subject, &r) && t.samples == 1);
+        CHECK(!memcmp(r.setting, best, sizeof best) && time_of(&t, r.setting) == least);
+        CHECK(!memcmp(t.setting, r.setting, sizeof best)); /* in force */
+        CHECK(r.trials == GROUPS * SETTINGS - (seed % 4 ? 0 : 2));
+        CHECK(t.alone == r.trials * (1 + space.samples) && r.samples == r.trials * space.samples);
+        for (int g = 0; g < GROUPS; g++)
+            CHECK(r.effort[g].settings == (g == 2 && seed % 4 == 0 ? SETTINGS - 2 : SETTINGS) &&
+                  r.effort[g].trials == r.effort[g].settings);
+        CHECK(!tuner_search(&space, &subject, &greedy));
+        missed += time_of(&t, greedy.setting) > least;
+        for (int g = 0; g < GROUPS; g++) {
+            settings += greedy.effort[g].settings;
+            trials += greedy.effort[g].trials;
+        }
+        CHECK(settings == greedy.trials - 1 && trials == settings - greedy.estimated);
+        CHECK(tuner_every(&space, &without, &r) == -1 && strstr(cb_error_text(), "alone"));
+        t.fails_after = 50;
+        t.samples = t.alone = 0;
+        CHECK(tuner_every(&space, &subject, &r) == -1 && strstr(cb_error_text(), "planted"));
+        space.samples = 0;
+        CHECK(tuner_every(&space, &subject, &r) == -1);
+    }
+    CHECK(missed > 0);
+}
+
 static void try_record(void)
 {
     static const char *const setting[] = { "s0", "s1", "s2", "s3", "s4" };
@@ -317,6 +358,7 @@ int main(void)
     try_refined();
     try_discarded();
     try_alone();
+    try_every();
     try_record();
     return TEST_END();
 }

@@ -64,13 +64,14 @@ static int try_setting(const struct tuner_space *space, const struct tuner_subje
 }
 
 /* The fastest of some runs of group g alone. */
-static int time_alone(const struct tuner_subject *subject, const int *setting, int g, double *least)
+static int time_alone(const struct tuner_subject *subject, const int *setting, int g, int runs,
+                      double *least)
 {
     double us;
     *least = INFINITY;
     if (subject->choose(subject->context, setting))
         return -1;
-    for (int i = 0; i <= ALONE; i++) {
+    for (int i = 0; i <= runs; i++) {
         if (subject->alone(subject->context, g, &us))
             return -1;
         if (i) /* the first warms up */
@@ -85,12 +86,12 @@ static int estimate(const struct tuner_subject *subject, const int *chosen, int 
 {
     int setting[TUNER_GROUPS_MAX];
     memcpy(setting, chosen, sizeof setting);
-    if (time_alone(subject, setting, g, &alone[setting[g]]))
+    if (time_alone(subject, setting, g, ALONE, &alone[setting[g]]))
         return -1;
     for (int i = 0; i < count; i++) {
         const int s = setting[g] = list[i];
         int at = i;
-        if (time_alone(subject, setting, g, &alone[s]))
+        if (time_alone(subject, setting, g, ALONE, &alone[s]))
             return -1;
         for (; at && alone[list[at - 1]] > alone[s]; at--)
             list[at] = list[at - 1];
@@ -105,12 +106,15 @@ static int tune_group(const struct tuner_space *space, const struct tuner_subjec
 {
     int setting[TUNER_GROUPS_MAX], list[TUNER_SETTINGS_MAX], count = 0;
     double alone[TUNER_SETTINGS_MAX] = { 0 };
+    struct tuner_effort *effort = &out->effort[g];
+    const double start = now_s();
     memcpy(setting, out->setting, sizeof setting);
     for (int s = 1; s < space->settings; s++)
         if (space->allowed[g] >> s & 1 && space->refines[s] == refines)
             list[count++] = s;
     if (count && subject->alone && estimate(subject, out->setting, g, list, count, alone))
         return -1;
+    effort->settings += count;
     for (int i = 0; i < count; i++) {
         const int s = setting[g] = list[i];
         double us;
@@ -120,6 +124,7 @@ static int tune_group(const struct tuner_space *space, const struct tuner_subjec
             out->estimated++;
             continue;
         }
+        effort->trials++;
         if (try_setting(space, subject, setting, out->us, out, &us))
             return -1;
         if (us < out->us) {
@@ -127,6 +132,7 @@ static int tune_group(const struct tuner_space *space, const struct tuner_subjec
             out->setting[g] = s;
         }
     }
+    effort->seconds += now_s() - start;
     return 0;
 }
 
@@ -141,15 +147,20 @@ static bool good_space(const struct tuner_space *space)
     return good;
 }
 
+static int bad_space(const struct tuner_space *space)
+{
+    return cb_error("tuner: %d groups of %d settings, %d samples, or a setting that refines "
+                    "what is not earlier",
+                    space->groups, space->settings, space->samples);
+}
+
 int tuner_search(const struct tuner_space *space, const struct tuner_subject *subject,
                  struct tuner_result *out)
 {
     const double start = now_s();
     *out = (struct tuner_result){ 0 };
     if (!good_space(space))
-        return cb_error("tuner: %d groups of %d settings, %d samples, or a setting that refines "
-                        "what is not earlier",
-                        space->groups, space->settings, space->samples);
+        return bad_space(space);
     if (try_setting(space, subject, out->setting, INFINITY, out, &out->us))
         return -1;
     out->first_us = out->us;
@@ -158,6 +169,56 @@ int tuner_search(const struct tuner_space *space, const struct tuner_subject *su
             return -1;
     for (int g = 0; g < space->groups; g++)
         if (tune_group(space, subject, g, 1 + out->setting[g], out))
+            return -1;
+    if (subject->choose(subject->context, out->setting))
+        return -1;
+    out->seconds = now_s() - start;
+    return 0;
+}
+
+/* All settings of group g, the other groups at their first. */
+static int every_setting(const struct tuner_space *space, const struct tuner_subject *subject,
+                         int g, struct tuner_result *out)
+{
+    int setting[TUNER_GROUPS_MAX] = { 0 };
+    struct tuner_effort *effort = &out->effort[g];
+    const double start = now_s();
+    double best = INFINITY;
+    for (int s = 0; s < space->settings; s++) {
+        double us;
+        setting[g] = s;
+        if (s && !(space->allowed[g] >> s & 1))
+            continue;
+        if (time_alone(subject, setting, g, space->samples, &us))
+            return -1;
+        effort->settings++;
+        effort->trials++;
+        if (us < best) {
+            best = us;
+            out->setting[g] = s;
+        }
+    }
+    effort->seconds = now_s() - start;
+    out->trials += effort->trials;
+    out->samples += effort->trials * space->samples;
+    return 0;
+}
+
+int tuner_every(const struct tuner_space *space, const struct tuner_subject *subject,
+                struct tuner_result *out)
+{
+    const double start = now_s();
+    const int first[TUNER_GROUPS_MAX] = { 0 };
+    double us;
+    *out = (struct tuner_result){ 0 };
+    if (!good_space(space))
+        return bad_space(space);
+    if (!subject->alone)
+        return cb_error("tuner: no group can be timed alone");
+    if (subject->choose(subject->context, first) || subject->sample(subject->context, &us))
+        return -1; /* groups alone read what a whole left */
+    for (int g = 0; g < space->groups; g++)
+        if (every_setting(space, subject, g, out))
             return -1;
     if (subject->choose(subject->context, out->setting))
         return -1;

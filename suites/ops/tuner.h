@@ -22,6 +22,8 @@
  *     after two samples of which the fastest is 3 % above the mean of the best;
  *     after three of which none is below the mean of the best.
  *
+ * What this pruning may miss, tuner_every finds: it times every allowed setting of every group.
+ *
  * Source: Sparse Autotuner of TorchSparse++ (arXiv 2311.12862).
  */
 #ifndef SUITES_OPS_TUNER_H
@@ -55,11 +57,22 @@ struct tuner_result {
     double seconds;      /* of the search */
     int trials, discarded, samples; /* settings; of them discarded; samples of the whole */
     int estimated;                  /* of those discarded: by the time of the group alone */
+    struct tuner_effort {
+        int settings, trials; /* looked at, and of them tried: discarded ones, not estimated ones */
+        double seconds;
+    } effort[TUNER_GROUPS_MAX]; /* of each group; not in a record */
 };
 
 /* 0 with the choice in force, or -1 after cb_error: no space, or the subject failed. */
 int tuner_search(const struct tuner_space *space, const struct tuner_subject *subject,
                  struct tuner_result *out);
+
+/* Of every group the setting whose fastest of space->samples runs of the group alone is least,
+ * among all that are allowed: nothing is estimated or discarded, and what refines another is tried
+ * whatever was chosen.  Trials, samples and seconds are those of all groups; us and first_us 0.  0
+ * with the choice in force, or -1 after cb_error: no space, no alone, or the subject failed. */
+int tuner_every(const struct tuner_space *space, const struct tuner_subject *subject,
+                struct tuner_result *out);
 
 /* ---- record ---- */
 
