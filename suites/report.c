@@ -620,6 +620,15 @@ static int figure_names(const struct view *v, char name[][VIEW_NAME], int max)
     return n;
 }
 
+static bool any_choice(const struct view *v)
+{
+    for (int i = 0; i < v->count; i++)
+        for (int k = 0; k < v->c[i]->row_count; k++)
+            if (*v->c[i]->row[k].choice)
+                return true;
+    return false;
+}
+
 /* A figure as text, with what is reported of it. */
 static void figure_cell(const struct report *w, const struct view *v, const struct result_case *c,
                         const struct result_row *r, const char *name, char *text, size_t size)
@@ -670,7 +679,8 @@ static int figure_table(struct report *w, const struct view *v)
 {
     enum { MOST = 48 };
     char name[MOST][VIEW_NAME];
-    const char *head[VIEW_PARAMS + MOST + 2];
+    const char *head[VIEW_PARAMS + MOST + 3];
+    const bool choices = any_choice(v);
     int n = figure_names(v, name, MOST), c = 0, status = 0;
     struct cb_table t;
     if (n > 10 && v->count <= 6 && v->kernels == 1)
@@ -681,6 +691,8 @@ static int figure_table(struct report *w, const struct view *v)
         head[c++] = "case";
     if (v->kernels > 1)
         head[c++] = "row";
+    if (choices)
+        head[c++] = "choice";
     for (int k = 0; k < n; k++)
         head[c++] = name[k];
     if (cb_table_init(&t, "Figures; in brackets what is reported", c, head))
@@ -701,6 +713,8 @@ static int figure_table(struct report *w, const struct view *v)
                 status = cb_table_set(&t, row, c++, "%s", v->c[i]->id);
             if (v->kernels > 1 && !status)
                 status = cb_table_set(&t, row, c++, "%s", r->kernel);
+            if (choices && !status)
+                status = cb_table_set(&t, row, c++, "%s", *r->choice ? r->choice : "-");
             for (int q = 0; q < n && !status; q++) {
                 figure_cell(w, v, v->c[i], r, name[q], text, sizeof text);
                 status = cb_table_set(&t, row, c++, "%s", text);

@@ -113,6 +113,35 @@ static void try_case(struct cb_context *c, const char *scan, const char *network
     try_pass(c, scan, network, "infer");
 }
 
+/* The tuner beside all settings: the network's result is checked under each choice. */
+static void try_groups(struct cb_context *c, const char *scan, const char *tuned, int batch)
+{
+    const struct cb_op *op = suite_op("tuned_groups");
+    const struct op_impl *impl[16] = { NULL };
+    json_t *j = json_pack("{s:s,s:s,s:s,s:i,s:i}", "scan", scan, "network", "minkunet_0.5x",
+                          "tuned", tuned, "samples", 2, "batch", batch);
+    void *p = calloc(1, op->params_size);
+    struct cb_case out;
+    int ran = 0;
+    for (int i = 0; i < 15 && (impl[i] = op->impl(i)); i++)
+        continue;
+    CHECK(!cb_params_from_json(op, j, p) && !cb_run_case(c, op, p, impl, &out));
+    printf("%s %s: %s %s, %.1f s\n", scan, tuned, cb_status_name(out.status), out.reason,
+           out.wall_s);
+    for (int i = 0; i < out.count; i++) {
+        const struct cb_outcome *o = &out.out[i];
+        printf("    %-8s %-24s", o->impl->name, o->status == CB_OK ? o->choice : o->reason);
+        for (int f = 0; f < o->figure_count; f++)
+            printf(" %s %.4g", o->figures[f].name, o->figures[f].value);
+        putchar('\n');
+        ran += o->status == CB_OK;
+    }
+    CHECK(out.status == CB_OK && ran == 10);
+    cb_case_free(&out);
+    json_decref(j);
+    free(p);
+}
+
 /* ---- times ---- */
 
 static void time_row(struct cb_context *c, const struct cb_op *op, void *in,
@@ -306,6 +335,8 @@ int main(int argc, char **argv)
     try_case(&c, scan, "minkunet_0.5x");
     try_fault(&c, scan);
     try_pass(&c, scan, "minkunet_0.5x", "train");
+    try_groups(&c, scan, "autotuned", 1);
+    try_groups(&c, scan, "train_bind_fd", 2);
     try_case(&c, "nuscenes_10f", "centerpoint");
     if (argc > 1 && !strcmp(argv[1], "train")) {
         try_pass(&c, "nuscenes_1f", "minkunet_1x", "train");

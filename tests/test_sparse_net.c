@@ -529,6 +529,59 @@ static void try_host_row(void)
     CHECK(!system(command));
 }
 
+/* Groups of layers by the search and by all settings: what is the same has the same time, rows
+ * without a group refuse, and a subject that needs a GPU skips the case. */
+static void try_groups(void)
+{
+    static const struct cb_policy policy = { .name = "exact", .invocations = 1 };
+    struct cb_context c = { .policy = &policy, .seed = 11, .aa = -1 };
+    const struct cb_op *op = suite_op("tuned_groups");
+    const struct op_impl *impl[16] = { NULL };
+    struct cb_case out;
+    char scan[96];
+    void *p = calloc(1, op->params_size);
+    int rows = 0, settings = 0;
+    double whole = 0;
+    snprintf(scan, sizeof scan, "kitti:/tmp/test_groups_%ld.bin", (long)getpid());
+    sparse_net_scan(scan, 200);
+    while (rows < 15 && (impl[rows] = op->impl(rows)))
+        rows++;
+    CHECK(rows == 11 && !cb_device_open("host", &c.device));
+    for (int gpu = 0; gpu < 2; gpu++) {
+        json_t *j = json_pack("{s:s,s:s,s:s,s:i}", "scan", scan, "network", "minkunet_0.5x",
+                              "tuned", gpu ? "autotuned" : "autotuned_host", "samples", 2);
+        CHECK(!cb_params_from_json(op, j, p) && !cb_run_case(&c, op, p, impl, &out));
+        json_decref(j);
+        CHECK(out.status == (gpu ? CB_SKIPPED : CB_OK) && out.count == rows);
+        for (int i = 0; i < rows; i++) {
+            const struct cb_outcome *o = &out.out[i];
+            const struct cb_figure *f = o->figures;
+            const int n = o->figure_count, last = !strcmp(o->impl->name, "whole");
+            const char *slash = strstr(o->choice, " / ");
+            if (gpu || !strcmp(o->impl->name, "down_4")) {
+                CHECK(o->status == (gpu ? CB_SKIPPED : CB_UNSUPPORTED));
+                continue;
+            }
+            CHECK(o->status == CB_OK && n == 10 && figure_of(f, n, "tuned") > 0);
+            CHECK(!last == (slash != NULL) && figure_of(f, n, "every") > 0);
+            if (slash && strlen(slash + 3) == (size_t)(slash - o->choice) &&
+                !strncmp(slash + 3, o->choice, strlen(slash + 3)))
+                CHECK(figure_of(f, n, "missed") == 0);
+            if (!strncmp(o->choice, "rows /", 6))
+                CHECK(figure_of(f, n, "gain") == 1);
+            CHECK(figure_of(f, n, "looked_at") == (last ? 27 : 3));
+            CHECK(figure_of(f, n, "trials") <= figure_of(f, n, "looked_at"));
+            settings += last ? 0 : (int)figure_of(f, n, "settings");
+            whole = last ? figure_of(f, n, "settings") : whole;
+        }
+        cb_case_free(&out);
+    }
+    CHECK(settings == 27 && whole == settings);
+    free(p);
+    cb_device_close(c.device);
+    unlink(scan + strlen("kitti:"));
+}
+
 int main(void)
 {
     char folder[64], command[128];
@@ -546,5 +599,6 @@ int main(void)
     snprintf(command, sizeof command, "rm -r %s", folder);
     CHECK(!system(command));
     try_host_row();
+    try_groups();
     return TEST_END();
 }

@@ -30,6 +30,7 @@ extern const struct cb_op op_group_stats;  /* group_stats.c */
 extern const struct cb_op op_group_attn;   /* group_attn.c */
 extern const struct cb_op op_encoder;      /* encoder.c */
 extern const struct cb_op op_sparse_net;   /* sparse_net.c */
+extern const struct cb_op op_tuned_groups; /* tuned_groups.c */
 extern const struct cb_op op_pillar_net;   /* pillar_net.c */
 extern const struct cb_op op_bev;          /* bev.c */
 extern const struct cb_op op_boxes;        /* boxes.c */

@@ -169,7 +169,7 @@ static int prepare(struct cb_context *c, void *instance, int weight_sets, int in
 
 /* ---- one row ---- */
 
-static void unbind(void *bound)
+void net_unbind(void *bound)
 {
     struct net_bound *b = bound;
     if (!b)
@@ -193,19 +193,34 @@ static int open_states(struct cb_context *c, struct net_bound *b)
                       b->impl->base.name, "set-up"))
             return -1;
     }
-    return b->impl->base.flags & OP_CHOOSES ? net_tune(b) : 0;
+    return 0;
 }
 
-static int bind(struct cb_context *c, void *instance, const struct op_impl *i, void **out)
+int net_bind(struct cb_context *c, struct net_case *in, const struct sparse_net_impl *impl,
+             struct net_bound **out)
 {
     struct net_bound *b = calloc(1, sizeof *b);
     *out = NULL;
     if (!b)
-        return cb_error("no memory to bind %s", i->name);
-    b->in = instance;
-    b->impl = (const struct sparse_net_impl *)i;
+        return cb_error("no memory to bind %s", impl->base.name);
+    b->in = in;
+    b->impl = impl;
     if (open_states(c, b)) {
-        unbind(b);
+        net_unbind(b);
+        return -1;
+    }
+    *out = b;
+    return 0;
+}
+
+static int bind(struct cb_context *c, void *instance, const struct op_impl *i, void **out)
+{
+    struct net_bound *b;
+    *out = NULL;
+    if (net_bind(c, instance, (const struct sparse_net_impl *)i, &b))
+        return -1;
+    if (i->flags & OP_CHOOSES && net_tune(b)) {
+        net_unbind(b);
         return -1;
     }
     *out = b;
@@ -400,5 +415,5 @@ const struct cb_op op_sparse_net = {
     .impl = impl_at, .open = open_problem, .inputs = inputs, .statistics = statistics,
     .ready = ready, .work = work, .set_bytes = set_bytes, .prepare = prepare, .bind = bind,
     .run = run, .outputs = outputs, .expect = expect, .check = check, .choice = choice,
-    .figures = figures, .unbind = unbind, .close = close_instance,
+    .figures = figures, .unbind = net_unbind, .close = close_instance,
 };

@@ -89,9 +89,36 @@ void net_gradients_close(struct net_case *in);
 /* Enqueues parts of a run on a set. */
 int net_run_parts(const struct net_bound *b, int weights, int ins, int parts);
 
+/* sparse_net.c: a row with its memory, which chose nothing yet; released by net_unbind. */
+int net_bind(struct cb_context *c, struct net_case *in, const struct sparse_net_impl *impl,
+             struct net_bound **out);
+void net_unbind(void *bound); /* accepts NULL */
+
 /* sparse_net_time.c: what a row that chooses runs from now on, of a stored result or by trying;
  * figures of the parts of a run and of its wall time. */
 int net_tune(struct net_bound *b);
 int net_time_figures(const struct net_bound *b, struct cb_figure *out);
+
+/* The same search made anew, beside the first setting of every group and the best of all of them:
+ * times of each group, the last of the whole, one choice after the other in turns. */
+enum net_choice { NET_FIRST, NET_TUNED, NET_EVERY, NET_CHOICES };
+struct net_group_times {
+    char name[16];                   /* "same 0", "down 0" ...; "whole" */
+    char setting[NET_CHOICES][16];   /* of the whole "" */
+    double us[NET_CHOICES];          /* medians */
+    double seconds[NET_CHOICES];     /* of the search, its part of this group; first: 0 */
+    int settings, looked_at, trials; /* all; by the search: timed at all, in the whole */
+};
+enum { NET_GROUPS_MAX = 16 };
+struct net_choices {
+    int setting[NET_CHOICES][NET_GROUPS_MAX];
+    struct net_group_times group[NET_GROUPS_MAX + 1]; /* [groups + 1] */
+    int groups;
+};
+int net_compare_choices(struct net_bound *b, struct net_choices *out);
+/* Makes a choice the one in force. */
+int net_choose(struct net_bound *b, const int *setting);
+/* Of group g its name as above; groups of a plan: sparse_net_groups. */
+void net_group_name(const struct kmap_plan *maps, int group, char name[16]);
 
 #endif

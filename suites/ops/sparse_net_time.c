@@ -1,5 +1,5 @@
 /*
- * sparse_net_time.c - tuning of networks, and where their time goes.
+ * sparse_net_time.c - tuning of networks, what it is worth, and where their time goes.
  *
  *     maps          coordinates to tables
  *     orders        tables to what convolutions read: sorted rows, lists of pairs
@@ -27,6 +27,7 @@ enum { WINDOWS = 7, LONG_WINDOWS = 3 };
 static const double LONG_US = 4000;
 _Static_assert((int)SPARSE_NET_FLOWS_MAX <= (int)TUNER_SETTINGS_MAX,
                "flows that a tuner tells apart");
+_Static_assert((int)NET_GROUPS_MAX == (int)TUNER_GROUPS_MAX, "groups that a tuner tells apart");
 
 static double now_us(void)
 {
@@ -118,6 +119,12 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+static double median(double *us, int n)
+{
+    qsort(us, (size_t)n, sizeof *us, by_value);
+    return us[n / 2];
+}
+
 static int median_of(struct timed *t, int (*once)(struct timed *, double *), double *us)
 {
     double times[WINDOWS];
@@ -128,8 +135,7 @@ static int median_of(struct timed *t, int (*once)(struct timed *, double *), dou
         if (times[0] > LONG_US)
             windows = LONG_WINDOWS;
     }
-    qsort(times, (size_t)windows, sizeof *times, by_value);
-    *us = times[windows / 2];
+    *us = median(times, windows);
     return 0;
 }
 
@@ -231,17 +237,15 @@ static struct tuner_space space_of(const struct net_bound *b)
     return space;
 }
 
-/* "down 0" ...: kernel 3 on a level, or the map from it to the next. */
-static void name_groups(const struct net_bound *b, char name[][16], const char **list)
+/* Kernel 3 on a level, or the map from it to the next. */
+void net_group_name(const struct kmap_plan *maps, int group, char name[16])
 {
-    const struct kmap_plan *maps = &b->in->scene[0].maps;
-    for (int i = maps->steps - 1; i >= 0; i--) {
-        const int g = sparse_net_group(maps, i);
-        const struct kmap_step *s = &maps->step[i];
-        snprintf(name[g], sizeof name[g], "%s %d", s->from == s->to ? "same" : "down",
-                 s->from < s->to ? s->from : s->to);
-        list[g] = name[g];
-    }
+    int i = 0;
+    while (i + 1 < maps->steps && sparse_net_group(maps, i) != group)
+        i++;
+    const struct kmap_step *s = &maps->step[i];
+    snprintf(name, 16, "%s %d", s->from == s->to ? "same" : "down",
+             s->from < s->to ? s->from : s->to);
 }
 
 static void tell(struct net_bound *b, const struct tuner_space *space,
@@ -284,7 +288,10 @@ int net_tune(struct net_bound *b)
     int status;
     for (int f = 0; f < b->impl->flows; f++)
         setting[f] = b->impl->flow[f].name;
-    name_groups(b, groups, group);
+    for (int g = 0; g < space.groups; g++) {
+        net_group_name(&in->scene[0].maps, g, groups[g]);
+        group[g] = groups[g];
+    }
     workload_of(&in->q, workload, sizeof workload);
     const struct tuner_key key = { b->impl->base.name,
                                    sparse_net_networks[in->q.network],
@@ -305,5 +312,99 @@ int net_tune(struct net_bound *b)
     timed_close(&t);
     if (!status)
         tell(b, &space, &r, stored);
+    return status;
+}
+
+/* ---- the search beside its first settings and all settings ---- */
+
+enum { TURNS = 3, RUNS = 5 }; /* a choice has its turn so often, of so many runs */
+
+/* The first choice that is the same for a group; group -1: for all. */
+static int same_choice(const struct net_choices *c, int group, int k)
+{
+    int j = 0;
+    while (j < k && (group < 0 ? memcmp(c->setting[j], c->setting[k], sizeof *c->setting)
+                               : c->setting[j][group] != c->setting[k][group]))
+        j++;
+    return j;
+}
+
+/* A group alone by each choice in turns; group -1: the whole.  What is the same is timed once. */
+static int time_choices(struct timed *t, const struct net_choices *c, int group,
+                        double us[NET_CHOICES])
+{
+    double run[NET_CHOICES][TURNS * RUNS], unused;
+    for (int turn = 0; turn < TURNS; turn++)
+        for (int k = 0; k < NET_CHOICES; k++) {
+            if (same_choice(c, group, k) < k)
+                continue;
+            if (choose(t, c->setting[k]))
+                return -1;
+            for (int i = -1; i < RUNS; i++) { /* the first warms up */
+                double *to = i < 0 ? &unused : &run[k][turn * RUNS + i];
+                if (group < 0 ? sample(t, to) : alone(t, group, to))
+                    return -1;
+            }
+        }
+    for (int k = 0; k < NET_CHOICES; k++) {
+        const int same = same_choice(c, group, k);
+        us[k] = same < k ? us[same] : median(run[k], TURNS * RUNS);
+    }
+    return 0;
+}
+
+static void describe(const struct net_bound *b, const struct tuner_space *space,
+                     const struct tuner_result *tuned, const struct tuner_result *every,
+                     struct net_choices *out)
+{
+    struct net_group_times *whole = &out->group[space->groups];
+    const int *const setting[NET_CHOICES] = { [NET_TUNED] = tuned->setting,
+                                              [NET_EVERY] = every->setting };
+    *out = (struct net_choices){ .groups = space->groups };
+    for (int g = 0; g < space->groups; g++) {
+        struct net_group_times *t = &out->group[g];
+        net_group_name(&b->in->scene[0].maps, g, t->name);
+        for (int k = 0; k < NET_CHOICES; k++) {
+            out->setting[k][g] = setting[k] ? setting[k][g] : 0;
+            snprintf(t->setting[k], sizeof t->setting[k], "%s",
+                     b->impl->flow[out->setting[k][g]].name);
+        }
+        t->seconds[NET_TUNED] = tuned->effort[g].seconds;
+        t->seconds[NET_EVERY] = every->effort[g].seconds;
+        t->settings = every->effort[g].settings;
+        t->looked_at = 1 + tuned->effort[g].settings; /* the first is in force */
+        t->trials = tuned->effort[g].trials;
+        whole->settings += t->settings;
+        whole->looked_at += t->looked_at;
+        whole->trials += t->trials;
+    }
+    snprintf(whole->name, sizeof whole->name, "whole");
+    whole->seconds[NET_TUNED] = tuned->seconds;
+    whole->seconds[NET_EVERY] = every->seconds;
+}
+
+int net_choose(struct net_bound *b, const int *setting)
+{
+    struct timed t = { .b = b, .parts = SPARSE_NET_ALL };
+    const int status = choose(&t, setting);
+    timed_close(&t);
+    return status;
+}
+
+int net_compare_choices(struct net_bound *b, struct net_choices *out)
+{
+    const struct tuner_space space = space_of(b);
+    struct timed t = { .b = b, .parts = SPARSE_NET_ALL };
+    const struct tuner_subject subject = { choose, sample, b->impl->alone ? alone : NULL, &t };
+    struct tuner_result tuned, every;
+    int status =
+        tuner_search(&space, &subject, &tuned) || tuner_every(&space, &subject, &every) ? -1 : 0;
+    if (!status) {
+        describe(b, &space, &tuned, &every, out);
+        status = time_choices(&t, out, -1, out->group[space.groups].us);
+    }
+    for (int g = 0; !status && g < space.groups; g++)
+        status = time_choices(&t, out, g, out->group[g].us);
+    timed_close(&t);
     return status;
 }

@@ -29,6 +29,7 @@ const struct cb_op *const suite_ops[] = {
     &op_group_attn,
     &op_encoder,
     &op_sparse_net,
+    &op_tuned_groups,
     &op_pillar_net,
     &op_bev,
     &op_boxes,
