@@ -188,6 +188,54 @@ static void try_exact(struct operands *o, const struct spconv_impl *i, void *sta
     wrong += !ok;
 }
 
+/* A gradient with a residual, masked: the bits of the same without a mask, or 0. */
+static void try_masked(struct operands *o, const struct spconv_impl *i, void *state)
+{
+    const struct spconv_size size = spconv_result(&o->p);
+    const size_t count = (size_t)(size.rows * size.columns);
+    struct spconv_rest rest = { .bias = NULL };
+    half_bits *mask = malloc(o->bytes), *want = malloc(o->bytes), *got = malloc(o->bytes);
+    void *on[2];
+    long differ = 0, zeros = 0;
+    if (!i->run_with)
+        goto done;
+    for (int t = 0; t < 2; t++)
+        on[t] = random_tensor(o, 4 + (uint32_t)t, size.rows, size.columns, true);
+    CHECK(!cb_download(o->d, mask, on[1], o->bytes));
+    rest.residual = on[0];
+    CHECK(i->run_with(&o->p, &o->a, &rest, state, cb_device_stream(o->d)) == OP_OK);
+    CHECK(!cb_sync(o->d) && !cb_download(o->d, want, o->a.y, o->bytes));
+    rest.mask = on[1];
+    for (int turn = 0; turn < 2; turn++) {
+        CHECK(!cb_fill(o->d, o->a.y, 0xff, o->bytes));
+        CHECK(i->run_with(&o->p, &o->a, &rest, state, cb_device_stream(o->d)) == OP_OK);
+        if (cb_sync(o->d)) {
+            describe(o, i);
+            printf(", masked: %s\n", cb_error_text());
+            exit(1);
+        }
+        CHECK(!cb_download(o->d, got, o->a.y, o->bytes));
+        for (size_t e = 0; e < count; e++) {
+            const bool kept = half_to_float(mask[e]) > 0;
+            differ += got[e] != (kept ? want[e] : 0);
+            zeros += !kept;
+        }
+    }
+    if (differ) {
+        describe(o, i);
+        printf(", masked: %ld of %zu wrong\n", differ, 2 * count);
+    }
+    CHECK(!differ && (zeros || count < 20) && !cb_guards_check(o->d));
+    tried++;
+    wrong += differ > 0;
+    for (int t = 0; t < 2; t++)
+        cb_free(o->d, on[t]);
+done:
+    free(mask);
+    free(want);
+    free(got);
+}
+
 /* The reference of the GPU is the definition: the same as that of the host. */
 static void try_reference(struct operands *o)
 {
@@ -415,8 +463,11 @@ static void try_map(struct cb_device *d, const struct scene_map *m, int cin, int
             operands_open(&o, m, true);
             if ((long)m->in * cin < 1 << 16)
                 try_reference(&o);
-            for (int k = 0; impl_at(k); k++)
+            for (int k = 0; impl_at(k); k++) {
                 with_impl(&o, impl_at(k), try_exact);
+                if (pass == SPCONV_DGRAD && dtype == SPCONV_F16)
+                    with_impl(&o, impl_at(k), try_masked);
+            }
             if (pass == SPCONV_FORWARD && m->same && cin == 64)
                 with_impl(&o, spconv_find("implicit_s1"), try_planted);
             operands_close(&o);
@@ -503,6 +554,12 @@ static void try_tiny(struct cb_device *d)
         operands_open(&o, &m, true);
         for (const struct spconv_impl *i = spconv_variants; i->base.name; i++)
             with_impl(&o, i, try_exact);
+        operands_close(&o);
+        o = (struct operands){ .d = d, .p = o.p };
+        o.p.pass = SPCONV_DGRAD;
+        operands_open(&o, &m, true);
+        for (int k = 0; test_takes() && impl_at(k); k++)
+            with_impl(&o, impl_at(k), try_masked);
         operands_close(&o);
     }
     scene_map_free(&m);

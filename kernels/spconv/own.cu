@@ -138,6 +138,7 @@ enum op_status spconv_own_with(const struct spconv_problem *p, const struct spco
     io.y = a->y;
     io.residual = rest->residual;
     io.bias = rest->bias;
+    io.mask = rest->mask;
     io.relu = rest->relu;
     io.x_step = own->channels;
     io.y_step = io.residual_step = own->columns;

@@ -277,7 +277,7 @@ static __device__ __forceinline__ void produce(const OwnWork &p, const CUtensorM
 
 /* ---- consumers ---- */
 
-template <int Columns, bool Back, class Tune>
+template <int Columns, bool Back, class Tune, bool Masked>
 static __device__ __forceinline__ void consume(const OwnWork &p, const OwnRoom &room)
 {
     typedef OwnShape<Columns, Tune> Shape;
@@ -336,15 +336,16 @@ static __device__ __forceinline__ void consume(const OwnWork &p, const OwnRoom &
             for (int i = 0; i < Columns / 2; i++)
                 sum[i] = 0;
         if (at_once && part.w >> OWN_PARTS != 1)
-            own_share<Columns>(p, sum, part.w, block, row0, row1, warpgroup);
+            own_share<Columns, Masked>(p, sum, part.w, block, row0, row1, warpgroup);
         else if (own_join<Columns>(p, sum, part.w, block, warpgroup))
-            finish_tile<Columns>(p, sum, part.x, block, row0, row1, warpgroup);
+            finish_tile<Columns, Masked>(p, sum, part.x, block, row0, row1, warpgroup);
     }
 }
 
 /* ---- the kernel ---- */
 
-template <int Columns, bool Whole, int Bytes, bool Back, class Tune>
+/* Masked: a kernel of its own, so that the others keep their registers. */
+template <int Columns, bool Whole, int Bytes, bool Back, class Tune, bool Masked>
 static __global__ __launch_bounds__(OWN_THREADS, OwnShape<Columns, Tune>::BLOCKS) void own_spconv(
     const __grid_constant__ CUtensorMap w_map, const __grid_constant__ OwnWork p)
 {
@@ -375,7 +376,7 @@ static __global__ __launch_bounds__(OWN_THREADS, OwnShape<Columns, Tune>::BLOCKS
         produce<Columns, Whole, Bytes, Back, Tune>(p, &w_map, room);
     } else {
         asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(Shape::REGISTERS));
-        consume<Columns, Back, Tune>(p, room);
+        consume<Columns, Back, Tune, Masked>(p, room);
     }
     /* where the counters count anything the last block to end clears them for the next launch */
     if (p.plan.splits == 1 && __ldg(p.plan.count) * p.blocks <= 2 * (int)gridDim.x)

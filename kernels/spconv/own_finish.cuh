@@ -71,14 +71,22 @@ static __device__ __forceinline__ void finish_row(const OwnWork &p, float (&sum)
     }
 }
 
-template <int Columns, int Upper>
+/* Halves of v where those of y are above 0, else 0. */
+static __device__ __forceinline__ uint32_t where_positive(uint32_t v, uint32_t y)
+{
+    return v & __hgt2_mask(*(const half2 *)&y, __floats2half2_rn(0, 0));
+}
+
+/* What is masked is read just before it is stored, in the places that are written. */
+template <int Columns, int Upper, bool Masked>
 static __device__ __forceinline__ void store_row(const OwnWork &p, const float (&sum)[Columns / 2],
                                                  int row, int first_column)
 {
     constexpr int TOGETHER = Columns % 32 ? 2 : 4; /* blocks of eight columns */
-    const int lane = threadIdx.x % 32;
-    half *y = (half *)p.io.y + (size_t)row * p.io.y_step + first_column +
-              lane % 4 * (TOGETHER == 4 ? 8 : 2);
+    const int lane = threadIdx.x % 32, column = first_column + lane % 4 * (TOGETHER == 4 ? 8 : 2);
+    const size_t at = (size_t)row * p.io.y_step + column;
+    half *y = (half *)p.io.y + at;
+    const half *mask = (const half *)p.io.mask + at;
 #pragma unroll
     for (int j = 0; j < Columns / 8; j += TOGETHER) {
         uint32_t v[4];
@@ -91,6 +99,16 @@ static __device__ __forceinline__ void store_row(const OwnWork &p, const float (
             transpose_quad(v);
         if (row < 0)
             continue;
+        if constexpr (Masked && TOGETHER == 4) {
+            const uint4 kept = __ldg((const uint4 *)(mask + j * 8));
+            v[0] = where_positive(v[0], kept.x);
+            v[1] = where_positive(v[1], kept.y);
+            v[2] = where_positive(v[2], kept.z);
+            v[3] = where_positive(v[3], kept.w);
+        } else if constexpr (Masked) {
+            v[0] = where_positive(v[0], __ldg((const uint32_t *)(mask + j * 8)));
+            v[1] = where_positive(v[1], __ldg((const uint32_t *)(mask + j * 8 + 8)));
+        }
         if constexpr (TOGETHER == 4) {
             *(uint4 *)(y + j * 8) = make_uint4(v[0], v[1], v[2], v[3]);
         } else {
@@ -122,7 +140,7 @@ static __device__ __forceinline__ void pass_row(const OwnWork &p, float (&sum)[C
     }
 }
 
-template <int Columns>
+template <int Columns, bool Masked>
 static __device__ __forceinline__ void finish_tile(const OwnWork &p, float (&sum)[Columns / 2],
                                                    int tile, int block, int row0, int row1,
                                                    int warpgroup)
@@ -149,8 +167,8 @@ static __device__ __forceinline__ void finish_tile(const OwnWork &p, float (&sum
             finish_row<Columns, 0>(p, sum, row0, first_column);
             finish_row<Columns, 1>(p, sum, row1, first_column);
         }
-        store_row<Columns, 0>(p, sum, row0, first_column);
-        store_row<Columns, 1>(p, sum, row1, first_column);
+        store_row<Columns, 0, Masked>(p, sum, row0, first_column);
+        store_row<Columns, 1, Masked>(p, sum, row1, first_column);
     }
 }
 
@@ -233,6 +251,7 @@ static __device__ __forceinline__ bool own_join(const OwnWork &p, float (&sum)[C
 }
 
 /* Two columns of a row to their place. */
+template <bool Masked>
 static __device__ __forceinline__ void finish_pair(const OwnWork &p, float x, float y, int row,
                                                    int column)
 {
@@ -252,12 +271,16 @@ static __device__ __forceinline__ void finish_pair(const OwnWork &p, float x, fl
         x = fmaxf(x, 0);
         y = fmaxf(y, 0);
     }
-    *(uint32_t *)((half *)p.io.y + (size_t)row * p.io.y_step + column) = half_pair(x, y);
+    uint32_t v = half_pair(x, y);
+    const size_t at = (size_t)row * p.io.y_step + column;
+    if constexpr (Masked)
+        v = where_positive(v, __ldg((const uint32_t *)((const half *)p.io.mask + at)));
+    *(uint32_t *)((half *)p.io.y + at) = v;
 }
 
 /* All parts at once: each stores its sums, waits for all others and joins a share of the columns,
  * in the order of own_join. */
-template <int Columns>
+template <int Columns, bool Masked>
 static __device__ __forceinline__ void own_share(const OwnWork &p, float (&sum)[Columns / 2],
                                                  int number, int block, int row0, int row1,
                                                  int warpgroup)
@@ -278,8 +301,8 @@ static __device__ __forceinline__ void own_share(const OwnWork &p, float (&sum)[
             v.w += more.w;
         }
         const int column = block * Columns + j * 8 + threadIdx.x % 4 * 2;
-        finish_pair(p, v.x, v.y, row0, column);
-        finish_pair(p, v.z, v.w, row1, column);
+        finish_pair<Masked>(p, v.x, v.y, row0, column);
+        finish_pair<Masked>(p, v.z, v.w, row1, column);
     }
     /* the last to leave clears the count for the next launch */
     if (threadIdx.x % 128 == 0 && atomicAdd(s.arrived, 1) == 2 * s.parts - 1)

@@ -11,21 +11,26 @@ typedef void (*OwnKernel)(CUtensorMap, OwnWork);
 
 struct own_layer {
     OwnWork work;
-    OwnKernel kernel;
+    OwnKernel kernel, masked; /* masked: NULL where there is none */
     CUtensorMap w_map;
     int grid, bytes;
 };
 
 struct OwnForm {
-    OwnKernel kernel;
+    OwnKernel kernel, masked;
     int columns, blocks, bytes;
 };
 
+/* Gradients of rows are masked: by W transposed, or by few channels in any pass. */
 template <int Columns, bool Whole, int Bytes, bool Back = false, class Tune = OwnTune<Columns>>
 static OwnForm form()
 {
     typedef OwnShape<Columns, Tune> Shape;
-    return { own_spconv<Columns, Whole, Bytes, Back, Tune>, Columns, Shape::BLOCKS, Shape::BYTES };
+    OwnForm f = { own_spconv<Columns, Whole, Bytes, Back, Tune, false>, NULL, Columns,
+                  Shape::BLOCKS, Shape::BYTES };
+    if constexpr (Back || !Whole)
+        f.masked = own_spconv<Columns, Whole, Bytes, Back, Tune, true>;
+    return f;
 }
 
 /* Zeroed. */
@@ -58,6 +63,9 @@ static enum op_status blocks_at_once(const OwnForm &form, int *count)
         cudaDeviceGetAttribute(&sms, cudaDevAttrMultiProcessorCount, device) ||
         cudaFuncSetAttribute((const void *)form.kernel,
                              cudaFuncAttributeMaxDynamicSharedMemorySize, form.bytes) ||
+        (form.masked && cudaFuncSetAttribute((const void *)form.masked,
+                                             cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                             form.bytes)) ||
         cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, (const void *)form.kernel,
                                                       OWN_THREADS, form.bytes))
         return OP_EDEVICE;
@@ -77,6 +85,7 @@ static enum op_status prepare(const OwnForm &form, const void *w, int taps, bool
     if (status != OP_OK)
         return status;
     layer->kernel = form.kernel;
+    layer->masked = form.masked; /* its launch bounds are those of kernel */
     layer->bytes = form.bytes;
     work->blocks = work->columns / form.columns;
     work->inverse = (uint32_t)(((uint64_t)1 << 32) / work->channels + 1);

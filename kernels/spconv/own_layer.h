@@ -9,14 +9,15 @@
 
 OP_BEGIN
 
-/* y = relu(conv(x) + bias + residual), what is NULL or 0 left out.  Half rows on the device,
- * x_step ... elements apart, so that a part of wider rows can be read and written: multiples of
- * 8 (x_step: of what the channels are a multiple of). */
+/* y = relu(conv(x) + bias + residual), 0 where mask is not above 0; what is NULL or 0 left out.  Half
+ * rows on the device, x_step ... elements apart, so that a part of wider rows can be read and
+ * written: multiples of 8 (x_step: of what the channels are a multiple of). */
 struct own_layer_io {
     const void *x;
     void *y;
     const void *residual; /* [rows][columns]; may be y */
     const float *bias;    /* [columns] */
+    const void *mask;     /* [rows][columns], y_step apart, not y: what a ReLU gave */
     int x_step, y_step, residual_step;
     int relu;
 };
@@ -53,7 +54,8 @@ enum op_status own_layer_open(enum own_shape shape, const struct own_plan *plan,
                               int channels, int columns, const void *w, int back,
                               const struct op_memory *memory, op_stream s,
                               struct own_layer **out);
-/* Enqueues. */
+/* Enqueues.  OP_EUNSUPPORTED: a mask on a layer that is not back and has channels in multiples of
+ * 64. */
 enum op_status own_layer_run(const struct own_layer *layer, const struct own_layer_io *io,
                              op_stream s);
 void own_layer_close(struct own_layer *layer); /* accepts NULL */

@@ -100,8 +100,11 @@ enum op_status own_layer_run(const struct own_layer *layer, const struct own_lay
                              op_stream s)
 {
     OwnWork work = layer->work;
+    const OwnKernel kernel = io->mask ? layer->masked : layer->kernel;
     work.io = *io;
-    return launch_early_shared(layer->kernel, layer->grid, OWN_THREADS, 1, layer->bytes, s,
+    if (!kernel)
+        return OP_EUNSUPPORTED;
+    return launch_early_shared(kernel, layer->grid, OWN_THREADS, 1, layer->bytes, s,
                                layer->w_map, work);
 }
 

@@ -56,7 +56,7 @@ VARIANTS(FUNCTIONS)
     { .base = { .name = "own_" #name_, .title = #name_, .origin = "parts of " #most " taps",    \
                 .role = OP_OWN, .sm_min = 90, .sm_max = 90, .symbol = "own_spconv" },           \
       .supports = supports_##name_, .setup = setup_##name_, .teardown = spconv_own_teardown,    \
-      .run = spconv_own, .counts = spconv_own_counts },
+      .run = spconv_own, .counts = spconv_own_counts, .run_with = spconv_own_with },
 
 #else
 #define VARIANTS(X)

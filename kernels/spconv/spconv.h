@@ -73,11 +73,12 @@ typedef enum op_status spconv_run_fn(const struct spconv_problem *, const struct
                                      void *state, op_stream);
 
 /* What a layer does with sums of forward or dgrad, in float, before they are rounded:
- * relu(sums + bias + residual), what is NULL or 0 left out. */
+ * relu(sums + bias + residual), 0 where mask is not above 0; what is NULL or 0 left out. */
 struct spconv_rest {
     const float *bias;    /* [columns of y] */
     const void *residual; /* as y, which it may be */
     int relu;
+    const void *mask;     /* as y, which it may not be: the rows that a ReLU gave */
 };
 typedef enum op_status spconv_run_with_fn(const struct spconv_problem *, const struct spconv_args *,
                                           const struct spconv_rest *, void *state, op_stream);
