@@ -6,7 +6,7 @@
  * `gpu_sparse_net times [train]` checks nothing: a table of the parts of a run, its wall time and
  * launches on scans of the suites, a new scan in every run, real frames where they are.
  * `gpu_sparse_net times own` is the same for this suite's rows alone, without tuning and on two
- * scans each: under a minute.
+ * scans each: under a minute; `gpu_sparse_net times step` for its training step, fused and not.
  */
 #include <stdlib.h>
 #include <unistd.h>
@@ -113,6 +113,49 @@ static void try_case(struct cb_context *c, const char *scan, const char *network
     try_pass(c, scan, network, "infer");
 }
 
+/* Gradients of all weights by a row, in memory of the host that the caller frees. */
+static float *gradients_of(struct cb_context *c, struct net_case *in, const char *name)
+{
+    const struct cb_op *op = suite_op("sparse_net");
+    const size_t bytes = in->scene[0].net.weights * sizeof(float);
+    float *dw = malloc(bytes);
+    const struct op_impl *i;
+    void *b = NULL;
+    for (int t = 0; (i = op->impl(t)) && strcmp(i->name, name); t++)
+        continue;
+    CHECK(i && !op->bind(c, in, i, &b) && !cb_fill(c->device, in->scene[0].dw_on, 0, bytes));
+    CHECK(b && !op->run(b, 0, 0) && !cb_sync(c->device));
+    CHECK(!cb_download(c->device, dw, in->scene[0].dw_on, bytes));
+    op->unbind(b);
+    return dw;
+}
+
+/* Masks and residuals within products change no bit of a training step. */
+static void try_fused(struct cb_context *c, const char *scan, const char *network)
+{
+    struct sparse_net_params *q = params_of(scan, network, "train");
+    struct net_case *in;
+    if (cb_device_info(c->device)->sm != 90) {
+        printf("SKIP gpu_sparse_net: own needs another GPU\n");
+        free(q);
+        return;
+    }
+    CHECK(!net_case_open(c, q, &in) && !net_case_prepare(in, 1, 1));
+    float *want = gradients_of(c, in, "train_own"), *got = gradients_of(c, in, "train_own_fused");
+    size_t differ = 0, zeros = 0;
+    for (size_t i = 0; i < in->scene[0].net.weights; i++) {
+        differ += memcmp(&want[i], &got[i], sizeof *got) != 0;
+        zeros += want[i] == 0;
+    }
+    printf("%s %s: %zu of %zu gradients differ where masks are fused\n", scan, network, differ,
+           in->scene[0].net.weights);
+    CHECK(!differ && zeros < in->scene[0].net.weights / 2);
+    net_case_close(in);
+    free(want);
+    free(got);
+    free(q);
+}
+
 /* The tuner beside all settings: the network's result is checked under each choice. */
 static void try_groups(struct cb_context *c, const char *scan, const char *tuned, int batch)
 {
@@ -189,24 +232,25 @@ static void time_case(struct cb_context *c, const char *scan, const char *networ
     free(p);
 }
 
-/* what: "train", "own", or "" */
+/* what: "train", "own", "step", or "" */
 static void time_all(struct cb_context *c, const char *what)
 {
     static const char *const infer[] = { "implicit_s1", "fetch", "gather_grouped", "autotuned",
                                          "own", "own_tuned", NULL };
     static const char *const step[] = { "train_gather_grouped", "train_sorted", "train_implicit",
-                                        "train_own", NULL };
+                                        "train_own", "train_own_fused", NULL };
     static const char *const own[] = { "own", NULL };
     static const char *const scan[][2] = {
         { "semantickitti_000000", "minkunet_1x" }, { "nuscenes_keyframe", "minkunet_1x" },
         { "nuscenes_10f", "centerpoint" },         { "waymo_1f", "centerpoint" },
         { "semantickitti_1f", "minkunet_1x" },     { "semantickitti_1f", "minkunet_0.5x" }
     };
-    const int train = !strcmp(what, "train"), ours = !strcmp(what, "own");
+    const int alone = !strcmp(what, "step"); /* the last two of a training step */
+    const int train = alone || !strcmp(what, "train"), ours = !strcmp(what, "own");
     const size_t scans = ours ? 4 : sizeof scan / sizeof *scan;
     for (size_t i = 0; i < scans; i++)
         time_case(c, scan[i][0], scan[i][1], train ? "train" : "infer", train || ours ? 2 : 6,
-                  train ? step : ours ? own : infer);
+                  alone ? step + 3 : train ? step : ours ? own : infer);
 }
 
 /* ---- the reference of the GPU is that of the host ---- */
@@ -335,6 +379,9 @@ int main(int argc, char **argv)
     try_case(&c, scan, "minkunet_0.5x");
     try_fault(&c, scan);
     try_pass(&c, scan, "minkunet_0.5x", "train");
+    try_fused(&c, scan, "minkunet_0.5x");
+    try_fused(&c, scan, "minkunet_1x");
+    try_fused(&c, "nuscenes_10f", "centerpoint");
     try_groups(&c, scan, "autotuned", 1);
     try_groups(&c, scan, "train_bind_fd", 2);
     try_case(&c, "nuscenes_10f", "centerpoint");

@@ -9,6 +9,7 @@
 #include "../harness/error.h"
 #include "../harness/params.h"
 #include "../kernels/common/half.h"
+#include "../kernels/sparse_net/back.h"
 #include "../kernels/sparse_net/sparse_net.h"
 #include "../suites/suite.h"
 #include "sparse_net_scan.h"
@@ -312,6 +313,203 @@ static size_t largest(const struct sparse_layer *l, const double *dw)
     return at;
 }
 
+/* ---- what gradients need beside products: fused or not, the same bits ---- */
+
+struct walk {
+    const struct sparse_net_problem *p;
+    const struct sparse_net_args *a;
+    struct sparse_net net;
+    struct net_back back;
+    half_bits *const *act, *grad[SPARSE_NET_TENSORS_MAX];
+};
+
+static size_t elements(const struct walk *v, int t)
+{
+    return (size_t)v->p->host->n[v->net.tensor[t].level] * (size_t)v->net.tensor[t].channels;
+}
+
+/* Columns of rows of `from` to those of `to`, which have `channels`. */
+static void walk_pass(enum net_back_pass pass, const half_bits *from, int step, half_bits *to,
+                      int channels, size_t n)
+{
+    for (size_t i = 0; pass && i < n; i++) {
+        const half_bits x = from[i / (size_t)channels * (size_t)step + i % (size_t)channels];
+        to[i] = pass == NET_BACK_ADD ? half_from_float(half_to_float(to[i]) + half_to_float(x)) : x;
+    }
+}
+
+/* Of all halves: the products below take most of this program's time. */
+static float value_of[1 << 16];
+
+/* Gradients of a layer's weights, and sums of that of its input. */
+static void walk_products(const struct walk *v, const struct sparse_layer *l, double *dw, double *dx)
+{
+    const struct kmap *m = l->step < 0 ? NULL : &v->p->host->map[l->step].map;
+    const half_bits *w = v->a->w, *x = v->act[l->from], *g = v->grad[v->back.grad[l->to]];
+    for (int k = 0; k < v->p->host->n[v->net.tensor[l->to].level]; k++)
+        for (int d = 0; d < l->taps; d++) {
+            const int j = m ? m->table.index[k * m->taps + d] : k;
+            for (int c = 0; j >= 0 && c < l->channels; c++) {
+                const double xc = value_of[x[j * l->channels + c]];
+                const size_t at = l->w + (size_t)(d * l->channels + c) * (size_t)l->columns;
+                double sum = 0;
+                for (int o = 0; o < l->columns; o++) {
+                    const double go = value_of[g[k * l->columns + o]];
+                    dw[at + (size_t)o] += xc * go;
+                    sum += value_of[w[at + (size_t)o]] * go;
+                }
+                dx[j * l->channels + c] += sum;
+            }
+        }
+}
+
+static void walk_layer(struct walk *v, int i, double *dw, double *dx)
+{
+    const struct sparse_layer *l = &v->net.layer[i];
+    const struct net_back_layer *b = &v->back.layer[i];
+    const int *at = v->back.grad;
+    half_bits *g = v->grad[at[l->to]], *to = v->grad[at[l->from]];
+    const size_t n = elements(v, l->to), in = elements(v, l->from);
+    for (int t = 0; t < v->net.tensors; t++)
+        if (l->join >= 0 && v->net.tensor[t].member == l->join)
+            walk_pass(v->back.part[t], v->grad[at[l->join]] + v->net.tensor[t].column,
+                      v->net.tensor[l->join].channels, v->grad[at[t]], v->net.tensor[t].channels,
+                      elements(v, t));
+    for (size_t e = 0; b->mask && e < n; e++)
+        g[e] = half_to_float(v->act[l->to][e]) > 0 ? g[e] : 0;
+    if (b->residual)
+        walk_pass(b->residual, g, l->columns, v->grad[at[l->residual]], l->columns, n);
+    memset(dx, 0, in * sizeof *dx);
+    walk_products(v, l, dw, dx);
+    const half_bits *before = b->before < 0 ? NULL : v->grad[at[b->before]];
+    for (size_t e = 0; l->from != v->net.input && e < in; e++) {
+        const float sum = (float)dx[e] + (before ? half_to_float(before[e]) : 0);
+        to[e] = b->masked && !(half_to_float(v->act[l->from][e]) > 0) ? 0 : half_from_float(sum);
+    }
+}
+
+/* Memory that nothing wrote is not a number. */
+static void walk_back(struct walk *v, double *dw)
+{
+    size_t most = 0;
+    for (int t = 0; t < v->net.tensors; t++) {
+        const size_t n = elements(v, t);
+        v->grad[t] = malloc(n * sizeof *v->grad[t]);
+        memset(v->grad[t], 0xff, n * sizeof *v->grad[t]);
+        most = n > most ? n : most;
+    }
+    double *dx = malloc(most * sizeof *dx);
+    memset(dw, 0, v->net.weights * sizeof *dw);
+    memcpy(v->grad[v->net.output], v->a->g, elements(v, v->net.output) * sizeof *v->grad[0]);
+    for (int i = v->net.layers - 1; i >= 0; i--)
+        walk_layer(v, i, dw, dx);
+    for (int t = 0; t < v->net.tensors; t++)
+        free(v->grad[t]);
+    free(dx);
+}
+
+struct passes {
+    int masks, copies, adds, parts, memories;
+};
+
+static struct passes passes_of(const struct walk *v)
+{
+    struct passes n = { 0 };
+    for (int i = 0; i < v->net.layers; i++) {
+        n.masks += v->back.layer[i].mask;
+        n.copies += v->back.layer[i].residual == NET_BACK_COPY;
+        n.adds += v->back.layer[i].residual == NET_BACK_ADD;
+    }
+    for (int t = 0; t < v->net.tensors; t++) {
+        n.parts += v->back.part[t] != NET_BACK_NONE;
+        n.memories += v->back.grad[t] == t;
+    }
+    return n;
+}
+
+/* A layer's plan with one thing wrong; 0: nothing there to get wrong. */
+static int plant(int fault, const struct sparse_layer *l, struct net_back *b,
+                 struct net_back_layer *to)
+{
+    if (fault == 0 && to->masked)
+        to->masked = 0;
+    else if (fault == 1 && to->before >= 0)
+        to->before = -1;
+    else if (fault == 2 && to->before >= 0 && to->before != l->from)
+        to->before = l->from; /* as if it had been copied */
+    else if (fault == 3 && b->grad[l->to] != l->to)
+        b->grad[l->to] = l->to;
+    else
+        return 0;
+    return 1;
+}
+
+static double norm_of(const double *x, const double *less, size_t n)
+{
+    double sum = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += (x[i] - (less ? less[i] : 0)) * (x[i] - (less ? less[i] : 0));
+    return sqrt(sum);
+}
+
+static void try_back(const struct sparse_net_problem *p, const struct sparse_net_args *a,
+                     half_bits *const *act, const double *want, int centerpoint)
+{
+    struct walk v = { .p = p, .a = a, .net = *p->net, .act = act };
+    const size_t n = p->net->weights;
+    double *dw = malloc(n * sizeof *dw), *fused = malloc(n * sizeof *fused);
+    int fuses[SPARSE_NET_LAYERS_MAX], relus = 0, residuals = 0, pointwise = 0, planted = 0;
+    sparse_net_keep(&v.net);
+    for (int h = 0; h < 1 << 16; h++)
+        value_of[h] = half_to_float((half_bits)h);
+    for (int i = 0; i < v.net.layers; i++) {
+        const struct sparse_layer *l = &v.net.layer[i];
+        relus += l->relu;
+        residuals += l->residual >= 0;
+        pointwise += l->step < 0 && l->to != v.net.output;
+        fuses[i] = 1;
+    }
+    net_back_of(&v.net, NULL, &v.back);
+    const struct passes every = passes_of(&v);
+    CHECK(every.masks == relus && every.copies == residuals && every.memories == v.net.tensors);
+    walk_back(&v, dw);
+    CHECK(norm_of(dw, want, n) < 3e-3 * norm_of(want, NULL, n)); /* rounded once less a sum */
+
+    net_back_of(&v.net, fuses, &v.back);
+    const struct net_back good = v.back;
+    const struct passes few = passes_of(&v);
+    CHECK(few.masks == centerpoint && !few.copies && !few.adds && few.parts == every.parts);
+    CHECK(few.memories == v.net.tensors - pointwise);
+    walk_back(&v, fused);
+    CHECK(!memcmp(fused, dw, n * sizeof *dw));
+
+    for (int fault = 0; fault < 4; fault++)
+        for (int i = fault * 3, found = 0; i < v.net.layers && !found; i++) {
+            v.back = good;
+            found = plant(fault, &v.net.layer[i], &v.back, &v.back.layer[i]);
+            if (!found)
+                continue;
+            planted++;
+            walk_back(&v, fused);
+            CHECK(memcmp(fused, dw, n * sizeof *dw));
+        }
+    CHECK(planted == (centerpoint ? 3 : 4));
+
+    for (int some = 2; some < 4; some++) { /* where only some products can */
+        for (int i = 0; i < v.net.layers; i++)
+            fuses[i] = i % some != 1;
+        net_back_of(&v.net, fuses, &v.back);
+        const struct passes between = passes_of(&v);
+        CHECK(between.masks > few.masks && between.masks < every.masks);
+        walk_back(&v, fused);
+        CHECK(!memcmp(fused, dw, n * sizeof *dw));
+    }
+    free(dw);
+    free(fused);
+}
+
+/* ---- gradients of a network, and what they are made by ---- */
+
 static void try_gradients(enum sparse_net_kind kind)
 {
     const int size[3] = { SIDE, SIDE, 48 };
@@ -365,6 +563,7 @@ static void try_gradients(enum sparse_net_kind kind)
         CHECK_NEAR((above - below) / (2 * step), dw[at], .01 * fabs(dw[at]));
         CHECK(dw[at] != 0);
     }
+    try_back(&p, &a, act, dw, kind == SPARSE_NET_CENTERPOINT);
     for (int t = 0; t < net.tensors; t++)
         free(act[t]);
     free(x), free(w), free(g), free(xd), free(wd), free(gd), free(y), free(dw), free(b);

@@ -216,6 +216,13 @@ static const struct sparse_net_flow train_own[] = {
       .supports = layers_covered, .setup = OP_CUDA(sparse_net_train_setup),                     \
       .teardown = OP_CUDA(sparse_net_train_teardown), .rows = OP_CUDA(sparse_net_train_rows),   \
       .choose = OP_CUDA(sparse_net_train_choose), .run = OP_CUDA(sparse_net_train_run) }
+#define OWN_STEP(name_, title_, origin_, fused_)                                                \
+    { .base = { .name = name_, .title = title_, .origin = origin_, .role = OP_OWN,              \
+                .sm_min = 90, .sm_max = 90, .symbol = "own_wgrad" },                            \
+      .maps = { "octree", "grid" }, .flow = train_own, .flows = 1, .fused = fused_,             \
+      .half_sums = 1, .supports = layers_covered, .setup = OP_CUDA(sparse_net_train_setup),     \
+      .teardown = OP_CUDA(sparse_net_train_teardown), .rows = OP_CUDA(sparse_net_train_rows),   \
+      .choose = OP_CUDA(sparse_net_train_choose), .run = OP_CUDA(sparse_net_train_run) }
 #define COUNT(list) ((int)(sizeof(list) / sizeof *(list)))
 _Static_assert(COUNT(published) <= SPARSE_NET_FLOWS_MAX, "flows of a row");
 #define PUBLISHED "TorchSparse++, arXiv 2311.12862, maps by hash on the fly, "
@@ -268,13 +275,10 @@ const struct sparse_net_impl sparse_net_rows[] = {
     STEP("train_bind_dw", "training, tuned, dgrad with wgrad",
          PUBLISHED "tuned, dgrad and wgrad bound", OP_PAPER, train_dw, COUNT(train_dw),
          OP_CHOOSES),
-    { .base = { .name = "train_own", .title = "training, own", .role = OP_OWN, .sm_min = 90,
-                .sm_max = 90, .symbol = "own_wgrad",
-                .origin = "maps by octree or bit grid, plans on the device, wgmma; one graph" },
-      .maps = { "octree", "grid" }, .flow = train_own, .flows = 1, .half_sums = 1,
-      .supports = layers_covered, .setup = OP_CUDA(sparse_net_train_setup),
-      .teardown = OP_CUDA(sparse_net_train_teardown), .rows = OP_CUDA(sparse_net_train_rows),
-      .choose = OP_CUDA(sparse_net_train_choose), .run = OP_CUDA(sparse_net_train_run) },
+    OWN_STEP("train_own", "training, own",
+             "maps by octree or bit grid, plans on the device, wgmma; one graph", 0),
+    OWN_STEP("train_own_fused", "training, own, fused",
+             "the same, masks of ReLU and residuals within the gradients' products", 1),
 
     { .base = { .name = "autotuned_host", .title = "autotuned on the host", .role = OP_OWN,
                 .origin = "maps by definition, OpenBLAS in float by rows or by tap",

@@ -146,6 +146,7 @@ struct sparse_net_impl {
     const struct sparse_net_flow *flow; /* the first is what it runs unless told otherwise */
     int flows;                          /* <= SPARSE_NET_FLOWS_MAX */
     int alone;           /* run takes one group alone */
+    int fused;           /* training: products add and mask gradients of rows (back.h) */
     int half_sums;       /* more values are rounded to half than the layers' results */
     enum op_status (*supports)(const struct sparse_net_impl *, const struct sparse_net_problem *,
                                const char **why);

@@ -3,6 +3,9 @@
  * then gradients.  Every group of layers has rows for forward, dgrad and wgrad, which can be
  * changed; what one needs is made when it is first chosen and kept.
  *
+ * What the gradients need beside products follows from back.h: passes of their own, or for a fused
+ * row products that add and mask.
+ *
  * A run makes the maps and what the rows read of them: orders of the map and of its transpose,
  * lists of pairs, or this suite's plans.  The layers read copies of the same that set-up made, as
  * in listed_cuda.c: they take their sizes from the host.
@@ -12,6 +15,7 @@
 
 #include "../common/share.h"
 #include "../spconv/own_plans.h"
+#include "back.h"
 #include "forms.h"
 
 enum { PASSES = 3 };
@@ -34,6 +38,7 @@ struct train {
     struct op_memory memory;
     struct sparse_net net;
     struct net_memory m;
+    struct net_back back;
     void *grad[SPARSE_NET_TENSORS_MAX], *term; /* term: one more gradient */
     struct kmap_host transpose[KMAP_STEPS_MAX];
     struct spconv_map host[KMAP_STEPS_MAX + 1], device[KMAP_STEPS_MAX + 1]; /* last: rows with */
@@ -322,6 +327,18 @@ enum op_status sparse_net_train_choose(void *state, const int *flow, op_stream s
     return status;
 }
 
+/* Which products may add and mask, in the first flow. */
+static void open_back(struct train *v)
+{
+    int fuses[SPARSE_NET_LAYERS_MAX];
+    for (int i = 0; i < v->net.layers; i++) {
+        const struct spconv_impl *row =
+            v->net.layer[i].from == v->net.input ? NULL : row_of(v, i, 0, SPCONV_DGRAD);
+        fuses[i] = row && row->run_with;
+    }
+    net_back_of(&v->net, v->impl->fused ? fuses : NULL, &v->back);
+}
+
 static enum op_status open_gradients(struct train *v)
 {
     enum op_status status = OP_OK;
@@ -329,8 +346,11 @@ static enum op_status open_gradients(struct train *v)
     for (int t = 0; t < v->net.tensors; t++) {
         const size_t bytes = sparse_net_slot_bytes(&v->net, v->p.maps->cap, t);
         most = bytes > most ? bytes : most;
-        v->grad[t] = net_take(&v->memory, bytes, &status);
+        if (v->back.grad[t] == t)
+            v->grad[t] = net_take(&v->memory, bytes, &status);
     }
+    for (int t = 0; t < v->net.tensors; t++)
+        v->grad[t] = v->grad[v->back.grad[t]];
     v->term = net_take(&v->memory, most, &status);
     return status;
 }
@@ -352,6 +372,7 @@ enum op_status sparse_net_train_setup(const struct sparse_net_impl *impl,
     v->memory = op_share_memory(&v->share);
     v->net = *p->net;
     sparse_net_keep(&v->net);
+    open_back(v);
     enum op_status status = net_memory_open(impl, p, &v->net, a, memory, &v->m);
     if (!status)
         status = open_gradients(v);
@@ -411,8 +432,16 @@ static int does_rest(const struct train *v, int i, enum spconv_pass pass)
     return v->open[i][pass][v->chosen[i][pass]].row->run_with != NULL;
 }
 
+static enum op_status pass_rows(enum net_back_pass pass, struct net_rows from, struct net_rows to,
+                                int channels, int n, op_stream s)
+{
+    return pass == NET_BACK_NONE  ? OP_OK
+           : pass == NET_BACK_ADD ? net_add_rows(from, to, channels, n, s)
+                                  : net_copy_rows(from, to, channels, n, NULL, 0, s);
+}
+
 /* Members of a tensor side by side into it; back: its gradient to theirs. */
-static enum op_status join(const struct train *v, int whole, int back, int *seen, op_stream s)
+static enum op_status join(const struct train *v, int whole, int back, op_stream s)
 {
     const struct net_rows all = back ? gradient_of(v, whole) : net_rows_of(&v->m, &v->net, whole);
     enum op_status status = OP_OK;
@@ -425,12 +454,8 @@ static enum op_status join(const struct train *v, int whole, int back, int *seen
         if (!back)
             status = net_copy_rows(net_rows_of(&v->m, &v->net, t), columns, x->channels, n, NULL,
                                    0, s);
-        else if (seen[t])
-            status = net_add_rows(columns, gradient_of(v, t), x->channels, n, s);
         else
-            status = net_copy_rows(columns, gradient_of(v, t), x->channels, n, NULL, 0, s);
-        if (back)
-            seen[t] = 1;
+            status = pass_rows(v->back.part[t], columns, gradient_of(v, t), x->channels, n, s);
     }
     return status;
 }
@@ -440,72 +465,53 @@ static enum op_status forward(const struct train *v, int i, op_stream s)
     const struct sparse_layer *l = &v->net.layer[i];
     void *y = net_rows_of(&v->m, &v->net, l->to).at;
     const void *residual = l->residual < 0 ? NULL : net_rows_of(&v->m, &v->net, l->residual).at;
-    const struct spconv_rest rest = { v->a.b + l->b, residual, l->relu };
+    const struct spconv_rest rest = { .bias = v->a.b + l->b, .residual = residual,
+                                      .relu = l->relu };
     const int at_once = does_rest(v, i, SPCONV_FORWARD);
     enum op_status status = run_pass(v, i, SPCONV_FORWARD, y, at_once ? &rest : NULL, s);
     if (!status && !at_once)
         status = net_finish_rows(y, v->a.b + l->b, residual, level_rows(v, l->to), l->columns,
                                  l->relu, s);
-    return !status && l->join >= 0 ? join(v, l->join, 0, NULL, s) : status;
+    return !status && l->join >= 0 ? join(v, l->join, 0, s) : status;
 }
 
 /* A gradient's first term is copied or written in place, later ones are added. */
-static enum op_status backward(const struct train *v, int i, int *seen, op_stream s)
+static enum op_status backward(const struct train *v, int i, op_stream s)
 {
     const struct sparse_layer *l = &v->net.layer[i];
+    const struct net_back_layer *b = &v->back.layer[i];
     const int n = level_rows(v, l->to), from_n = level_rows(v, l->from);
     const struct net_rows g = gradient_of(v, l->to);
-    enum op_status status = OP_OK;
-    if (l->join >= 0)
-        status = join(v, l->join, 1, seen, s);
-    if (!status && l->relu)
+    enum op_status status = l->join < 0 ? OP_OK : join(v, l->join, 1, s);
+    if (!status && b->mask)
         status = net_mask_rows(g.at, net_rows_of(&v->m, &v->net, l->to).at,
                                (size_t)n * (size_t)l->columns, s);
-    if (!status && l->residual >= 0) {
-        const struct net_rows r = gradient_of(v, l->residual);
-        status = seen[l->residual] ? net_add_rows(g, r, l->columns, n, s)
-                                   : net_copy_rows(g, r, l->columns, n, NULL, 0, s);
-        seen[l->residual] = 1;
-    }
+    if (!status && b->residual)
+        status = pass_rows(b->residual, g, gradient_of(v, l->residual), l->columns, n, s);
     if (!status)
         status = run_pass(v, i, SPCONV_WGRAD, NULL, NULL, s);
     if (status || l->from == v->net.input)
         return status;
     const struct net_rows x = gradient_of(v, l->from), term = { v->term, l->channels };
-    const struct spconv_rest before = { .residual = x.at };
-    const int add = seen[l->from], at_once = add && does_rest(v, i, SPCONV_DGRAD);
-    status = run_pass(v, i, SPCONV_DGRAD, add && !at_once ? term.at : x.at,
-                      at_once ? &before : NULL, s);
-    if (!status && add && !at_once)
-        status = net_add_rows(term, x, l->channels, from_n, s);
-    seen[l->from] = 1;
-    return status;
-}
-
-/* A layer whose gradients are left out: later layers add to them all the same. */
-static void pass_over(const struct train *v, int i, int *seen)
-{
-    const struct sparse_layer *l = &v->net.layer[i];
-    for (int t = 0; t < v->net.tensors && l->join >= 0; t++)
-        if (v->net.tensor[t].member == l->join)
-            seen[t] = 1;
-    if (l->residual >= 0)
-        seen[l->residual] = 1;
-    seen[l->from] = 1;
+    const struct spconv_rest rest = {
+        .residual = b->before < 0 ? NULL : gradient_of(v, b->before).at,
+        .mask = b->masked ? net_rows_of(&v->m, &v->net, l->from).at : NULL
+    };
+    const int at_once = (rest.residual || rest.mask) && does_rest(v, i, SPCONV_DGRAD);
+    const int add = rest.residual && !at_once;
+    status = run_pass(v, i, SPCONV_DGRAD, add ? term.at : x.at, at_once ? &rest : NULL, s);
+    return !status && add ? net_add_rows(term, x, l->channels, from_n, s) : status;
 }
 
 static enum op_status all_backward(const struct train *v, int parts, op_stream s)
 {
     const struct sparse_tensor *out = &v->net.tensor[v->net.output];
     const struct net_rows g = { (void *)v->a.g, out->channels };
-    int seen[SPARSE_NET_TENSORS_MAX] = { 0 };
     enum op_status status = net_copy_rows(g, gradient_of(v, v->net.output), out->channels,
                                           level_rows(v, v->net.output), NULL, 0, s);
     for (int i = v->net.layers - 1; !status && i >= 0; i--)
         if (sparse_net_has_step(parts, v->p.maps, v->net.layer[i].step))
-            status = backward(v, i, seen, s);
-        else
-            pass_over(v, i, seen);
+            status = backward(v, i, s);
     return status;
 }
 
