@@ -321,7 +321,7 @@ const struct spmm_impl spmm_kernels[] = {
                           "and own_stage, timed at set-up; the fastest stays",
                 .flags = OP_CHOOSES, .sm_min = 75, .sm_max = 999, .layout = "row" },
       .supports = spmm_choose_supports, .setup = OP_CUDA(spmm_timed_setup),
-      .teardown = spmm_chosen_teardown, .choice = spmm_chosen_name,
+      .teardown = OP_CUDA(spmm_chosen_teardown), .choice = spmm_chosen_name,
       .run = OP_CUDA(spmm_chosen_run) },
 
     /* the host */
