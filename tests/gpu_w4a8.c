@@ -1,5 +1,5 @@
 /*
- * gpu_w4a8.c - our W4A8 kernels in forms that the rule does not choose, on a GPU of compute
+ * gpu_w4a8.c - our W4A8 kernels for few tokens, whatever the rule chooses, on a GPU of compute
  * capability 9.0: on operands that no correct kernel rounds, to the bit, twice, Y poisoned before;
  * on shapes of every number of strips a block and of slices, with groups that warps, fragments and
  * slices do not divide, rings more than once round and launches that overlap.
@@ -15,16 +15,8 @@
 #include "../tools/gemm_sweep.h"
 #include "tiny.h"
 
-/* Behind the forms of strips. */
-enum { STREAM = W4A8_ON_SUMS + 1, STREAM_GROUPS, FORMS };
-
-static int form;
-
-static enum op_status set_up_strips(const struct gemm_problem *p, const struct gemm_args *a,
-                                    const struct op_memory *m, op_stream s, void **state)
-{
-    return gemm_w4a8_strips_formed(p, a, form, m, s, state);
-}
+/* Kernels, each per channel and of groups. */
+enum { STRIPS, STREAM, FORMS = 4 };
 
 static struct gemm_problem problem_of(const struct sweep_layer *l)
 {
@@ -32,20 +24,20 @@ static struct gemm_problem problem_of(const struct sweep_layer *l)
 }
 
 /* Whether the layer can have it, which is when the plan says so. */
-static bool try_strips(struct sweep_layer *l, int of)
+static bool try_strips(struct sweep_layer *l, bool grouped)
 {
-    struct gemm_impl row = *sweep_find(of ? "w4a8_group_own" : "w4a8_channel_own");
+    struct gemm_impl row = *sweep_find(grouped ? "w4a8_group_own" : "w4a8_channel_own");
     int wrong = 0;
-    form = of;
-    row.setup = set_up_strips;
+    row.setup = grouped ? gemm_w4a8_group_strips_setup : gemm_w4a8_channel_strips_setup;
     row.run = gemm_w4a8_strips;
     row.teardown = gemm_w4a8_strips_teardown;
     const struct gemm_problem p = problem_of(l);
     const int sms = cb_device_info(l->c.device)->multiprocessors;
     const int tried = sweep_try(l, &row, NULL, &wrong);
-    CHECK(tried == (w4a8_strips_take(&p, (enum w4a8_strips_form)of, sms) != 0) && !wrong);
+    CHECK(tried == (w4a8_strips_take(&p, grouped, sms) != 0) && !wrong);
     if (wrong)
-        printf("strips, form %d: m %d n %d k %d: wrong\n", of, l->p.m, l->p.n, l->p.k);
+        printf("strips%s: m %d n %d k %d: wrong\n", grouped ? ", groups" : "", l->p.m, l->p.n,
+               l->p.k);
     return tried == 1;
 }
 
@@ -93,10 +85,10 @@ static void try_layer(struct cb_device *d, const int (*shape)[3], int *taken)
         printf("%s\n", cb_error_text());
         return;
     }
-    for (int of = W4A8_PER_CHANNEL; of <= W4A8_ON_SUMS; of++)
-        taken[of] += try_strips(&l, of);
-    taken[STREAM] += try_stream(&l, false);
-    taken[STREAM_GROUPS] += try_stream(&l, true);
+    for (int grouped = 0; grouped < 2; grouped++) {
+        taken[2 * STRIPS + grouped] += try_strips(&l, grouped);
+        taken[2 * STREAM + grouped] += try_stream(&l, grouped);
+    }
     op_gemm.close(l.instance);
 }
 
@@ -125,21 +117,20 @@ static void try_all(struct cb_device *d)
         /* slices: 2 to 8, of one group and of many, with more stages than groups and fewer */
         { 9, 8, 256 },
         { 16, 4096, 4096 },
-        { 17, 264, 1136 },
-        { 31, 4096, 14336 },
-        { 33, 4104, 4224 },
-        { 64, 4096, 4096 },
-        { 63, 6144, 4096 },
-        { 64, 4096, 14336 },
-        { 40, 10240, 8192 },
-        { 64, 16896, 2048 },
-        { 24, 8192, 28672 },
+        { 11, 264, 1136 },
+        { 15, 4096, 14336 },
+        { 9, 4104, 4224 },
+        { 13, 6144, 4096 },
+        { 16, 10240, 8192 },
+        { 16, 8192, 8192 },
+        { 16, 16896, 2048 },
+        { 12, 8192, 28672 },
     };
     /* launches that come round their rings, and the last group of a few warps only */
     static const int tiny[][3] = {
         { 1, 128, 128 },   { 8, 264, 384 },    { 5, 4096, 4224 },  { 2, 6144, 2688 },
         { 8, 8200, 2048 }, { 1, 10600, 1408 }, { 3, 21000, 1152 }, { 1, 33000, 1152 },
-        { 9, 264, 6528 },  { 20, 136, 4224 },  { 40, 520, 7168 },  { 64, 8448, 1280 },
+        { 9, 264, 6528 },  { 13, 520, 7168 },  { 16, 8448, 1280 },
     };
     const bool small = test_tiny();
     const int(*shape)[3] = small ? tiny : shapes;
@@ -151,8 +142,8 @@ static void try_all(struct cb_device *d)
             try_layer(d, &shape[i], taken);
     for (int of = 0; of < FORMS; of++) {
         CHECK(taken[of] > 0 || parts > 1);
-        printf("%s, form %d: %d shapes\n", of < STREAM ? "strips" : "stream",
-               of < STREAM ? of : of - STREAM, taken[of]);
+        printf("%s%s: %d shapes\n", of / 2 == STRIPS ? "strips" : "stream",
+               of % 2 ? ", groups" : "", taken[of]);
     }
 }
 #endif

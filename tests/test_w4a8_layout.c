@@ -181,11 +181,10 @@ static int strips_fit(const struct gemm_problem *p, int sms)
 {
     const int strips = w4a8_strips_of(p->n, sms), all = w4a8_div_up(p->n, W4A8_STRIP);
     int good = strips >= 2 && strips <= W4A8_STRIPS_MOST && w4a8_div_up(all, strips) <= sms;
-    for (int form = W4A8_PER_CHANNEL; form <= W4A8_ON_SUMS; form++) {
-        const enum w4a8_strips_form of = (enum w4a8_strips_form)form;
-        const int stages = w4a8_strips_stages(p->m, p->k, strips, of);
-        const int stage = w4a8_strips_stage(strips, of);
-        const int beside = w4a8_strips_beside(p->m, p->k, strips, of);
+    const int stage = w4a8_strips_stage(strips);
+    for (int grouped = 0; grouped < 2; grouped++) {
+        const int stages = w4a8_strips_stages(p->m, p->k, strips, grouped);
+        const int beside = w4a8_strips_beside(p->m, p->k, strips, grouped);
         good = good && stages >= 2 && stages <= W4A8_STRIPS_STAGES && stage % 16 == 0 &&
                beside % 16 == 0 && stages * stage + beside <= W4A8_STRIPS_SHARED &&
                2 * (W4A8_STRIPS_SHARED + 1024) <= 228 * 1024;

@@ -7,8 +7,8 @@
  * Without -l the layers of Llama-3-8B and Llama-2-70B, without -m 1, 16, 64, 128, 256 tokens. Every
  * tiling is checked against the FP64 reference before it is timed: weights out of cache, launches
  * of a graph, the median of five windows.  A line for what is in use, one for each tiling that is
- * faster (-a: for all), in microseconds, and rows that need no tiling beside them, among them every
- * form of strips that takes the layer, and the stream, whatever the rule says.  -s: of the tilings
+ * faster (-a: for all), in microseconds, and rows that need no tiling beside them, among them
+ * strips and the stream where they take the layer, whatever the rule says.  -s: of the tilings
  * only those in slices and that of the rule; -n: none but that one.
  *
  * Ends with 1 if a tiling is wrong.  Needs compute capability 9.0.
@@ -25,19 +25,12 @@
 #ifdef WITH_CUDA
 static struct w4a8_shape shape; /* of the row that is bound next */
 static int grouped;
-static enum w4a8_strips_form form;
 static enum { ALL, SLICES, RULE } which = ALL; /* tilings */
 
 static enum op_status set_up(const struct gemm_problem *p, const struct gemm_args *a,
                              const struct op_memory *m, op_stream s, void **state)
 {
     return gemm_w4a8_own_shaped(p, a, grouped, shape, m, s, state);
-}
-
-static enum op_status set_up_strips(const struct gemm_problem *p, const struct gemm_args *a,
-                                    const struct op_memory *m, op_stream s, void **state)
-{
-    return gemm_w4a8_strips_formed(p, a, (int)form, m, s, state);
 }
 
 static const char *text_of(struct w4a8_shape s, char *text, size_t size)
@@ -102,39 +95,21 @@ static int try_beside(struct sweep_layer *l, int *wrong)
     return 0;
 }
 
-/* The kernel that streams slices, if it can take the layer. */
-static int try_stream(struct sweep_layer *l, const struct gemm_impl *own, int *wrong)
+/* Strips, or the kernel that streams slices, if it can take the layer. */
+static int try_few(struct sweep_layer *l, const struct gemm_impl *own, bool stream, int *wrong)
 {
     struct gemm_impl row = *own;
     double us = 0;
-    row.setup = grouped ? gemm_w4a8_group_stream_setup : gemm_w4a8_channel_stream_setup;
-    row.run = gemm_w4a8_stream;
-    row.teardown = gemm_w4a8_stream_teardown;
+    if (stream)
+        row.setup = grouped ? gemm_w4a8_group_stream_setup : gemm_w4a8_channel_stream_setup;
+    else
+        row.setup = grouped ? gemm_w4a8_group_strips_setup : gemm_w4a8_channel_strips_setup;
+    row.run = stream ? gemm_w4a8_stream : gemm_w4a8_strips;
+    row.teardown = stream ? gemm_w4a8_stream_teardown : gemm_w4a8_strips_teardown;
     const int timed = sweep_try(l, &row, &us, wrong);
     if (timed > 0)
-        printf("%32s %8.2f  stream\n", "", us);
+        printf("%32s %8.2f  %s\n", "", us, stream ? "stream" : "strips");
     return timed < 0 ? -1 : 0;
-}
-
-/* Forms of strips that can take the layer. */
-static int try_strips(struct sweep_layer *l, const struct gemm_impl *own, int *wrong)
-{
-    static const char *const names[] = { "strips", "strips, scales on weights",
-                                         "strips, scales on sums" };
-    struct gemm_impl row = *own;
-    row.setup = set_up_strips;
-    row.run = gemm_w4a8_strips;
-    row.teardown = gemm_w4a8_strips_teardown;
-    for (int i = W4A8_PER_CHANNEL; i <= W4A8_ON_SUMS; i++) {
-        double us = 0;
-        form = (enum w4a8_strips_form)i;
-        const int timed = (i > W4A8_PER_CHANNEL) == grouped ? sweep_try(l, &row, &us, wrong) : 0;
-        if (timed < 0)
-            return -1;
-        if (timed)
-            printf("%32s %8.2f  %s\n", "", us, names[i]);
-    }
-    return 0;
 }
 
 static int try_layer(struct sweep_layer *l, bool all, int *wrong)
@@ -154,9 +129,12 @@ static int try_layer(struct sweep_layer *l, bool all, int *wrong)
         return -1;
     if (strips)
         snprintf(text, sizeof text, "strips, %d a block", w4a8_strips_of(p.n, sms));
+    else
+        text_of(best, text, sizeof text);
     printf("%-7s %5d x %5d m %4d %8.2f  in use: %s\n", grouped ? "group" : "channel", l->p.n, l->p.k,
-           l->p.m, in_use, strips ? text : text_of(best, text, sizeof text));
-    if (try_beside(l, wrong) || try_strips(l, own, wrong) || try_stream(l, own, wrong))
+           l->p.m, in_use, text);
+    if (try_beside(l, wrong) || try_few(l, own, false, wrong) ||
+        try_few(l, own, true, wrong))
         return -1;
     for (int i = 0; tiling(i, &shape); i++) {
         const bool rule = same(shape, best), wanted = which == ALL || (which == SLICES && shape.slices);

@@ -417,11 +417,8 @@ static double quarot_sums(const struct gemm_problem *p)
     "E"
 #define OWN_SMALL(stages) "w4a16_smallILi8ELi8ELi1ELi4ELb0E8W4StagesIL" stages "E"
 #define OWN_LARGE(stages) "w4a16_largeILi2ELi128ELb0E8W4StagesIL" stages "E"
-#define OWN_W4A8_FEW(form, stages)                                                                 \
-    "w4a8_stripsILi2EL16w4a8_strips_form" form "E10W4A8StagesIL" stages "E"
-#define OWN_W4A8_FEW_GROUPS(stages) OWN_W4A8_FEW(TEXT_OF(W4A8_STRIPS_GROUPS), stages)
-#define TEXT_OF(number)             TEXT_OF_IT(number)
-#define TEXT_OF_IT(number)          #number
+#define OWN_W4A8_FEW(grouped, stages)                                                              \
+    "w4a8_stripsILi2ELb" grouped "E10W4A8StagesIL" stages "E"
 #define GEMM_2023(stage) "awq2023_gemmIL8op_stage" #stage "E"
 #define GEMV_2024(stage, sum) "awq2024_gemvILi1EL8op_stage" #stage "E" sum
 #define GEMM_2024(stage, sum) "awq2024_gemmI8AwqShapeILi16ELi128ELi2ELi4EEL8op_stage" #stage "E" sum
@@ -532,7 +529,7 @@ const struct gemm_impl gemm_kernels[] = {
                OWN_W4A8_FEW("0", "b1ELb1ELb1")),
       .extra_bytes = own_channel_sums, OWN_RUN(w4a8_own) },
     { OWN_W4A8(group, own, "W4A8 per group, " PDL, W4A8_ON, OP_OWN, 90, 90,
-               OWN_W4A8_FEW_GROUPS("b1ELb1ELb1")),
+               OWN_W4A8_FEW("1", "b1ELb1ELb1")),
       .extra_bytes = own_group_sums, OWN_RUN(w4a8_own) },
     { OWN_W4A8_FEW_ROW(channel, "W4A8 per channel, few tokens, " PDL, "0"),
       .scheme = GEMM_W4A8_CHANNEL },
@@ -598,10 +595,10 @@ const struct gemm_impl gemm_kernels[] = {
     { OWN_W4A8_WITHOUT(channel, loadonly, "W4A8 per channel", OP_LOADONLY, OWN_W4A8_FEW("0", "b1ELb0ELb0")) },
     { OWN_W4A8_WITHOUT(channel, mmaonly, "W4A8 per channel", OP_MMAONLY, OWN_W4A8_FEW("0", "b0ELb0ELb1")) },
     { OWN_W4A8_WITHOUT(channel, deqonly, "W4A8 per channel", OP_DEQONLY, OWN_W4A8_FEW("0", "b0ELb1ELb0")) },
-    { OWN_W4A8_WITHOUT(group, nodeq, "W4A8 per group", OP_NODEQ, OWN_W4A8_FEW_GROUPS("b1ELb0ELb1")) },
-    { OWN_W4A8_WITHOUT(group, loadonly, "W4A8 per group", OP_LOADONLY, OWN_W4A8_FEW_GROUPS("b1ELb0ELb0")) },
-    { OWN_W4A8_WITHOUT(group, mmaonly, "W4A8 per group", OP_MMAONLY, OWN_W4A8_FEW_GROUPS("b0ELb0ELb1")) },
-    { OWN_W4A8_WITHOUT(group, deqonly, "W4A8 per group", OP_DEQONLY, OWN_W4A8_FEW_GROUPS("b0ELb1ELb0")) },
+    { OWN_W4A8_WITHOUT(group, nodeq, "W4A8 per group", OP_NODEQ, OWN_W4A8_FEW("1", "b1ELb0ELb1")) },
+    { OWN_W4A8_WITHOUT(group, loadonly, "W4A8 per group", OP_LOADONLY, OWN_W4A8_FEW("1", "b1ELb0ELb0")) },
+    { OWN_W4A8_WITHOUT(group, mmaonly, "W4A8 per group", OP_MMAONLY, OWN_W4A8_FEW("1", "b0ELb0ELb1")) },
+    { OWN_W4A8_WITHOUT(group, deqonly, "W4A8 per group", OP_DEQONLY, OWN_W4A8_FEW("1", "b0ELb1ELb0")) },
 
     /* QServe's and Atom's with a stage left out */
     { QSERVE_WITHOUT(w4a8_channel, nodeq, "QServe W4A8 per channel", QSERVE,

@@ -48,10 +48,6 @@ extern gemm_setup_fn gemm_w4a8_channel_strips_nodeq_setup, gemm_w4a8_group_strip
 extern gemm_setup_fn gemm_w4a8_channel_strips_loadonly_setup, gemm_w4a8_group_strips_loadonly_setup;
 extern gemm_setup_fn gemm_w4a8_channel_strips_mmaonly_setup, gemm_w4a8_group_strips_mmaonly_setup;
 extern gemm_setup_fn gemm_w4a8_channel_strips_deqonly_setup, gemm_w4a8_group_strips_deqonly_setup;
-/* In a form that is given, of enum w4a8_strips_form. */
-enum op_status gemm_w4a8_strips_formed(const struct gemm_problem *p, const struct gemm_args *a,
-                                       int form, const struct op_memory *m, op_stream s,
-                                       void **state);
 extern gemm_run_fn gemm_w4a8_strips;
 void gemm_w4a8_strips_teardown(void *state);
 

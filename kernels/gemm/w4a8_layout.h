@@ -133,6 +133,11 @@ HD size_t w4a8_shift_bytes(int n, int k)
     return w4a8_strips(n, k) / (size_t)groups * (size_t)w4a8_chunks(groups) * W4A8_SHIFTS;
 }
 
+HD size_t w4a8_on_sums_bytes(int n, int k)
+{
+    return w4a8_packed_bytes(n, k, 0) + w4a8_pair_bytes(n, k) + w4a8_shift_bytes(n, k);
+}
+
 /* Where a strip's scales of a group lie, in bytes. */
 HD size_t w4a8_pairs_at(int strip, int group, int groups)
 {

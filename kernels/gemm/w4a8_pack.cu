@@ -96,7 +96,7 @@ unsigned char *w4a8_packed_on_sums(const struct gemm_problem *p, const struct ge
     const size_t pairs = w4a8_pair_bytes(p->n, p->k);
     const int groups = w4a8_div_up(p->k, W4A8_GROUP);
     unsigned char *packed =
-        (unsigned char *)m->take(m->context, codes + pairs + w4a8_shift_bytes(p->n, p->k));
+        (unsigned char *)m->take(m->context, w4a8_on_sums_bytes(p->n, p->k));
     if (!packed) {
         *status = OP_ENOMEM;
         return NULL;

@@ -11,7 +11,7 @@
  *   ring     stage = a group of W for each of the warps behind one another
  *   X        all of it, [m][k] with 16 more bytes a row
  *
- * Where scales act on sums, all of a block's lie in shared memory, and what shifts add is there
+ * Scales of groups act on sums: all of a block's lie in shared memory, and what shifts add is there
  * before X is: it needs the sums of X alone.  In the loop a group's sums are scaled while the next
  * one's codes are on their way.
  *
@@ -33,20 +33,17 @@ struct W4A8Strips : W4A8Operands {
     int k;
     int strips; /* of W, whole 256 channels */
     int stages;
-    /* where scales act on sums: shifts of W, sums of X [m][groups] */
+    /* per group only: shifts of W, sums of X [m][groups] */
     const unsigned char *shifts;
     const int *group_sum;
 };
 
-template <int Across, enum w4a8_strips_form Form_> struct StripsForm {
-    static constexpr enum w4a8_strips_form FORM = Form_;
-    static constexpr bool GROUPED = FORM != W4A8_PER_CHANNEL, ON_SUMS = FORM == W4A8_ON_SUMS;
+template <int Across, bool Grouped> struct StripsForm {
+    static constexpr bool GROUPED = Grouped;
     static constexpr int ACROSS = Across;
     static constexpr int BEHIND = Across == 2 ? 8 : Across <= 4 ? 4 : Across <= 8 ? 2 : 1;
     static constexpr int WARPS = Across * BEHIND, CONSUMERS = WARPS * 32, THREADS = CONSUMERS + 32;
-    static constexpr int SCALE = FORM == W4A8_ON_WEIGHTS ? W4A8_SCALES : 0; /* of a strip */
-    static constexpr int CODES = Across * W4A8_CODES, SCALES = Across * SCALE;
-    static constexpr int STAGE = BEHIND * (CODES + SCALES); /* all codes, then all scales */
+    static constexpr int CODES = Across * W4A8_CODES, STAGE = BEHIND * CODES;
     static constexpr int SUMS = WARPS * 512;
 };
 
@@ -57,7 +54,7 @@ template <class Form> struct StripsRoom {
     __device__ __forceinline__ StripsRoom(unsigned char *shared, const W4A8Strips &p)
         : ring(shared), sums(shared + p.stages * Form::STAGE),
           pairs(sums + Form::SUMS + 16 * W4A8_STRIPS_STAGES + 16),
-          x(pairs + w4a8_strips_pairs(p.k, Form::ACROSS, Form::FORM)),
+          x(pairs + w4a8_strips_pairs(p.k, Form::ACROSS, Form::GROUPED)),
           full(shared_address(sums + Form::SUMS)), empty(full + 8 * W4A8_STRIPS_STAGES),
           x_full(empty + 8 * W4A8_STRIPS_STAGES)
     {
@@ -76,7 +73,7 @@ static __device__ __forceinline__ void load_stage(const W4A8Strips &p, uint32_t 
     const int near = min(there, W4A8_NEAR - strip % W4A8_NEAR);
     const int here = min(Form::BEHIND, p.groups - first);
     const uint64_t policy = l2_evict_first();
-    mbarrier_expect(full, here * there * (W4A8_CODES + Form::SCALE));
+    mbarrier_expect(full, here * there * W4A8_CODES);
     for (int i = 0; i < here; i++) {
         const size_t at = w4a8_strip_at(strip, first + i, p.groups);
         const size_t beyond = w4a8_strip_at(strip + near, first + i, p.groups);
@@ -85,23 +82,15 @@ static __device__ __forceinline__ void load_stage(const W4A8Strips &p, uint32_t 
         if (near < there)
             bulk_copy(codes + near * W4A8_CODES, p.packed + beyond * W4A8_CODES,
                       (there - near) * W4A8_CODES, full, policy);
-        if constexpr (Form::SCALE > 0) {
-            const unsigned char *from = p.packed + p.code_bytes;
-            const uint32_t scales = to + Form::BEHIND * Form::CODES + i * Form::SCALES;
-            bulk_copy(scales, from + at * Form::SCALE, near * Form::SCALE, full, policy);
-            if (near < there)
-                bulk_copy(scales + near * Form::SCALE, from + beyond * Form::SCALE,
-                          (there - near) * Form::SCALE, full, policy);
-        }
     }
 }
 
-/* Scales that act on sums, of all groups: bytes that x_full waits for. */
+/* Scales of all groups: bytes that x_full waits for. */
 template <class Form>
 static __device__ __forceinline__ int pair_bytes(const W4A8Strips &p)
 {
     const int there = min(Form::ACROSS, p.strips - (int)blockIdx.x * Form::ACROSS);
-    return w4a8_strips_pairs(p.k, there, Form::FORM);
+    return w4a8_strips_pairs(p.k, there, Form::GROUPED);
 }
 
 /* W of the first stages, as far as the ring goes; needs only barriers that the caller has made. */
@@ -109,7 +98,7 @@ template <class Form>
 static __device__ __forceinline__ void
 fill_ring(const W4A8Strips &p, const StripsRoom<Form> &room, int ahead)
 {
-    if constexpr (Form::ON_SUMS)
+    if constexpr (Form::GROUPED)
         bulk_copy(shared_address(room.pairs),
                   p.packed + p.code_bytes +
                       w4a8_pairs_at(blockIdx.x * Form::ACROSS, 0, p.groups),
@@ -143,12 +132,12 @@ go_on(const W4A8Strips &p, const StripsRoom<Form> &room, int ahead,
 
 /* ---- consumers ---- */
 
-/* Products of a strip and group; x: this lane's row of the group.  Two chains of sums. */
+/* Products of a strip and group, of whose scales nothing is made; x: this lane's row of the group.
+ * Two chains of sums. */
 template <bool Grouped, class Stages>
-static __device__ __forceinline__ void multiply_strip(const uint4 (&codes)[2], uint32_t scales_word,
+static __device__ __forceinline__ void multiply_strip(const uint4 (&codes)[2], uint32_t scales,
                                                       const unsigned char *x, int (&sum)[2][4])
 {
-    const W4A8Scales scales = Grouped ? scales_of(scales_word) : W4A8Scales{};
 #pragma unroll
     for (int block = 0; block < 2; block++) {
         const uint32_t word[4] = { codes[block].x, codes[block].y, codes[block].z, codes[block].w };
@@ -157,10 +146,10 @@ static __device__ __forceinline__ void multiply_strip(const uint4 (&codes)[2], u
         for (int step = 0; step < 2; step++)
 #pragma unroll
             for (int i = 0; i < 4; i++)
-                a[step][i] = Stages::DEQUANT ? weights<Grouped>(word[2 * step + i / 2], i % 2, scales)
-                                             : word[i];
-        if constexpr (Grouped && !Stages::DEQUANT) /* or nothing would load them */
-            a[0][0] ^= scales_word;
+                a[step][i] =
+                    Stages::DEQUANT ? weights<false>(word[2 * step + i / 2], i % 2, {}) : word[i];
+        if constexpr (Grouped) /* or nothing would load them */
+            a[0][0] ^= scales;
         if constexpr (Stages::MMA) {
             ldmatrix(b, x + block * 64);
             mma_u8(sum[block], a[0], b[0], b[1]);
@@ -173,7 +162,7 @@ static __device__ __forceinline__ void multiply_strip(const uint4 (&codes)[2], u
     }
 }
 
-/* The same where scales act on sums: codes as they are, one chain. */
+/* The same for sums that are scaled: one chain. */
 template <class Stages>
 static __device__ __forceinline__ void multiply_codes(const uint4 (&codes)[2],
                                                       uint32_t x, int (&part)[4])
@@ -260,14 +249,12 @@ static __device__ __forceinline__ void consume(const W4A8Strips &p, const Strips
 {
     constexpr int Across = Form::ACROSS;
     constexpr bool Grouped = Form::GROUPED;
-    constexpr bool ON_SUMS = Form::ON_SUMS && Stages::DEQUANT;
+    constexpr bool SCALED = Grouped && Stages::DEQUANT;
     constexpr bool FIXED = !Stages::LOAD && !Stages::DEQUANT; /* the same codes throughout */
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
     const int across = warp % Across, behind = warp / Across, strip = blockIdx.x * Across + across;
     const int channel = strip * W4A8_STRIP;
     const unsigned char *codes_at = room.ring + behind * Form::CODES + across * W4A8_CODES + lane * 16;
-    const unsigned char *scales_at = room.ring + Form::BEHIND * Form::CODES + behind * Form::SCALES +
-                                     across * W4A8_SCALES + lane / 4 * 4;
     const unsigned char *pairs_at = room.pairs + w4a8_pairs_at(across, 0, p.groups) + lane / 4 * 2;
     /* tokens that are not there: any, their sums are not written */
     const unsigned char *x = room.x + min(lane % 8, p.m - 1) * w4a8_strips_stride(p.k) +
@@ -275,16 +262,16 @@ static __device__ __forceinline__ void consume(const W4A8Strips &p, const Strips
     const uint32_t low = fetch_channel<Grouped>(p, channel + lane / 4);
     const uint32_t high = fetch_channel<Grouped>(p, channel + lane / 4 + 8);
     uint4 shifts;
-    if constexpr (Form::ON_SUMS)
+    if constexpr (Grouped)
         shifts = fetch_shifts(p, strip, behind, lane);
     wait_for_previous();
     W4A8Token token[2];
     for (int i = 0; i < 2; i++)
         token[i] = load_token<Grouped>(p, lane % 4 * 2 + i);
     int sum[2][4] = {}, part[4] = {}, slot = 0;
-    if constexpr (Form::ON_SUMS)
+    if constexpr (Grouped)
         for (int chunk = behind; chunk < w4a8_chunks(p.groups); chunk += Form::BEHIND) {
-            if constexpr (ON_SUMS)
+            if constexpr (SCALED)
                 add_shifts(p, shifts, chunk, lane, sum[0]);
             else /* or nothing would load them */
                 sum[0][0] ^= (int)(shifts.x ^ shifts.y ^ shifts.z ^ shifts.w);
@@ -299,8 +286,6 @@ static __device__ __forceinline__ void consume(const W4A8Strips &p, const Strips
     auto fetch = [&](int at) {
         codes[0] = *(const uint4 *)(codes_at + at * Form::STAGE);
         codes[1] = *(const uint4 *)(codes_at + at * Form::STAGE + 512);
-        if constexpr (Form::FORM == W4A8_ON_WEIGHTS)
-            scales = *(const uint32_t *)(scales_at + at * Form::STAGE);
     };
     auto release = [&] {
         if constexpr (Stages::LOAD) {
@@ -313,7 +298,7 @@ static __device__ __forceinline__ void consume(const W4A8Strips &p, const Strips
     };
     if constexpr (FIXED)
         fetch(0);
-    if constexpr (ON_SUMS) {
+    if constexpr (SCALED) {
         const uint32_t codes_from = kept(shared_address(codes_at));
         uint32_t pairs_from = kept(shared_address(pairs_at) + behind * W4A8_PAIRS);
         uint32_t x_from = kept(shared_address(x) + behind * W4A8_GROUP);
@@ -339,7 +324,7 @@ static __device__ __forceinline__ void consume(const W4A8Strips &p, const Strips
             if (group < p.groups) {
                 if constexpr (!FIXED)
                     fetch(slot);
-                if constexpr (Form::ON_SUMS)
+                if constexpr (Grouped)
                     scales = *(const uint16_t *)(pairs_at + group * W4A8_PAIRS);
                 multiply_strip<Grouped, Stages>(codes, scales, x + group * W4A8_GROUP, sum);
             }
@@ -367,11 +352,11 @@ static __device__ __forceinline__ void consume(const W4A8Strips &p, const Strips
 /* ---- the kernel ---- */
 
 /* Grid: tiles of channels. */
-template <int Across, enum w4a8_strips_form Form_, class Stages>
-static __global__ __launch_bounds__(StripsForm<Across, Form_>::THREADS, 2) void
+template <int Across, bool Grouped, class Stages>
+static __global__ __launch_bounds__(StripsForm<Across, Grouped>::THREADS, 2) void
 w4a8_strips(const W4A8Strips p)
 {
-    using Form = StripsForm<Across, Form_>;
+    using Form = StripsForm<Across, Grouped>;
     extern __shared__ __align__(128) unsigned char shared[];
     const StripsRoom<Form> room(shared, p);
     const int rounds = (p.groups + Form::BEHIND - 1) / Form::BEHIND;

@@ -10,30 +10,29 @@ struct Strips {
     const unsigned char *packed;
     StripsKernel kernel;
     int across, threads, stages, bytes;
-    enum w4a8_strips_form form;
+    bool grouped;
 };
 
-template <int Across, enum w4a8_strips_form Form, class Stages> static void take(Strips *state)
+template <int Across, bool Grouped, class Stages> static void take(Strips *state)
 {
-    state->kernel = w4a8_strips<Across, Form, Stages>;
-    state->threads = StripsForm<Across, Form>::THREADS;
+    state->kernel = w4a8_strips<Across, Grouped, Stages>;
+    state->threads = StripsForm<Across, Grouped>::THREADS;
 }
 
-template <enum w4a8_strips_form Form, class Stages>
-static void take_strips(int strips, Strips *state)
+template <bool Grouped, class Stages> static void take_strips(int strips, Strips *state)
 {
     switch (strips) {
-    case 2: take<2, Form, Stages>(state); break;
-    case 3: take<3, Form, Stages>(state); break;
-    case 4: take<4, Form, Stages>(state); break;
-    case 5: take<5, Form, Stages>(state); break;
-    case 6: take<6, Form, Stages>(state); break;
-    case 7: take<7, Form, Stages>(state); break;
-    case 8: take<8, Form, Stages>(state); break;
-    case 10: take<10, Form, Stages>(state); break;
-    case 12: take<12, Form, Stages>(state); break;
-    case 14: take<14, Form, Stages>(state); break;
-    case 16: take<16, Form, Stages>(state); break;
+    case 2: take<2, Grouped, Stages>(state); break;
+    case 3: take<3, Grouped, Stages>(state); break;
+    case 4: take<4, Grouped, Stages>(state); break;
+    case 5: take<5, Grouped, Stages>(state); break;
+    case 6: take<6, Grouped, Stages>(state); break;
+    case 7: take<7, Grouped, Stages>(state); break;
+    case 8: take<8, Grouped, Stages>(state); break;
+    case 10: take<10, Grouped, Stages>(state); break;
+    case 12: take<12, Grouped, Stages>(state); break;
+    case 14: take<14, Grouped, Stages>(state); break;
+    case 16: take<16, Grouped, Stages>(state); break;
     }
 }
 
@@ -46,34 +45,33 @@ static bool prepare(const Strips *state)
                                  cudaSharedmemCarveoutMaxShared);
 }
 
-template <enum w4a8_strips_form Form, class Stages>
+template <bool Grouped, class Stages>
 static enum op_status strips_setup(const struct gemm_problem *p, const struct gemm_args *a,
                                    const struct op_memory *memory, op_stream s, void **out)
 {
     const int sms = w4a8_multiprocessors();
     if (!sms)
         return OP_EDEVICE;
-    if (!w4a8_strips_take(p, Form, sms))
+    if (!w4a8_strips_take(p, Grouped, sms))
         return OP_EUNSUPPORTED;
-    if (Form == W4A8_ON_SUMS && !a->int_x.group_sum)
+    if (Grouped && !a->int_x.group_sum)
         return OP_EINVAL;
     Strips *state = (Strips *)calloc(1, sizeof *state);
     if (!state)
         return OP_ENOMEM;
-    state->form = Form;
+    state->grouped = Grouped;
     state->across = w4a8_strips_of(p->n, sms);
-    take_strips<Form, Stages>(state->across, state);
-    const int fit = w4a8_strips_stages(p->m, p->k, state->across, Form);
+    take_strips<Grouped, Stages>(state->across, state);
+    const int fit = w4a8_strips_stages(p->m, p->k, state->across, Grouped);
     const int rounds = w4a8_div_up(w4a8_div_up(p->k, W4A8_GROUP),
                                    w4a8_strips_behind(state->across));
     state->stages = fit < rounds ? fit : rounds;
-    state->bytes = state->stages * w4a8_strips_stage(state->across, Form) +
-                   w4a8_strips_beside(p->m, p->k, state->across, Form);
+    state->bytes = state->stages * w4a8_strips_stage(state->across) +
+                   w4a8_strips_beside(p->m, p->k, state->across, Grouped);
     enum op_status status = state->kernel && prepare(state) ? OP_OK : OP_EDEVICE;
     if (status == OP_OK)
-        state->packed = Form == W4A8_ON_SUMS
-                            ? w4a8_packed_on_sums(p, a, memory, s, &status)
-                            : w4a8_packed(p, a, Form != W4A8_PER_CHANNEL, memory, s, &status);
+        state->packed = Grouped ? w4a8_packed_on_sums(p, a, memory, s, &status)
+                                : w4a8_packed(p, a, false, memory, s, &status);
     /* a launch may overlap the one before it, which must not be that of the packing */
     if (status == OP_OK && cudaStreamSynchronize(s))
         status = OP_EDEVICE;
@@ -86,15 +84,15 @@ static enum op_status strips_setup(const struct gemm_problem *p, const struct ge
 }
 
 OP_BEGIN
-#define SETUP(name, Form, Stages)                                                                  \
+#define SETUP(name, Grouped, Stages)                                                               \
     enum op_status name(const struct gemm_problem *p, const struct gemm_args *a,                   \
                         const struct op_memory *m, op_stream s, void **state)                      \
     {                                                                                              \
-        return strips_setup<Form, Stages>(p, a, m, s, state);                                      \
+        return strips_setup<Grouped, Stages>(p, a, m, s, state);                                   \
     }
 #define SETUPS(suffix, Stages)                                                                     \
-    SETUP(gemm_w4a8_channel_strips##suffix##_setup, W4A8_PER_CHANNEL, Stages)                      \
-    SETUP(gemm_w4a8_group_strips##suffix##_setup, (enum w4a8_strips_form)W4A8_STRIPS_GROUPS, Stages)
+    SETUP(gemm_w4a8_channel_strips##suffix##_setup, false, Stages)                                 \
+    SETUP(gemm_w4a8_group_strips##suffix##_setup, true, Stages)
 SETUPS(, W4A8Full)
 SETUPS(_nodeq, W4A8NoDeq)
 SETUPS(_loadonly, W4A8LoadOnly)
@@ -103,24 +101,12 @@ SETUPS(_deqonly, W4A8DeqOnly)
 #undef SETUPS
 #undef SETUP
 
-enum op_status gemm_w4a8_strips_formed(const struct gemm_problem *p, const struct gemm_args *a,
-                                       int form, const struct op_memory *m, op_stream s,
-                                       void **state)
-{
-    switch (form) {
-    case W4A8_PER_CHANNEL: return strips_setup<W4A8_PER_CHANNEL, W4A8Full>(p, a, m, s, state);
-    case W4A8_ON_WEIGHTS: return strips_setup<W4A8_ON_WEIGHTS, W4A8Full>(p, a, m, s, state);
-    case W4A8_ON_SUMS: return strips_setup<W4A8_ON_SUMS, W4A8Full>(p, a, m, s, state);
-    default: return OP_EINVAL;
-    }
-}
-
 enum op_status gemm_w4a8_strips(const struct gemm_problem *p, const struct gemm_args *a,
                                 void *state, op_stream s)
 {
     const Strips *strips = (const Strips *)state;
     W4A8Strips work;
-    (W4A8Operands &)work = w4a8_operands(p, a, strips->form != W4A8_PER_CHANNEL);
+    (W4A8Operands &)work = w4a8_operands(p, a, strips->grouped);
     work.packed = strips->packed;
     work.x = a->int_x.code;
     work.group_sum = a->int_x.group_sum;
