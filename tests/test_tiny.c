@@ -5,6 +5,7 @@
  */
 #include "../kernels/gemm/w4a16_shapes.h"
 #include "../kernels/gemm/w4a8_shapes.h"
+#include "../kernels/gemm/w4a8_stream.h"
 #include "../kernels/gemm/w4a8_strips.h"
 #include "tiny.h"
 
@@ -102,6 +103,8 @@ static int w4a8_tiling(const struct gemm_problem *p)
     const struct w4a8_shape s = w4a8_best(p, SMS);
     if (w4a8_strips_best(p, 0, SMS))
         return 2 * TILINGS - 1 - w4a8_strips_of(p->n, SMS);
+    if (w4a8_stream_best(p, 0, SMS))
+        return 2 * TILINGS - 1;
     if (s.slices)
         return TILINGS + s.tokens * 2 + s.blocks_64;
     return (s.tokens * 2 + s.blocks_64 - 1) * (s.cluster == 1 ? 1 : -1) + TILINGS / 2;

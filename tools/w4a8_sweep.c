@@ -19,6 +19,7 @@
 
 #include "../kernels/gemm/w4a8.h"
 #include "../kernels/gemm/w4a8_shapes.h"
+#include "../kernels/gemm/w4a8_stream.h"
 #include "../kernels/gemm/w4a8_strips.h"
 #include "gemm_sweep.h"
 
@@ -120,6 +121,7 @@ static int try_layer(struct sweep_layer *l, bool all, int *wrong)
     struct gemm_impl row = *own;
     const struct w4a8_shape best = w4a8_best(&p, sms);
     const bool strips = w4a8_strips_best(&p, grouped, sms);
+    const bool stream = w4a8_stream_best(&p, grouped, sms);
     char text[128];
     double in_use = 0, us = 0;
     row.setup = set_up;
@@ -129,6 +131,8 @@ static int try_layer(struct sweep_layer *l, bool all, int *wrong)
         return -1;
     if (strips)
         snprintf(text, sizeof text, "strips, %d a block", w4a8_strips_of(p.n, sms));
+    else if (stream)
+        snprintf(text, sizeof text, "stream");
     else
         text_of(best, text, sizeof text);
     printf("%-7s %5d x %5d m %4d %8.2f  in use: %s\n", grouped ? "group" : "channel", l->p.n, l->p.k,
@@ -138,7 +142,7 @@ static int try_layer(struct sweep_layer *l, bool all, int *wrong)
         return -1;
     for (int i = 0; tiling(i, &shape); i++) {
         const bool rule = same(shape, best), wanted = which == ALL || (which == SLICES && shape.slices);
-        if (!(rule ? strips : wanted && worth(shape, l->p.m)))
+        if (!(rule ? strips || stream : wanted && worth(shape, l->p.m)))
             continue;
         const int timed = sweep_try(l, &row, &us, wrong);
         if (timed < 0)

@@ -7,6 +7,7 @@
 #include "w4a16_shapes.h"
 #include "w4a8.h"
 #include "w4a8_shapes.h"
+#include "w4a8_stream.h"
 #include "w4a8_strips.h"
 
 /* ---- which problems ---- */
@@ -271,7 +272,7 @@ static double own_w4a8_sums(const struct gemm_problem *p, int grouped)
 {
     const struct w4a8_shape shape = w4a8_best(p, 132);
     struct w4a8_plan plan;
-    if (w4a8_strips_best(p, grouped, 132) ||
+    if (w4a8_strips_best(p, grouped, 132) || w4a8_stream_best(p, grouped, 132) ||
         w4a8_plan(p, grouped, shape, 132 * shape.each / shape.cluster, 232448, &plan))
         return 0;
     return 2 * w4a8_partials(&plan, w4a8_div_up(p->k, W4A8_GROUP));

@@ -13,19 +13,11 @@ struct W4A8Choice {
     void *state;
 };
 
-/* Nothing of it can be left out. */
-static enum op_status no_stream(const struct gemm_problem *, const struct gemm_args *,
-                                const struct op_memory *, op_stream, void **)
-{
-    return OP_EUNSUPPORTED;
-}
-
 /* Later sets of operands get what the first got. */
 static enum op_status choose(const struct gemm_problem *p, const struct gemm_args *a, int grouped,
                              gemm_setup_fn *strips, gemm_setup_fn *stream, gemm_setup_fn *tiles,
                              const struct op_memory *m, op_stream s, void **out)
 {
-    struct w4a8_stream plan;
     const W4A8Choice *first = (const W4A8Choice *)*out;
     const int sms = w4a8_multiprocessors();
     if (!sms)
@@ -41,7 +33,7 @@ static enum op_status choose(const struct gemm_problem *p, const struct gemm_arg
         setup = strips;
         choice->run = gemm_w4a8_strips;
         choice->teardown = gemm_w4a8_strips_teardown;
-    } else if (W4A8_STREAM && !w4a8_stream_plan(p, grouped, sms, &plan)) {
+    } else if (w4a8_stream_best(p, grouped, sms)) {
         setup = stream;
         choice->run = gemm_w4a8_stream;
         choice->teardown = gemm_w4a8_stream_teardown;
@@ -56,19 +48,19 @@ static enum op_status choose(const struct gemm_problem *p, const struct gemm_arg
 }
 
 OP_BEGIN
-#define SETUP(form, suffix, grouped, stream)                                                       \
+#define SETUP(form, suffix, grouped)                                                               \
     enum op_status gemm_w4a8_##form##_own##suffix##_setup(                                         \
         const struct gemm_problem *p, const struct gemm_args *a, const struct op_memory *m,        \
         op_stream s, void **state)                                                                 \
     {                                                                                              \
-        return choose(p, a, grouped, gemm_w4a8_##form##_strips##suffix##_setup, stream,            \
+        return choose(p, a, grouped, gemm_w4a8_##form##_strips##suffix##_setup,                    \
+                      gemm_w4a8_##form##_stream##suffix##_setup,                                   \
                       gemm_w4a8_##form##_tiles##suffix##_setup, m, s, state);                      \
     }
 #define SETUPS(suffix)                                                                             \
-    SETUP(channel, suffix, 0, no_stream)                                                           \
-    SETUP(group, suffix, 1, no_stream)
-SETUP(channel, , 0, gemm_w4a8_channel_stream_setup)
-SETUP(group, , 1, gemm_w4a8_group_stream_setup)
+    SETUP(channel, suffix, 0)                                                                      \
+    SETUP(group, suffix, 1)
+SETUPS()
 SETUPS(_nodeq)
 SETUPS(_loadonly)
 SETUPS(_mmaonly)

@@ -19,8 +19,8 @@ unsigned char *w4a8_packed(const struct gemm_problem *p, const struct gemm_args 
 unsigned char *w4a8_packed_on_sums(const struct gemm_problem *p, const struct gemm_args *a,
                                    const struct op_memory *m, op_stream s, enum op_status *status);
 
-/* Our rows of 9.0, w4a8.cu: set-up by variant, one run and teardown for all; one of the two
- * kernels below, by the problem. */
+/* Our rows of 9.0, w4a8.cu: set-up by variant, one run and teardown for all; one of the
+ * three kernels below, by the problem. */
 extern gemm_setup_fn gemm_w4a8_channel_own_setup, gemm_w4a8_group_own_setup;
 extern gemm_setup_fn gemm_w4a8_channel_own_nodeq_setup, gemm_w4a8_group_own_nodeq_setup;
 extern gemm_setup_fn gemm_w4a8_channel_own_loadonly_setup, gemm_w4a8_group_own_loadonly_setup;
@@ -53,6 +53,10 @@ void gemm_w4a8_strips_teardown(void *state);
 
 /* w4a8_stream_sm90.cu: the same, where w4a8_stream_plan says so. */
 extern gemm_setup_fn gemm_w4a8_channel_stream_setup, gemm_w4a8_group_stream_setup;
+extern gemm_setup_fn gemm_w4a8_channel_stream_nodeq_setup, gemm_w4a8_group_stream_nodeq_setup;
+extern gemm_setup_fn gemm_w4a8_channel_stream_loadonly_setup, gemm_w4a8_group_stream_loadonly_setup;
+extern gemm_setup_fn gemm_w4a8_channel_stream_mmaonly_setup, gemm_w4a8_group_stream_mmaonly_setup;
+extern gemm_setup_fn gemm_w4a8_channel_stream_deqonly_setup, gemm_w4a8_group_stream_deqonly_setup;
 extern gemm_run_fn gemm_w4a8_stream;
 void gemm_w4a8_stream_teardown(void *state);
 

@@ -1,5 +1,5 @@
 /*
- * w4a8_stream.cuh - Y = X W^T for 9 to 64 tokens and layers of few channels: 8-bit X, 4-bit W per
+ * w4a8_stream.cuh - Y = X W^T for 9 to 16 tokens, few channels and long k: 8-bit X, 4-bit W per
  * channel or of progressive groups (compute capability 9.0).
  *
  * Bound by reading W once, and before that by how long a launch takes to end after the next one
@@ -31,6 +31,7 @@ struct W4A8Stream : W4A8Operands {
 };
 
 constexpr int STREAM_THREADS = W4A8_STREAM_WARPS * 32;
+constexpr int STREAM_TILES = W4A8_STREAM_TOKENS / 8; /* of 8 tokens */
 
 struct StreamRoom {
     unsigned char *base;
@@ -55,7 +56,7 @@ static __device__ __forceinline__ void stream_w(const W4A8Stream &p, const Strea
     const uint32_t to = shared_address(room.base) + p.plan.w_at + slot * p.plan.w_bytes;
     const size_t at = w4a8_strip_at(tile * W4A8_STREAM_STRIPS, group, p.groups);
     const uint64_t policy = l2_evict_first();
-    mbarrier_expect(full, p.plan.x_bytes + p.plan.w_bytes);
+    mbarrier_expect(full, W4A8_STREAM_X + p.plan.w_bytes);
     bulk_copy(to, p.packed + at * W4A8_CODES, W4A8_STREAM_STRIPS * W4A8_CODES, full, policy);
     if constexpr (Grouped)
         bulk_copy(to + W4A8_STREAM_STRIPS * W4A8_CODES, p.packed + p.code_bytes + at * W4A8_SCALES,
@@ -65,16 +66,11 @@ static __device__ __forceinline__ void stream_w(const W4A8Stream &p, const Strea
 static __device__ __forceinline__ void stream_x(const CUtensorMap *x_map, const W4A8Stream &p,
                                                 const StreamRoom &room, int group, int slot)
 {
-    bulk_copy_box(shared_address(room.base) + slot * p.plan.x_bytes, x_map, group * W4A8_GROUP, 0,
+    bulk_copy_box(shared_address(room.base) + slot * W4A8_STREAM_X, x_map, group * W4A8_GROUP, 0,
                   room.full + 8 * slot);
 }
 
 /* ---- products and sums ---- */
-
-static __device__ __forceinline__ void prefetch_l2(const void *from)
-{
-    asm volatile("prefetch.global.L2 [%0];" ::"l"(from));
-}
 
 /* Of the rows r and r+8 of a warp's two strips. */
 template <bool Grouped>
@@ -90,9 +86,9 @@ static __device__ __forceinline__ void fetch_channels(const W4A8Stream &p, int c
 }
 
 /* Products of a stage: 64 of k at a time, whose weights serve all tokens. */
-template <int Tokens, bool Grouped>
+template <bool Grouped, class Stages>
 static __device__ __forceinline__ void multiply_stage(const unsigned char *w, uint32_t x, int warp,
-                                                      int lane, int (&sum)[2][Tokens / 8][4])
+                                                      int lane, int (&sum)[2][STREAM_TILES][4])
 {
     const unsigned char *codes = w + 2 * warp * W4A8_CODES + lane * 16;
     const unsigned char *scales_at =
@@ -104,23 +100,34 @@ static __device__ __forceinline__ void multiply_stage(const unsigned char *w, ui
         for (int strip = 0; strip < 2; strip++) {
             const uint4 v = *(const uint4 *)(codes + strip * W4A8_CODES + block * 512);
             const uint32_t word[4] = { v.x, v.y, v.z, v.w };
-            W4A8Scales scales = {};
+            uint32_t pair = 0;
             if constexpr (Grouped)
-                scales = scales_of(*(const uint32_t *)(scales_at + strip * W4A8_SCALES));
+                pair = *(const uint32_t *)(scales_at + strip * W4A8_SCALES);
+            const W4A8Scales scales = scales_of(pair);
 #pragma unroll
             for (int i = 0; i < 8; i++)
-                a[strip][i / 4][i % 4] = weights<Grouped>(word[i / 2], i % 2, scales);
+                a[strip][i / 4][i % 4] =
+                    Stages::DEQUANT ? weights<Grouped>(word[i / 2], i % 2, scales) : word[i % 4];
+            if constexpr (Grouped && !Stages::DEQUANT) /* or nothing would load them */
+                a[strip][0][0] ^= pair;
         }
         /* rows of all tiles are alike modulo 8, so that they differ by a constant */
         const uint32_t row = x + w4a8_stream_x_at(lane % 8, block * 4 + lane / 8);
 #pragma unroll
-        for (int tile = 0; tile < Tokens / 8; tile++) {
+        for (int tile = 0; tile < STREAM_TILES; tile++) {
             uint32_t b[4];
-            ldmatrix(b, row + tile * 8 * W4A8_GROUP);
+            if constexpr (Stages::MMA)
+                ldmatrix(b, row + tile * 8 * W4A8_GROUP);
 #pragma unroll
             for (int strip = 0; strip < 2; strip++) {
-                mma_u8(sum[strip][tile], a[strip][0], b[0], b[1]);
-                mma_u8(sum[strip][tile], a[strip][1], b[2], b[3]);
+                if constexpr (Stages::MMA) {
+                    mma_u8(sum[strip][tile], a[strip][0], b[0], b[1]);
+                    mma_u8(sum[strip][tile], a[strip][1], b[2], b[3]);
+                } else {
+#pragma unroll
+                    for (int i = 0; i < 4; i++) /* each once */
+                        sum[strip][tile][i] ^= (int)a[strip][tile][i];
+                }
             }
         }
     }
@@ -128,28 +135,26 @@ static __device__ __forceinline__ void multiply_stage(const unsigned char *w, ui
 
 /* All blocks' sums of this block's quads -> Y.  All threads of the cluster meet once; the caller
  * sees to it that shared memory outlives its readers. */
-template <int Tokens, bool Grouped>
-static __device__ __forceinline__ void stream_out(const W4A8Stream &p, const StreamRoom &room,
-                                                  int channel, int lane, uint32_t (&halves)[2][2],
-                                                  const int (&sum)[2][Tokens / 8][4])
+template <bool Grouped>
+static __device__ __forceinline__ void
+stream_out(const W4A8Stream &p, const StreamRoom &room, int channel, int lane,
+           const uint32_t (&halves)[2][2], const int (&sum)[2][STREAM_TILES][4])
 {
-    constexpr int QUADS = 2 * (Tokens / 8);
+    constexpr int QUADS = W4A8_STREAM_QUADS;
     const int slices = p.plan.slices, rank = (int)cluster_rank();
     /* all warps are through with the ring, and the copies into it have ended */
     __syncthreads();
 #pragma unroll
     for (int quad = 0; quad < QUADS; quad++) {
-        const int(&v)[4] = sum[quad / (Tokens / 8)][quad % (Tokens / 8)];
+        const int(&v)[4] = sum[quad / (STREAM_TILES)][quad % (STREAM_TILES)];
         *(int4 *)(room.base + w4a8_stream_quad_at(quad, threadIdx.x)) =
             make_int4(v[0], v[1], v[2], v[3]);
     }
     cluster_arrive();
-    if constexpr (Grouped)
-        fetch_channels<Grouped>(p, channel, lane, halves);
     cluster_wait();
     const int end = w4a8_first_unit(rank + 1, slices, QUADS);
     for (int quad = w4a8_first_unit(rank, slices, QUADS); quad < end; quad++) {
-        const int strip = quad / (Tokens / 8), token = quad % (Tokens / 8) * 8;
+        const int strip = quad / (STREAM_TILES), token = quad % (STREAM_TILES)*8;
         const uint32_t from = shared_address(room.base) + w4a8_stream_quad_at(quad, threadIdx.x);
         const W4A8Token t[2] = { room.token[token + lane % 4 * 2],
                                  room.token[token + lane % 4 * 2 + 1] };
@@ -172,7 +177,7 @@ static __device__ __forceinline__ void stream_out(const W4A8Stream &p, const Str
 }
 
 /* ahead: stages whose W is on its way. */
-template <int Tokens, bool Grouped>
+template <bool Grouped, class Stages>
 static __device__ __forceinline__ void stream_slice(const CUtensorMap *x_map, const W4A8Stream &p,
                                                     const StreamRoom &room, int tile, int begin,
                                                     int end, int ahead)
@@ -180,43 +185,41 @@ static __device__ __forceinline__ void stream_slice(const CUtensorMap *x_map, co
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
     const int channel = (tile * W4A8_STREAM_STRIPS + 2 * warp) * W4A8_STRIP;
     uint32_t halves[2][2];
-    if constexpr (!Grouped)
-        fetch_channels<Grouped>(p, channel, lane, halves);
-    else if (lane < 2 && channel < p.n) /* groups leave no registers for them */
-        prefetch_l2(p.w_scale + channel + lane * W4A8_STRIP);
+    fetch_channels<Grouped>(p, channel, lane, halves);
     wait_for_previous();
-    if (threadIdx.x == 0)
+    if (Stages::LOAD && threadIdx.x == 0)
         for (int i = 0; i < ahead; i++)
             stream_x(x_map, p, room, begin + i, i);
-    if (threadIdx.x < Tokens) /* seen after the barriers below */
+    if (threadIdx.x < W4A8_STREAM_TOKENS) /* seen after the barriers below */
         room.token[threadIdx.x] = load_token<Grouped>(p, threadIdx.x);
-    int sum[2][Tokens / 8][4] = {};
+    int sum[2][STREAM_TILES][4] = {};
     struct w4a8_place_in_ring at = { 0, 0 };
     for (int group = begin; group < end; group++) {
         const int next = group - 1 + p.plan.stages; /* of the stage before this one */
-        if (threadIdx.x == 0 && group > begin && next < end) {
+        if (Stages::LOAD && threadIdx.x == 0 && group > begin && next < end) {
             const struct w4a8_place_in_ring before = w4a8_ring_before(at, p.plan.stages);
             mbarrier_wait(room.empty + 8 * before.slot, before.parity);
             stream_w<Grouped>(p, room, tile, next, before.slot);
             stream_x(x_map, p, room, next, before.slot);
         }
         __syncwarp();
-        mbarrier_wait(room.full + 8 * at.slot, at.parity);
-        multiply_stage<Tokens, Grouped>(room.base + p.plan.w_at + at.slot * p.plan.w_bytes,
-                                        shared_address(room.base) + at.slot * p.plan.x_bytes, warp,
+        if constexpr (Stages::LOAD)
+            mbarrier_wait(room.full + 8 * at.slot, at.parity);
+        multiply_stage<Grouped, Stages>(room.base + p.plan.w_at + at.slot * p.plan.w_bytes,
+                                        shared_address(room.base) + at.slot * W4A8_STREAM_X, warp,
                                         lane, sum);
         __syncwarp();
         if (lane == 0)
             mbarrier_arrive(room.empty + 8 * at.slot);
         at = w4a8_ring_next(at, p.plan.stages);
     }
-    stream_out<Tokens, Grouped>(p, room, channel, lane, halves, sum);
+    stream_out<Grouped>(p, room, channel, lane, halves, sum);
 }
 
 /* ---- the kernel ---- */
 
 /* Grid: tiles, each of as many blocks as there are slices. */
-template <int Tokens, bool Grouped>
+template <bool Grouped, class Stages>
 static __global__ __launch_bounds__(STREAM_THREADS,
                                     2) void w4a8_stream(const __grid_constant__ CUtensorMap x_map,
                                                         const __grid_constant__ W4A8Stream p)
@@ -235,11 +238,11 @@ static __global__ __launch_bounds__(STREAM_THREADS,
             mbarrier_init(room.empty + 8 * i, W4A8_STREAM_WARPS);
         }
         mbarrier_init_done();
-        for (int i = 0; i < ahead; i++)
+        for (int i = 0; Stages::LOAD && i < ahead; i++)
             stream_w<Grouped>(p, room, tile, begin + i, i);
     }
     __syncthreads();
-    stream_slice<Tokens, Grouped>(&x_map, p, room, tile, begin, end, ahead);
+    stream_slice<Grouped, Stages>(&x_map, p, room, tile, begin, end, ahead);
     cluster_arrive();
     cluster_wait();
 }

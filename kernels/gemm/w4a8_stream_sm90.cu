@@ -14,13 +14,6 @@ struct Stream {
     const void *x;
 };
 
-template <bool Grouped> static StreamKernel stream_kernel(int tokens)
-{
-    return tokens == 16   ? w4a8_stream<16, Grouped>
-           : tokens == 32 ? w4a8_stream<32, Grouped>
-                          : w4a8_stream<64, Grouped>;
-}
-
 /* Launches that overlap must not ask for different amounts of L1 cache. */
 static bool prepare(const Stream *state)
 {
@@ -31,7 +24,7 @@ static bool prepare(const Stream *state)
                                  cudaSharedmemCarveoutMaxShared);
 }
 
-template <bool Grouped>
+template <bool Grouped, class Stages>
 static enum op_status stream_setup(const struct gemm_problem *p, const struct gemm_args *a,
                                    const struct op_memory *memory, op_stream s, void **out)
 {
@@ -47,10 +40,10 @@ static enum op_status stream_setup(const struct gemm_problem *p, const struct ge
     memset((void *)state, 0, sizeof *state);
     (W4A8Operands &)state->work = w4a8_operands(p, a, Grouped);
     state->work.plan = plan;
-    state->kernel = stream_kernel<Grouped>(plan.tokens);
+    state->kernel = w4a8_stream<Grouped, Stages>;
     state->x = a->int_x.code;
     enum op_status status = OP_OK;
-    if (!prepare(state) || !tma_map_bytes(&state->x_map, state->x, p->m, p->k, plan.tokens))
+    if (!prepare(state) || !tma_map_bytes(&state->x_map, state->x, p->m, p->k, W4A8_STREAM_TOKENS))
         status = OP_EDEVICE;
     if (status == OP_OK)
         state->work.packed = w4a8_packed(p, a, Grouped, memory, s, &status);
@@ -66,18 +59,22 @@ static enum op_status stream_setup(const struct gemm_problem *p, const struct ge
 }
 
 OP_BEGIN
-enum op_status gemm_w4a8_channel_stream_setup(const struct gemm_problem *p,
-                                              const struct gemm_args *a, const struct op_memory *m,
-                                              op_stream s, void **state)
-{
-    return stream_setup<false>(p, a, m, s, state);
-}
-
-enum op_status gemm_w4a8_group_stream_setup(const struct gemm_problem *p, const struct gemm_args *a,
-                                            const struct op_memory *m, op_stream s, void **state)
-{
-    return stream_setup<true>(p, a, m, s, state);
-}
+#define SETUP(name, Grouped, Stages)                                                               \
+    enum op_status name(const struct gemm_problem *p, const struct gemm_args *a,                   \
+                        const struct op_memory *m, op_stream s, void **state)                      \
+    {                                                                                              \
+        return stream_setup<Grouped, Stages>(p, a, m, s, state);                                   \
+    }
+#define SETUPS(suffix, Stages)                                                                     \
+    SETUP(gemm_w4a8_channel_stream##suffix##_setup, false, Stages)                                 \
+    SETUP(gemm_w4a8_group_stream##suffix##_setup, true, Stages)
+SETUPS(, W4A8Full)
+SETUPS(_nodeq, W4A8NoDeq)
+SETUPS(_loadonly, W4A8LoadOnly)
+SETUPS(_mmaonly, W4A8MmaOnly)
+SETUPS(_deqonly, W4A8DeqOnly)
+#undef SETUPS
+#undef SETUP
 
 /* X is that of the set-up: its map was made there. */
 enum op_status gemm_w4a8_stream(const struct gemm_problem *p, const struct gemm_args *a,
