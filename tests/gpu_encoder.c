@@ -3,9 +3,9 @@
  * references in double: counts around multiples of the group, windows of all sizes, operand sets
  * one after another, capture into a graph; planted faults, which must be found.
  *
- * `gpu_encoder times` prints microseconds instead, of graphs, hot; `gpu_encoder layers` those of our
- * rows with 1, 2, 4 and 8 layers of 18,400 pillars.  `gpu_encoder few` takes a handful of problems,
- * for tools that slow it down.
+ * `gpu_encoder times` prints microseconds instead, of graphs, hot; `gpu_encoder layers` those of
+ * our rows with 1, 2, 4 and 8 layers of 18,400 pillars and with 8 of 60,000.  `gpu_encoder few`
+ * takes a handful of problems, for tools that slow it down.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -424,12 +424,14 @@ static void times(struct cb_device *d)
     }
 }
 
-/* What a layer costs, and what comes once. */
+/* What a layer costs, and what comes once; many pillars. */
 static void layers(struct cb_device *d)
 {
-    for (int g = 0; g < 2; g++)
+    for (int g = 0; g < 2; g++) {
         for (int n = 1; n <= 8; n *= 2)
             time_encoder(d, (const int[]){ 18400, g ? 9 : 13, g ? 69 : 144, n, 12 }, true);
+        time_encoder(d, (const int[]){ 60000, g ? 9 : 13, g ? 69 : 144, 8, 12 }, true);
+    }
 }
 
 /* ---- all ---- */
@@ -437,7 +439,7 @@ static void layers(struct cb_device *d)
 static void all(struct cb_device *d, int few)
 {
     static const int counts[] = { 1, 15, 16, 17, 31, 33, 68, 69, 70, 137, 143, 144, 145, 287, 289,
-                                  1000, 4099, 18400 };
+                                  1000, 4099, 18400, 42000 };
     static const int groups[] = { 69, 144, 13, 25, 85, 225, 16, 64, 96, 128, 256 };
     static const int sizes[][5] = {
         { 300, 13, 144, 8, 12 },  { 1, 9, 69, 2, 12 },     { 17, 13, 144, 2, 12 },

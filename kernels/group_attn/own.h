@@ -90,10 +90,12 @@ OWN_ENCODER(own)
 /* own_sm90.cu */
 OWN_ATTENTION(own_sm90)
 OWN_ATTENTION(own_even)
+OWN_ATTENTION(own_staged)
 OWN_ENCODER(own_sm90)
 OWN_ENCODER(own_even)
 OWN_ENCODER(own_wide)
 OWN_ENCODER(own_lean)
+OWN_ENCODER(own_staged)
 OWN_ENCODER(own_fit)
 
 #undef OWN_ATTENTION

@@ -20,8 +20,8 @@
 
 template <int Tiles> struct EvenShape {
     typedef AttentionShape<Tiles> S;
-    static constexpr int ROWS = Tiles * 8, QUERIES = (ROWS + 15) / 16;      /* tiles of queries */
-    static constexpr int ROUNDS = (QUERIES + S::SHARES - 1) / S::SHARES;    /* of a part */
+    static constexpr int ROWS = Tiles * 8, QUERIES = (ROWS + 15) / 16;   /* tiles of queries */
+    static constexpr int ROUNDS = (QUERIES + S::SHARES - 1) / S::SHARES; /* of a part */
     static constexpr int BUFFER = 2 * ROWS * PART * (int)sizeof(half), BYTES = 2 * BUFFER;
     static_assert(QUERIES % S::SHARES == 0, "all warps have a tile in every round");
 };
@@ -45,43 +45,63 @@ struct AttentionPart {
     }
 };
 
-template <int Tiles>
-static __device__ __forceinline__ void fetch_part(const AttentionWork &w, int part, uint32_t shared)
-{
-    const AttentionPart p(w, part);
-    fetch_keys(w.qkv + ((size_t)p.at * 3 + 1) * w.channels + p.column, 3 * w.channels, w.channels,
-               w.group, EvenShape<Tiles>::ROWS, shared);
-}
+/* How keys come: `begin` before the launch before has ended, then part by part into buffer
+ * count % 2, count being that of the block's parts before it.  By all threads: */
+struct KeysByThreads {
+    static constexpr bool TWO = false; /* the first two parts at once */
 
-template <int Tiles, bool Early>
-__global__ void __launch_bounds__(AttentionShape<Tiles>::THREADS, AttentionShape<Tiles>::BLOCKS)
-    group_attention_even(AttentionWork w)
+    template <class Shape>
+    __device__ __forceinline__ void begin(const AttentionWork &, uint4 *) const
+    {
+    }
+
+    template <class Shape>
+    __device__ __forceinline__ void fetch(const AttentionWork &w, int part, uint32_t shared,
+                                          unsigned count) const
+    {
+        const AttentionPart p(w, part);
+        fetch_keys(w.qkv + ((size_t)p.at * 3 + 1) * w.channels + p.column, 3 * w.channels,
+                   w.channels, w.group, Shape::ROWS, shared + count % 2 * Shape::BUFFER);
+    }
+
+    template <class Shape> __device__ __forceinline__ void wait(uint32_t, unsigned) const
+    {
+        copy_wait<0>();
+    }
+};
+
+/* The block's share of all rounds. */
+template <int Tiles, bool Early, class Keys>
+static __device__ __forceinline__ void attend_share(const AttentionWork &w, const Keys &keys,
+                                                    uint4 *buffers)
 {
     typedef EvenShape<Tiles> S;
-    extern __shared__ uint4 memory[];
     constexpr int STEP = AttentionShape<Tiles>::SHARES * 16, ROUNDS = S::ROUNDS;
     const int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
     const int head = warp % HEADS, first = warp / HEADS * 16;
     const int all = w.groups * (w.channels / PART) * ROUNDS, block = blockIdx.x;
     const int begin = share_begin(all, block, gridDim.x);
     const int end = share_begin(all, block + 1, gridDim.x);
-    const uint32_t shared = shared_address(memory);
+    const uint32_t shared = shared_address(buffers);
     int part = begin / ROUNDS, round = begin - part * ROUNDS, left = end - begin;
     uint32_t query[4];
 
+    keys.template begin<S>(w, buffers);
     if constexpr (Early) {
         let_next_start();
         wait_for_previous();
     }
     AttentionPart now(w, part);
-    fetch_part<Tiles>(w, part, shared);
+    keys.template fetch<S>(w, part, shared, 0);
+    if (Keys::TWO && left > ROUNDS - round)
+        keys.template fetch<S>(w, part + 1, shared, 1);
     fetch_query(query, w, now.at, now.column + head * HEAD, first + round * STEP, lane);
-    for (uint32_t buffer = 0; left > 0; buffer = S::BUFFER - buffer) {
-        const KeyPlaces from(shared + buffer, S::ROWS, head, lane);
-        copy_wait<0>();
+    for (unsigned count = 0; left > 0; count++) {
+        const KeyPlaces from(shared + count % 2 * S::BUFFER, S::ROWS, head, lane);
+        keys.template wait<S>(shared, count);
         __syncthreads(); /* all keys are here, and the other buffer is read no more */
-        if (left > ROUNDS - round)
-            fetch_part<Tiles>(w, part + 1, shared + S::BUFFER - buffer);
+        if ((!Keys::TWO || count) && left > ROUNDS - round)
+            keys.template fetch<S>(w, part + 1, shared, count + 1);
         for (bool same = true; same && left > 0; left--) {
             const AttentionPart at = now;
             const int from_row = first + round * STEP;
@@ -96,6 +116,14 @@ __global__ void __launch_bounds__(AttentionShape<Tiles>::THREADS, AttentionShape
             store_heads(out, total, w, at.at, at.column + head * HEAD, from_row, lane);
         }
     }
+}
+
+template <int Tiles, bool Early>
+__global__ void __launch_bounds__(AttentionShape<Tiles>::THREADS, AttentionShape<Tiles>::BLOCKS)
+    group_attention_even(AttentionWork w)
+{
+    extern __shared__ uint4 memory[];
+    attend_share<Tiles, Early>(w, KeysByThreads(), memory);
 }
 
 #endif

@@ -18,63 +18,95 @@ struct OwnState {
 
 /* ---- attention ---- */
 
-typedef void (*AttentionKernel)(AttentionWork);
+/* How the work is spread: a part to a block, or equal shares; where the kernels made for a number
+ * of tiles do not fit the group, a part to a block in either case. */
+struct WholeParts {
+    typedef void (*Kernel)(AttentionWork);
+    static constexpr bool EVEN = false;
+    static constexpr int BYTES = 0; /* behind the buffers */
 
-struct AttentionChoice {
-    AttentionKernel kernel;
-    int threads, bytes;
-    int rounds, resident; /* of a part, and blocks to a multiprocessor; 0: a part to a block */
+    template <int Tiles, bool Early> static Kernel kernel()
+    {
+        return group_attention<Tiles, Early>;
+    }
+
+    template <bool Early>
+    static enum op_status launch(Kernel kernel, const struct group_attn_problem *, int blocks,
+                                 int threads, int bytes, op_stream s, const AttentionWork &w)
+    {
+        if constexpr (Early)
+            return launch_early_shared(kernel, dim3((unsigned)blocks), threads, 1, (size_t)bytes, s,
+                                       w);
+        kernel<<<(unsigned)blocks, threads, bytes, s>>>(w);
+        return cudaGetLastError() == cudaSuccess ? OP_OK : OP_EDEVICE;
+    }
 };
 
-template <int Tiles, bool Early, bool Even> static AttentionChoice attention_choice(int group)
+struct EvenParts : WholeParts {
+    static constexpr bool EVEN = true;
+
+    template <int Tiles, bool Early> static Kernel kernel()
+    {
+        return group_attention_even<Tiles, Early>;
+    }
+};
+
+template <class Spread> struct AttentionChoice {
+    typename WholeParts::Kernel whole;
+    typename Spread::Kernel even; /* NULL: whole */
+    int threads, bytes;
+    int rounds, resident; /* of a part, and blocks to a multiprocessor, where even */
+};
+
+template <int Tiles, bool Early, class Spread>
+static AttentionChoice<Spread> attention_choice(int group)
 {
     typedef AttentionShape<Tiles> A;
-    if constexpr (Even && Tiles)
-        return { group_attention_even<Tiles, Early>, A::THREADS, EvenShape<Tiles>::BYTES,
-                 EvenShape<Tiles>::ROUNDS, A::BLOCKS };
-    return { group_attention<Tiles, Early>, A::THREADS, attention_bytes(group), 0, 0 };
+    if constexpr (Spread::EVEN && Tiles)
+        return { NULL, Spread::template kernel<Tiles, Early>(), A::THREADS,
+                 EvenShape<Tiles>::BYTES + Spread::BYTES, EvenShape<Tiles>::ROUNDS, A::BLOCKS };
+    return { group_attention<Tiles, Early>, NULL, A::THREADS, attention_bytes(group), 0, 0 };
 }
 
-template <bool Early, bool Even> static AttentionChoice choose_attention(int group)
+template <bool Early, class Spread> static AttentionChoice<Spread> choose_attention(int group)
 {
     switch ((group + 7) / 8) {
     case 18: /* 144 */
-        return attention_choice<18, Early, Even>(group);
+        return attention_choice<18, Early, Spread>(group);
     case 9: /* 69 */
-        return attention_choice<9, Early, Even>(group);
+        return attention_choice<9, Early, Spread>(group);
     default:
-        return attention_choice<0, Early, Even>(group);
+        return attention_choice<0, Early, Spread>(group);
     }
 }
 
 /* Even: all kernels ask for the same division of shared memory and L1 cache, so that none waits
  * for a multiprocessor to change it. */
-template <bool Early, bool Even> static enum op_status prepare_attention(int group)
+template <bool Early, class Spread> static enum op_status prepare_attention(int group)
 {
-    const AttentionChoice c = choose_attention<Early, Even>(group);
-    if (cudaFuncSetAttribute(c.kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, c.bytes) ||
-        (Even && cudaFuncSetAttribute(c.kernel, cudaFuncAttributePreferredSharedMemoryCarveout,
-                                      cudaSharedmemCarveoutMaxShared)))
+    const AttentionChoice<Spread> c = choose_attention<Early, Spread>(group);
+    const void *kernel = c.even ? (const void *)c.even : (const void *)c.whole;
+    if (cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, c.bytes) ||
+        (Spread::EVEN &&
+         cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout,
+                              cudaSharedmemCarveoutMaxShared)))
         return OP_EDEVICE;
     return OP_OK;
 }
 
-template <bool Early, bool Even>
+template <bool Early, class Spread>
 static enum op_status attend(const struct group_attn_problem *p, int multiprocessors,
                              const half *qkv, half *o, op_stream s)
 {
     const int channels = p->heads * p->head, groups = p->slots / p->group;
     const AttentionWork w = { qkv, o, groups, p->group, channels,
                               1.44269504f / sqrtf((float)p->head) };
-    const AttentionChoice c = choose_attention<Early, Even>(p->group);
+    const AttentionChoice<Spread> c = choose_attention<Early, Spread>(p->group);
     const int parts = groups * (channels / PART);
-    const int blocks = c.rounds ? even_blocks(parts, c.rounds, c.resident * multiprocessors)
-                                : parts;
-    if constexpr (Early)
-        return launch_early_shared(c.kernel, dim3((unsigned)blocks), c.threads, 1, (size_t)c.bytes,
-                                   s, w);
-    c.kernel<<<(unsigned)blocks, c.threads, c.bytes, s>>>(w);
-    return cudaGetLastError() == cudaSuccess ? OP_OK : OP_EDEVICE;
+    if (!c.even)
+        return WholeParts::launch<Early>(c.whole, p, parts, c.threads, c.bytes, s, w);
+    const int blocks = even_blocks(parts, c.rounds, c.resident * multiprocessors);
+    return Spread::template launch<Early>(c.even, p, blocks, c.threads, c.bytes, s, w);
 }
 
 static enum op_status count_multiprocessors(int *count)
@@ -84,6 +116,15 @@ static enum op_status count_multiprocessors(int *count)
         cudaDeviceGetAttribute(count, cudaDevAttrMultiProcessorCount, device))
         return OP_EDEVICE;
     return OP_OK;
+}
+
+/* *state: how many multiprocessors there are, to be freed by the caller. */
+template <bool Early, class Spread> static enum op_status setup_shares(int group, void **state)
+{
+    int *count = (int *)malloc(sizeof *count);
+    *state = count;
+    const enum op_status status = count ? count_multiprocessors(count) : OP_ENOMEM;
+    return status ? status : prepare_attention<Early, Spread>(group);
 }
 
 /* ---- rows ---- */
@@ -119,7 +160,7 @@ template <template <int> class Machine, int Stages> struct Rowwise {
 /* Order of a layer. */
 static inline int own_order(int layer) { return layer % FLATTEN_ORDERS; }
 
-template <template <int> class Machine, bool Early, bool Even>
+template <template <int> class Machine, bool Early, class Spread>
 static enum op_status run_encoder(const struct encoder_problem *p, const struct encoder_args *a,
                                   const OwnState *t, op_stream s)
 {
@@ -135,7 +176,7 @@ static enum op_status run_encoder(const struct encoder_problem *p, const struct 
     w.parameters += OWN_FIRST;
     for (int layer = 0; !status && layer < p->layers; layer++) {
         const bool last = layer + 1 == p->layers;
-        status = attend<Early, Even>(l, t->multiprocessors, t->qkv, t->o, s);
+        status = attend<Early, Spread>(l, t->multiprocessors, t->qkv, t->o, s);
         if (status)
             break;
         w.x = t->x[layer % 2];
@@ -191,7 +232,7 @@ static enum op_status own_fill(const struct encoder_problem *p, const struct enc
 }
 
 /* *state: that of the first set, whose memory the others share. */
-template <template <int> class Machine, bool Early, bool Even>
+template <template <int> class Machine, bool Early, class Spread>
 static enum op_status setup_encoder(const struct encoder_problem *p, const struct encoder_host *h,
                                     const struct op_memory *memory, op_stream s, void **state)
 {
@@ -204,7 +245,7 @@ static enum op_status setup_encoder(const struct encoder_problem *p, const struc
     else
         status = own_fill(p, h, memory, s, t);
     if (!status)
-        status = prepare_attention<Early, Even>(p->layer.group);
+        status = prepare_attention<Early, Spread>(p->layer.group);
     if (!status)
         status = Rowwise<Machine, QKV>::prepare();
     if (!status)

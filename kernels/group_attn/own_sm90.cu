@@ -1,10 +1,11 @@
 /*
  * own_sm90.cu - our own rows by wgmma and bulk copies, launches overlapping: attention with a group
- * to a block or spread evenly, the rest of a layer in long or in brief code, of three or of four
- * tiles of rows at a time.
+ * to a block or spread evenly, keys by threads or by the copy engine; the rest of a layer in long
+ * or in brief code, of three or of four tiles of rows at a time.
  */
 #include "own_hopper.cuh"
 #include "own_launch.cuh"
+#include "own_staged.cuh"
 
 OP_BEGIN
 
@@ -14,29 +15,37 @@ enum op_status group_attn_own_sm90_setup(const struct group_attn_problem *p,
                                          const struct op_memory *, op_stream, void **state)
 {
     *state = NULL;
-    return prepare_attention<true, false>(p->group);
+    return prepare_attention<true, WholeParts>(p->group);
 }
 
 enum op_status group_attn_own_sm90_run(const struct group_attn_problem *p,
                                        const struct group_attn_args *a, void *, op_stream s)
 {
-    return attend<true, false>(p, 0, (const half *)a->qkv, (half *)a->o, s);
+    return attend<true, WholeParts>(p, 0, (const half *)a->qkv, (half *)a->o, s);
 }
 
-/* *state: how many multiprocessors there are. */
 enum op_status group_attn_own_even_setup(const struct group_attn_problem *p,
                                          const struct op_memory *, op_stream, void **state)
 {
-    int *count = (int *)malloc(sizeof *count);
-    *state = count;
-    const enum op_status status = count ? count_multiprocessors(count) : OP_ENOMEM;
-    return status ? status : prepare_attention<true, true>(p->group);
+    return setup_shares<true, EvenParts>(p->group, state);
 }
 
 enum op_status group_attn_own_even_run(const struct group_attn_problem *p,
                                        const struct group_attn_args *a, void *state, op_stream s)
 {
-    return attend<true, true>(p, *(const int *)state, (const half *)a->qkv, (half *)a->o, s);
+    return attend<true, EvenParts>(p, *(const int *)state, (const half *)a->qkv, (half *)a->o, s);
+}
+
+enum op_status group_attn_own_staged_setup(const struct group_attn_problem *p,
+                                           const struct op_memory *, op_stream, void **state)
+{
+    return setup_shares<true, StagedParts>(p->group, state);
+}
+
+enum op_status group_attn_own_staged_run(const struct group_attn_problem *p,
+                                         const struct group_attn_args *a, void *state, op_stream s)
+{
+    return attend<true, StagedParts>(p, *(const int *)state, (const half *)a->qkv, (half *)a->o, s);
 }
 
 /* ---- encoder ---- */
@@ -45,52 +54,65 @@ enum op_status encoder_own_sm90_setup(const struct encoder_problem *p, const str
                                       const struct encoder_args *, const struct op_memory *memory,
                                       op_stream s, void **state)
 {
-    return setup_encoder<Hopper, true, false>(p, h, memory, s, state);
+    return setup_encoder<Hopper, true, WholeParts>(p, h, memory, s, state);
 }
 
 enum op_status encoder_own_sm90_run(const struct encoder_problem *p, const struct encoder_args *a,
                                     void *state, op_stream s)
 {
-    return run_encoder<Hopper, true, false>(p, a, (const OwnState *)state, s);
+    return run_encoder<Hopper, true, WholeParts>(p, a, (const OwnState *)state, s);
 }
 
 enum op_status encoder_own_even_setup(const struct encoder_problem *p, const struct encoder_host *h,
                                       const struct encoder_args *, const struct op_memory *memory,
                                       op_stream s, void **state)
 {
-    return setup_encoder<Hopper, true, true>(p, h, memory, s, state);
+    return setup_encoder<Hopper, true, EvenParts>(p, h, memory, s, state);
 }
 
 enum op_status encoder_own_even_run(const struct encoder_problem *p, const struct encoder_args *a,
                                     void *state, op_stream s)
 {
-    return run_encoder<Hopper, true, true>(p, a, (const OwnState *)state, s);
+    return run_encoder<Hopper, true, EvenParts>(p, a, (const OwnState *)state, s);
 }
 
 enum op_status encoder_own_wide_setup(const struct encoder_problem *p, const struct encoder_host *h,
                                       const struct encoder_args *, const struct op_memory *memory,
                                       op_stream s, void **state)
 {
-    return setup_encoder<HopperWide, true, true>(p, h, memory, s, state);
+    return setup_encoder<HopperWide, true, EvenParts>(p, h, memory, s, state);
 }
 
 enum op_status encoder_own_wide_run(const struct encoder_problem *p, const struct encoder_args *a,
                                     void *state, op_stream s)
 {
-    return run_encoder<HopperWide, true, true>(p, a, (const OwnState *)state, s);
+    return run_encoder<HopperWide, true, EvenParts>(p, a, (const OwnState *)state, s);
 }
 
 enum op_status encoder_own_lean_setup(const struct encoder_problem *p, const struct encoder_host *h,
                                       const struct encoder_args *, const struct op_memory *memory,
                                       op_stream s, void **state)
 {
-    return setup_encoder<HopperLean, true, false>(p, h, memory, s, state);
+    return setup_encoder<HopperLean, true, WholeParts>(p, h, memory, s, state);
 }
 
 enum op_status encoder_own_lean_run(const struct encoder_problem *p, const struct encoder_args *a,
                                     void *state, op_stream s)
 {
-    return run_encoder<HopperLean, true, false>(p, a, (const OwnState *)state, s);
+    return run_encoder<HopperLean, true, WholeParts>(p, a, (const OwnState *)state, s);
+}
+
+enum op_status encoder_own_staged_setup(const struct encoder_problem *p,
+                                        const struct encoder_host *h, const struct encoder_args *,
+                                        const struct op_memory *memory, op_stream s, void **state)
+{
+    return setup_encoder<HopperLean, true, StagedParts>(p, h, memory, s, state);
+}
+
+enum op_status encoder_own_staged_run(const struct encoder_problem *p, const struct encoder_args *a,
+                                      void *state, op_stream s)
+{
+    return run_encoder<HopperLean, true, StagedParts>(p, a, (const OwnState *)state, s);
 }
 
 static enum own_form fitting(const struct encoder_problem *p, int multiprocessors)
