@@ -59,13 +59,13 @@ static void test_cases(struct cb_device *d)
 {
     struct cb_context c = { .device = d, .policy = &policy, .cache = CB_HOT, .seed = 11, .order_seed = 5,
                             .once = true, .aa = -1 };
-    static const int size[][4] = { { 1, 8, 8, 8 }, { 3, 5, 7, 7 }, { 17, 100, 65, 64 }, { 9, 300, 384, 128 },
-                                   { 5, 64, 4544, 64 } };
+    static const int size[][4] = {
+        { 1, 8, 8, 8 },       { 3, 5, 7, 7 },      { 17, 100, 65, 64 },
+        { 9, 300, 384, 128 }, { 5, 64, 4544, 64 }, { 3, 256, 11008, 128 }
+    };
     double r2[2] = { 0 };
     for (size_t s = 0; s < sizeof size / sizeof *size; s++)
         for (int exact = 0; exact < 2; exact++) {
-            if (exact && size[s][2] > 2000)
-                continue;
             c.exact = exact;
             try_case(&c, size[s][0], size[s][1], size[s][2], size[s][3], r2);
         }
@@ -73,12 +73,13 @@ static void test_cases(struct cb_device *d)
     CHECK(r2[0] > 0.02 && r2[0] < 0.2 && r2[1] > 0.05 && r2[1] < 0.4);
 }
 
-/* One element off, in a row that is compared and in one that only sums see. */
+/* One element off, in a row that is compared and in one that only sums see; exact: by a unit in the
+ * last place. */
 static void test_finding(struct cb_device *d, enum gemm_scheme scheme, int m, int n, int k,
-                         double whole_max)
+                         double whole_max, bool exact)
 {
     const struct gemm_problem p = { m, n, k, 128 };
-    struct gemm_operands o = { .device = d, .p = p, .seed = 4 };
+    struct gemm_operands o = { .device = d, .p = p, .seed = 4, .exact = exact };
     struct gemm_expectation e;
     const struct gemm_impl *impl = gemm_references;
     while (impl->scheme != scheme)
@@ -115,17 +116,17 @@ static void test_finding(struct cb_device *d, enum gemm_scheme scheme, int m, in
         const int row = t == 2 && unseen < m ? unseen : seen;
         uint16_t *at = &y[(size_t)row * (size_t)n + (size_t)(n / 3)], kept = *at;
         if (t == 1 || (t == 2 && unseen < m))
-            *at ^= 0x8000;
-        CHECK(!gemm_expectation_check(&e, impl, y, false, &r1, &r2));
+            *at ^= exact ? 1 : 0x8000;
+        CHECK(!gemm_expectation_check(&e, impl, y, exact, &r1, &r2));
         /* in a compared row the sum of the row is off too */
         CHECK(r1.bad == (t == 0 ? 0 : t == 1 ? 1 + (e.sign != NULL) : unseen < m));
-        CHECK(r2.compared == r1.compared && r1.compared == (long)e.rows * n);
+        CHECK(r2.compared == (exact ? 0 : r1.compared) && r1.compared == (long)e.rows * n);
         *at = kept;
     }
     for (int j = 0; j < n; j++) /* a row not written */
         y[(size_t)(m - 1) * (size_t)n + (size_t)j] = 0xffff;
     struct cb_accuracy r1 = { .worst = -1 }, r2 = { .worst = -1 };
-    CHECK(!gemm_expectation_check(&e, impl, y, false, &r1, &r2) && r1.nonfinite);
+    CHECK(!gemm_expectation_check(&e, impl, y, exact, &r1, &r2) && r1.nonfinite);
     free(y);
     free(want);
     free(size);
@@ -170,8 +171,9 @@ int main(void)
     for (int s = GEMM_W4A16; s < GEMM_SCHEMES; s++) {
         if (s == GEMM_W4A16_SYM || s == GEMM_FP8)
             continue;
-        test_finding(d, (enum gemm_scheme)s, 4, 200, 256, GEMM_WHOLE_MAX);
-        test_finding(d, (enum gemm_scheme)s, 130, 300, 512, 0); /* sums of all rows */
+        test_finding(d, (enum gemm_scheme)s, 4, 200, 256, GEMM_WHOLE_MAX, false);
+        test_finding(d, (enum gemm_scheme)s, 4, 200, 11008, GEMM_WHOLE_MAX, true);
+        test_finding(d, (enum gemm_scheme)s, 130, 300, 512, 0, false); /* sums of all rows */
     }
     cb_device_close(d);
     return TEST_END();

@@ -80,7 +80,8 @@ HD float fp8_scale_of(float largest)
  * -1, 0, 1, half of them 0; any code and zero (both ends occur), scales 1/4 and
  * 1/2.  A product has deviation 1.8 or 7.3 steps of 1/4, a sum of K of them 7.3
  * sqrt(K): K to 2000 stays below the 2048 steps that half resolves, whatever the
- * order of the sum, so that those who add up in half must be exact too.
+ * order of the sum, so that those who add up in half must be exact too.  Larger K
+ * are for those who add up in float: Y is then rounded, once.
  */
 HD uint32_t exact_word(uint64_t seed, uint64_t index)
 {
