@@ -115,7 +115,7 @@ int main(int argc, char **argv)
         { 6, 16000, 640, 128 }, { 4, 20000, 384, 128 }, { 7, 25000, 256, 128 }, { 3, 29000, 384, 128 },
         { 1, 33000, 640, 128 }, { 1024, 1280, 1024, 128 },
         /* strips of W4A16: shares that differ, clusters of two, rounds of chunks */
-        { 9, 4104, 2048, 128 }, { 8, 4616, 2048, 128 }, { 16, 22024, 640, 128 }, { 13, 29000, 384, 128 } };
+        { 9, 4040, 2048, 128 }, { 8, 4616, 2048, 128 }, { 16, 22024, 640, 128 }, { 13, 29000, 384, 128 } };
     static const char *const large[] = { "rmat17x_e32", "longrow_10kx1M_d500" };
     /* for the rows that take A in blocks */
     static const char *const blocks[] = { "gen:blockdiag,m=512,block=64", "gen:blockrand,m=1024,mean=64,block=16",

@@ -9,19 +9,17 @@
 #include "../kernels/gemm/w4a16_shapes.h"
 #include "test.h"
 
-enum { SMS = 132, FULL = 232448, HALF = 115712 };
+enum { SMS = 132, HALF = 115712 };
 
 static const struct w4_strips_shape shapes[] = {
-    { 1, 1, 11, 2 }, { 1, 1, 6, 2 }, { 1, 2, 6, 2 }, { 1, 4, 6, 1 }, { 1, 4, 3, 2 },
-    { 2, 1, 6, 2 },  { 2, 2, 6, 2 }, { 2, 4, 4, 1 }, { 2, 1, 2, 1 }, { 1, 2, 11, 2 },
+    { 1, 1 }, { 1, 2 }, { 2, 1 }, { 2, 2 },
 };
 enum { SHAPES = sizeof shapes / sizeof *shapes };
 
 static int plan_of(const struct gemm_problem *p, int symmetric, struct w4_strips_shape s,
                    struct w4_strips_plan *plan)
 {
-    static const int clusters[] = { 0, SMS, 66, 0, 30 };
-    return w4_strips_plan(p, symmetric, s, clusters[s.cluster], s.room == 1 ? FULL : HALF, plan);
+    return w4_strips_plan(p, symmetric, s, SMS / s.cluster, HALF, plan);
 }
 
 /* ---- what warps take ---- */
@@ -93,15 +91,15 @@ static int fragments_good(const struct w4_strips_plan *s, int size)
     return !wrong && there == size * tiles;
 }
 
-static int fits(const struct w4_strips_plan *s, struct w4_strips_shape shape)
+static int fits(const struct w4_strips_plan *s)
 {
     const size_t sums = (size_t)(w4_strips_behind(s->across) / 2) * s->across * s->each *
                         (s->tokens / 8) * W4_FRAGMENT;
-    return s->bytes <= (shape.room == 1 ? FULL : HALF) && s->stages >= 1 &&
+    return s->bytes <= HALF && s->stages >= 1 &&
            s->stages <= W4_STRIPS_STAGES && s->x_stages >= 1 && s->x_stages <= W4_STRIPS_X_STAGES &&
            s->x_at >= W4_STRIPS_SUMS + sums && s->x_at % 16 == 0 && s->ring_at % 16 == 0 &&
            s->slot_bytes % 32 == 0 && s->x_bytes % 16 == 0 && s->each >= 1 &&
-           s->each <= shape.most && s->clusters * s->cluster <= SMS;
+           s->each <= w4_strips_each(s->tokens) && s->clusters * s->cluster <= SMS;
 }
 
 static void test_plans(void)
@@ -120,14 +118,14 @@ static void test_plans(void)
                     if (plan_of(&p, f % 2, shapes[f / 2], &s))
                         continue;
                     planned++;
-                    misfit += !fits(&s, shapes[f / 2]);
+                    misfit += !fits(&s);
                     if (f % 2 || (h && s.tokens == 8))
                         continue; /* the same walks */
                     uncovered += !covered(&s, w4_div_up(p.n, W4_STRIP));
                     fragments += !fragments_good(&s, w4_cut_size(s.cut, 0)) ||
                                  !fragments_good(&s, s.cut.size);
                 }
-    CHECK(planned > 2000);
+    CHECK(planned > 1500);
     CHECK(!uncovered && !misfit && !fragments);
     CHECK(W4_STRIPS_WALKS + W4_STRIPS_WARPS * sizeof(struct w4_strips_walk) <= W4_STRIPS_SUMS);
     CHECK((W4_STRIPS_STAGES + 2 * W4_STRIPS_X_STAGES) * W4_STRIPS_WARPS * 8 <= W4_STRIPS_WALKS);
@@ -150,7 +148,7 @@ static void test_table(void)
     CHECK(!w4_strips_takes(&(struct gemm_problem){ 1, 4096, 4096, 64 }));
     CHECK(!w4_strips_takes(&(struct gemm_problem){ 1, 4100, 4096, 128 }));
     for (size_t i = 0; i < sizeof layers / sizeof *layers; i++)
-        for (int m = 1; m <= 16; m += 15) {
+        for (int m = 1; m <= 16; m += m == 1 ? 7 : 8) {
             const struct gemm_problem p = { m, layers[i][0], layers[i][1], 128 };
             struct w4_strips_plan s;
             CHECK(!plan_of(&p, 0, w4_strips_row(&p).shape, &s));
@@ -360,22 +358,22 @@ static void test_y(void)
 {
     static const struct gemm_problem problems[] = {
         { 1, 200, 384, 128 }, { 8, 264, 1152, 128 }, { 16, 504, 2176, 128 },
-        { 9, 72, 640, 128 },  { 3, 1160, 128, 128 },
+        { 9, 72, 640, 128 },  { 3, 1160, 128, 128 },  { 5, 1992, 1408, 128 },
+        { 12, 1000, 1536, 128 },
     };
     int runs = 0, wrong = 0, caught[4] = { 0 };
     for (size_t i = 0; i < sizeof problems / sizeof *problems; i++)
         for (int f = 0; f < SHAPES; f++) {
             struct w4_strips_plan s;
             /* few clusters, so that there are rounds */
-            if (w4_strips_plan(&problems[i], 0, shapes[f], 4 / shapes[f].cluster,
-                               shapes[f].room == 1 ? FULL : HALF, &s))
+            if (w4_strips_plan(&problems[i], 0, shapes[f], 2 / shapes[f].cluster, HALF, &s))
                 continue;
             runs++;
             wrong += wrong_y(&problems[i], &s, 0) != 0;
             for (int fault = 1; fault <= 3 && i < 3; fault++)
                 caught[fault] += wrong_y(&problems[i], &s, fault) != 0;
         }
-    CHECK(runs > 20);
+    CHECK(runs > 15);
     CHECK(wrong == 0);
     CHECK(caught[1] && caught[2] && caught[3]);
     printf("%d runs, faults seen %d %d %d times\n", runs, caught[1], caught[2], caught[3]);

@@ -138,8 +138,8 @@ static int check_layer(struct sweep_layer *l, int *tried, int *wrong)
 
 static struct w4_strips_shape strips; /* of the row that is bound next */
 
-static const char *const strips_rows[][3] = { { "w4a16_small_pdl", "strips_w4a16", NULL },
-                                              { "w4a16_small_pdl_sym", "strips_w4a16_sym", NULL } };
+static const char *const strips_rows[][3] = { { "w4a16_small_pdl", "w4a16_strips", NULL },
+                                              { "w4a16_small_pdl_sym", "w4a16_strips_sym", NULL } };
 
 static enum op_status set_up_strips(const struct gemm_problem *p, const struct gemm_args *a,
                                     const struct op_memory *m, op_stream s, void **state)
@@ -150,27 +150,18 @@ static enum op_status set_up_strips(const struct gemm_problem *p, const struct g
 /* The number-th tiling of strips for so many tokens; false behind the last. */
 static bool strips_tiling(int number, int tokens, struct w4_strips_shape *s)
 {
-    /* most strips of a warp at a time as compiled, or half of that; blocks of a multiprocessor */
-    static const int form[][2] = { { 1, 2 }, { 2, 2 }, { 1, 1 } };
-    static const int cluster[] = { 1, 2, 4 };
-    const int across = number / 9 + 1;
-    if (across > (tokens > 8 ? 2 : 1))
-        return false;
-    *s = (struct w4_strips_shape){ across, cluster[number % 9 / 3],
-                                   w4_strips_each(tokens > 8 ? 16 : 8) / form[number % 3][0],
-                                   form[number % 3][1] };
-    return true;
+    *s = (struct w4_strips_shape){ number / W4_STRIPS_CLUSTER + 1, number % W4_STRIPS_CLUSTER + 1 };
+    return s->across <= (tokens > 8 ? 2 : 1);
 }
 
 static bool same_strips(struct w4_strips_shape a, struct w4_strips_shape b)
 {
-    return a.across == b.across && a.cluster == b.cluster && a.most == b.most && a.room == b.room;
+    return a.across == b.across && a.cluster == b.cluster;
 }
 
 static const char *strips_text(struct w4_strips_shape s, char *text, size_t size)
 {
-    snprintf(text, size, "strips: %d across, clusters of %d, at most %2d a warp, room for %d",
-             s.across, s.cluster, s.most, s.room);
+    snprintf(text, size, "strips: %d across, clusters of %d", s.across, s.cluster);
     return text;
 }
 

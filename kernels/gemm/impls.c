@@ -354,10 +354,9 @@ static double quarot_sums(const struct gemm_problem *p)
 #define OWN_SYM .scheme = GEMM_W4A16_SYM, .weight_bytes = own_sym_bytes
 #define OWN_RUN(kernel)                                                                           \
     .teardown = OP_CUDA(gemm_##kernel##_teardown), .run = OP_CUDA(gemm_##kernel)
-#define OWN_STRIPS(name_, text)                                                                    \
-    .base = { .name = name_, .title = "W4A16 strips" text ", " PDL, .origin = OWN_ON,              \
-              .role = OP_OWN, .sm_min = 90, .sm_max = 90 },                                        \
-    .accumulate = GEMM_ACC_F32, .supports = own_strips, OWN_RUN(w4a16_strips)
+#define OWN_STRIPS(suffix, text)                                                                   \
+    OWN("_strips" suffix, "W4A16 strips" text ", " PDL, OWN_ON, 90, 90, NULL),                     \
+        .supports = own_strips, OWN_RUN(w4a16_strips)
 #define OWN_ON "W4A16 as in AWQ, arXiv 2306.00978, for compute capability 9.0"
 #define PDL "programmatic dependent launch"
 #define MANY "W4A16 many tokens, " PDL
@@ -510,9 +509,8 @@ const struct gemm_impl gemm_kernels[] = {
       OWN_RUN(w4a16_small) },
     { OWN("_small_pdl_sym", "W4A16 few tokens, symmetric, " PDL, OWN_ON, 90, 90, NULL), OWN_SYM,
       OWN_FEW_PDL, .setup = OP_CUDA(gemm_w4a16_small_pdl_sym_setup), OWN_RUN(w4a16_small) },
-    /* not in the group of rows that begin with w4a16, which papers rank, until strips are chosen */
-    { OWN_STRIPS("strips_w4a16", ""), OWN_ZEROS, .setup = OP_CUDA(gemm_w4a16_strips_setup) },
-    { OWN_STRIPS("strips_w4a16_sym", ", symmetric"), OWN_SYM,
+    { OWN_STRIPS("", ""), OWN_ZEROS, .setup = OP_CUDA(gemm_w4a16_strips_setup) },
+    { OWN_STRIPS("_sym", ", symmetric"), OWN_SYM,
       .setup = OP_CUDA(gemm_w4a16_strips_sym_setup) },
     { OWN("_large", MANY, OWN_ON, 90, 90, OWN_LARGE("b1ELb1ELb1")), OWN_ZEROS,
       .supports = own_groups, .setup = OP_CUDA(gemm_w4a16_large_setup), OWN_RUN(w4a16_large) },

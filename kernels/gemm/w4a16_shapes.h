@@ -193,32 +193,30 @@ static inline int w4_small_best(const struct gemm_problem *p)
 
 /* ---- up to 16 tokens by strips ---- */
 
-/* 1: strips take the problems of the rows of w4_strips_row that say so.  0 until they have been
- * timed beside w4a16_small (tools/w4a16_sweep.c -S). */
-enum { W4_STRIPS_CHOSEN = 0 };
-
 struct w4_strips_row {
     int most_m, most_n, most_k;
     struct w4_strips_shape shape;
-    int best; /* 1: as fast as w4a16_small or faster */
+    int best; /* 1: faster than w4a16_small */
 };
 
 /*
- * The tiling: the first row with m <= most_m, n <= most_n, k <= most_k.  By a count of the bytes
- * that pass from the L2 cache to a multiprocessor, W and m k halves of X for each chunk, not by
- * times yet.  With few channels X is divided over a cluster as k is, which saves more than adding
- * up costs.
+ * The tiling: the first row with m <= most_m, n <= most_n, k <= most_k, from times on an H200 of
+ * the layers of Llama 2 7B and 70B with 1 and 16 tokens beside w4a16_small in launches that
+ * overlap.  Strips win where W is small and ends of launches count; each multiprocessor reads all
+ * of X for its chunks, so that with more tokens only a small k pays.  With few channels X is divided
+ * over a cluster as k is, which saves more than adding up costs.
  */
 static inline struct w4_strips_row w4_strips_row(const struct gemm_problem *p)
 {
     static const struct w4_strips_row rows[] = {
-        /*                         across, cluster, most, room */
-        { 4, INT_MAX, INT_MAX, { 1, 1, 11, 2 }, 1 },
-        { 8, 8192, INT_MAX, { 1, 2, 11, 2 }, 1 },
-        { 8, INT_MAX, INT_MAX, { 1, 1, 11, 2 }, 1 },
-        { 16, 10240, INT_MAX, { 2, 2, 6, 2 }, 1 },
-        { 16, INT_MAX, INT_MAX, { 2, 1, 6, 2 }, 1 },
-        { INT_MAX, INT_MAX, INT_MAX, { 1, 1, 2, 2 }, 0 },
+        /*                         across, cluster */
+        { 8, 22016, 11008, { 1, 1 }, 1 },
+        { 8, INT_MAX, INT_MAX, { 1, 1 }, 0 },
+        { 16, 4096, 4096, { 1, 2 }, 1 },
+        { 16, 12288, 4096, { 1, 1 }, 1 },
+        { 16, 22016, 4096, { 2, 1 }, 1 },
+        { 16, 10240, INT_MAX, { 2, 2 }, 0 },
+        { INT_MAX, INT_MAX, INT_MAX, { 2, 1 }, 0 },
     };
     int i = 0;
     while (p->m > rows[i].most_m || p->n > rows[i].most_n || p->k > rows[i].most_k)
@@ -236,12 +234,12 @@ static inline int w4_strips_takes(const struct gemm_problem *p)
 {
     struct w4_strips_plan plan;
     const struct w4_strips_shape s = w4_strips_row(p).shape;
-    return !w4_strips_plan(p, 0, s, 132 / s.cluster, s.room == 1 ? 232448 : 115712, &plan);
+    return !w4_strips_plan(p, 0, s, 132 / s.cluster, 115712, &plan);
 }
 
 static inline int w4_strips_best(const struct gemm_problem *p)
 {
-    return W4_STRIPS_CHOSEN && w4_strips_row(p).best && w4_strips_takes(p);
+    return w4_strips_row(p).best && w4_strips_takes(p);
 }
 
 /* ---- more tokens ---- */

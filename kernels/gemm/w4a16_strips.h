@@ -12,8 +12,8 @@
  *   strips    s0 s1   s2 s3   s4 s5       s6 s7   s8      s9          10 strips, 3 blocks
  *
  * or, where a multiprocessor's share of n is so narrow that each would read X for few strips, two
- * or four blocks of a cluster have a chunk together, each a part of the groups of k.  In a block,
- * warps side by side divide the strips of a chunk, and those behind one another the groups.
+ * blocks of a cluster have a chunk together, each a part of the groups of k.  In a block, warps
+ * side by side divide the strips of a chunk, and those behind one another the groups.
  *
  * W lies in the order in which it is read (struct w4_cut of w4a16_layout.h):
  *
@@ -37,17 +37,15 @@ enum {
     W4_STRIPS_X_STAGES = 4, /* the same of X */
     W4_STRIPS_WALKS = 1024, /* bytes of barriers, behind which lie struct w4_strips_walk ... */
     W4_STRIPS_SUMS = 1536,  /* ... and sums */
-    W4_STRIPS_EACH_8 = 11,  /* strips of a warp at a time, most that is compiled: 8 tokens ... */
+    W4_STRIPS_EACH_8 = 11,  /* strips of a warp at a time, most: 8 tokens ... */
     W4_STRIPS_EACH_16 = 6,  /* ... and 16 */
-    W4_STRIPS_CLUSTER = 4
+    W4_STRIPS_CLUSTER = 2   /* blocks, most */
 };
 
 /* What a tiling may choose. */
 struct w4_strips_shape {
     int across;  /* warps side by side: 1, or 2, which with 8 tokens is not compiled */
-    int cluster; /* blocks that divide k: 1, 2 or 4 */
-    int most;    /* strips of a warp at a time, at least 2 */
-    int room;    /* blocks that fit into a multiprocessor: 1, or 2, one of the next launch */
+    int cluster; /* blocks that divide k: 1 or 2 */
 };
 
 /* What a launch does; made by w4_strips_plan. */
@@ -156,7 +154,7 @@ HD int w4_strips_of_fragment(int fragment, int size, int across, int each, int t
 
 /* ---- the plan ---- */
 
-/* Most strips of a warp at a time that are compiled. */
+/* Most strips of a warp at a time. */
 static inline int w4_strips_each(int tokens)
 {
     return tokens > 8 ? W4_STRIPS_EACH_16 : W4_STRIPS_EACH_8;
@@ -164,8 +162,8 @@ static inline int w4_strips_each(int tokens)
 
 /*
  * Derived from p, a shape and the number of its clusters that the device has at a time, each block
- * with `shared` bytes; what the sums and X leave of these is for the rings of W.  Returns 0 if it
- * fits, else -1.
+ * with `shared` bytes: half of a multiprocessor's, the rest being the next launch's.  What the sums
+ * and X leave of these is for the rings of W.  Returns 0 if it fits, else -1.
  */
 static inline int w4_strips_plan(const struct gemm_problem *p, int symmetric,
                                  struct w4_strips_shape shape, int clusters, size_t shared,
@@ -182,11 +180,10 @@ static inline int w4_strips_plan(const struct gemm_problem *p, int symmetric,
     s.groups = p->k / W4_GROUP;
     s.stride = w4_strips_behind(s.across) * s.cluster;
     const int strips = w4_div_up(p->n, W4_STRIP);
-    if (shape.most < 2 || shape.most > w4_strips_each(s.tokens) || strips < s.across ||
-        s.cluster > s.groups || (s.across > 1 && s.tokens == 8))
+    if (strips < s.across || s.cluster > s.groups || (s.across > 1 && s.tokens == 8))
         return -1;
     s.clusters = clusters * s.across < strips ? clusters : strips / s.across;
-    const int at_once = s.clusters * s.across * shape.most;
+    const int at_once = s.clusters * s.across * w4_strips_each(s.tokens);
     s.rounds = w4_div_up(strips, at_once);
     const int chunks = s.clusters * s.rounds;
     if ((double)strips * (s.groups + W4_STRIPS_WARPS * W4_STRIPS_CLUSTER) > INT_MAX)

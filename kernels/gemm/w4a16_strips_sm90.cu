@@ -77,8 +77,8 @@ static enum op_status prepare(const struct gemm_problem *p, struct w4_strips_sha
     if (!allow(any, shared))
         return OP_EDEVICE;
     const int clusters = count_clusters(any, shape.cluster, sms, shared);
-    const int room = sm_shared / shape.room - reserved;
-    if (w4_strips_plan(p, Symmetric, shape, clusters, room < shared ? room : shared, &state->plan))
+    const int half = sm_shared / 2 - reserved; /* the rest is for the next launch's block */
+    if (w4_strips_plan(p, Symmetric, shape, clusters, half < shared ? half : shared, &state->plan))
         return OP_EUNSUPPORTED;
     state->kernel = kernel_of<Symmetric>(state->plan.tokens, state->plan.across, state->plan.each);
     return allow(state->kernel, shared) ? OP_OK : OP_EDEVICE;
