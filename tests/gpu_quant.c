@@ -1,7 +1,7 @@
 /*
  * gpu_quant.c - every row of quant on inputs that nothing rounds and on normal ones, on shapes
  * that vectors, warps, blocks and clusters do not fit; every shape of the own kernels; rows in
- * which all is 0; that two kernels with halves between give the bits of one.
+ * which all is 0; that two kernels with halves between give the bits of one, or nearly.
  *
  * Runs on the first GPU, and on the host where there is none (then only the host's row is tried,
  * which is said).  `gpu_quant forms` checks the shapes and forms of the own kernels only;
@@ -127,20 +127,20 @@ static void try_row_forms(struct cb_context *c, const struct cb_op *op)
     /* the last has more rows than the device takes at once, and is for forms that ask ahead */
     static const int shapes[][2] = { { 3, 1000 }, { 5, 4096 },  { 40, 8192 }, { 3, 11008 },
                                      { 2, 8 },    { 2, 28672 }, { 40, 4104 }, { 3500, 1024 } };
-    const int step = test_tiny() ? 3 : 1; /* of forms and of shapes */
+    const int step = test_tiny() ? 2 : 1, far = test_tiny() ? 3 : 1; /* of forms; of shapes */
     const size_t count = test_tiny() ? 4 : sizeof shapes / sizeof *shapes;
     for (size_t k = 0; k < sizeof kernel / sizeof *kernel; k++)
-        for (size_t s = 0; s < count; s += (size_t)step)
+        for (size_t s = 0; s < count; s += (size_t)far)
             for (int f = (int)k % step; quant_form_at(f, &chosen_form); f += step)
                 for (int exact = 0; exact < 2; exact++) {
-                    const bool asks = chosen_form.form >= QUANT_LEAN_AHEAD;
-                    if (chosen_form.form < QUANT_LEAN || chosen_form.form >= QUANT_HEADS ||
-                        asks != (shapes[s][0] == 3500) || (test_tiny() && exact != f % 2))
+                    const bool asks = chosen_form.form == QUANT_LEAN_AHEAD;
+                    if (!quant_has_form((enum quant_kernel)k, chosen_form.form) ||
+                        asks != (shapes[s][0] == 3500) || (test_tiny() && exact != f / 2 % 2))
                         continue;
                     c->exact = exact;
                     try_form(c, op,
-                             json_pack("{s:s,s:i,s:i}", "kernel", kernel[k], "m", shapes[s][0],
-                                       "n", shapes[s][1]));
+                             json_pack("{s:s,s:i,s:i}", "kernel", kernel[k], "m", shapes[s][0], "n",
+                                       shapes[s][1]));
                 }
 }
 
@@ -153,9 +153,7 @@ static void try_head_forms(struct cb_context *c, const struct cb_op *op)
                                      { 600, 300, 64, 8, 128, 64 }, { 1200, 1200, 4, 4, 160, 64 } };
     for (size_t s = 0; s < (test_tiny() ? 2 : sizeof shapes / sizeof *shapes); s++)
         for (int f = 0; quant_form_at(f, &chosen_form); f += test_tiny() ? 3 : 1)
-            for (int bits = 4; bits <= 8 && chosen_form.form >= QUANT_HEADS; bits += 4) {
-                if (chosen_form.form == QUANT_HEADS_AHEAD && shapes[s][0] < 600)
-                    continue;
+            for (int bits = 4; bits <= 8 && chosen_form.form == QUANT_HEADS; bits += 4) {
                 c->exact = f / 2 % 2;
                 try_form(c, op, heads_params(shapes[s], bits));
             }
@@ -241,39 +239,34 @@ static long different(const unsigned char *a, const unsigned char *b, size_t byt
 }
 
 /* Every shape gives the bits of the shape that is chosen, but for the root of the mean square,
- * whose last bit hangs on the order of a sum: at most one code of 10000 moves with it; and, where
- * lean rows are chosen, for SILU, whose reciprocal they make otherwise. */
+ * whose last bit hangs on the order of a sum: at most one code of 10000 moves with it; and for
+ * SILU, whose reciprocal lean rows make otherwise. */
 static void try_shapes(struct cb_device *d, enum quant_kernel kernel, int m, int n)
 {
     if (!test_takes())
         return;
-    static const int vectors[] = { 1, 2, 4 }, blocks[] = { 1, 2, 4, 8 };
     struct operands o = open_operands(d, kernel, m, n, false);
     size_t bytes;
     CHECK(quant_own(&o.p, &o.a, NULL, cb_device_stream(d)) == OP_OK && !cb_sync(d));
     unsigned char *want = results(&o, &bytes);
     const bool norms = kernel == QUANT_NORM || kernel == QUANT_ADD_NORM;
-    const bool lean = quant_shape_of(&o.p).form >= QUANT_LEAN;
-    const double share = norms ? 1e-4 : kernel == QUANT_SILU && lean ? 5e-4 : 0;
+    const double share = norms ? 1e-4 : kernel == QUANT_SILU ? 5e-4 : 0;
     const long allowed = share > 0 ? (long)(share * (double)bytes) + m : 0;
-    for (int v = 0; v < 3; v++)
-        for (int c = 0; c < 8; c++) {
-            const struct quant_shape shape =
-                quant_shape_with(n, vectors[v], blocks[c / 2], c % 2 ? QUANT_STAYS : QUANT_ONCE);
-            poison(&o);
-            const enum op_status s = quant_own_with(&o.p, &o.a, shape, cb_device_stream(d));
-            CHECK(!cb_sync(d));
-            if (s == OP_EUNSUPPORTED)
-                continue;
-            CHECK(s == OP_OK);
-            unsigned char *got = results(&o, &bytes);
-            const long off = different(got, want, bytes);
-            CHECK(off <= allowed);
-            if (off > allowed)
-                printf("  kernel %d, m %d, n %d, %d vectors, %d blocks of %d: %ld bytes differ\n",
-                       (int)kernel, m, n, shape.vectors, shape.blocks, shape.threads, off);
-            free(got);
-        }
+    struct quant_form_of f;
+    for (int i = 0; quant_form_at(i, &f); i++) {
+        const struct quant_shape shape = quant_form_shape(&o.p, f);
+        if (!shape.threads)
+            continue;
+        poison(&o);
+        CHECK(quant_own_with(&o.p, &o.a, shape, cb_device_stream(d)) == OP_OK && !cb_sync(d));
+        unsigned char *got = results(&o, &bytes);
+        const long off = different(got, want, bytes);
+        CHECK(off <= allowed);
+        if (off > allowed)
+            printf("  kernel %d, m %d, n %d, %d vectors, %d blocks of %d: %ld bytes differ\n",
+                   (int)kernel, m, n, shape.vectors, shape.blocks, shape.threads, off);
+        free(got);
+    }
     poison(&o);
     if (quant_unfused(&o.p, &o.a, o.halves, cb_device_stream(d)) == OP_OK) {
         CHECK(!cb_sync(d));
@@ -301,9 +294,9 @@ static void try_zero(struct cb_device *d, enum quant_kernel kernel)
 
 static void try_own(struct cb_device *d)
 {
-    static const int shapes[][2] = { { 3, 8 },    { 5, 1000 },  { 2, 4096 },  { 40, 4104 },
-                                     { 2, 8192 }, { 3, 11008 }, { 2, 28672 }, { 300, 14336 },
-                                     { 3800, 4096 } };
+    static const int shapes[][2] = { { 3, 8 },     { 5, 1000 },    { 2, 4096 },
+                                     { 40, 4104 }, { 2, 8192 },    { 3, 11008 },
+                                     { 2, 28672 }, { 300, 14336 }, { 3800, 4096 } };
     for (int k = QUANT_PLAIN; k <= QUANT_SILU; k++) {
         for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s += test_tiny() ? 3 : 1)
             try_shapes(d, (enum quant_kernel)k, shapes[s][0], shapes[s][1]);

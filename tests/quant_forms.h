@@ -26,45 +26,39 @@ struct quant_form_of {
 /* The form that quant_form_row runs. */
 static struct quant_form_of chosen_form;
 
-/* The i-th of all; false past the end.  ONCE with no vectors is rope.cuh. */
+/* The i-th of all; false past the end. */
 static inline bool quant_form_at(int i, struct quant_form_of *out)
 {
 #define PAIR(vectors, blocks) { vectors, blocks },
     static const int rows[][2] = { QUANT_EACH_SHAPE(PAIR) };
 #undef PAIR
-    static const enum quant_form form[] = { QUANT_ONCE, QUANT_LEAN, QUANT_LEAN_PACKED,
-                                            QUANT_LEAN_AHEAD, QUANT_LEAN_PACKED_AHEAD };
+    static const enum quant_form form[] = { QUANT_ONCE, QUANT_LEAN, QUANT_LEAN_AHEAD };
     enum { ROWS = sizeof rows / sizeof *rows, FORMS = sizeof form / sizeof *form };
     static const int warps[] = { 2, 4, 8 };
-    const int heads = i - ROWS * FORMS - 2;
-    if (i < ROWS * FORMS)
+    const int heads = i - ROWS * FORMS;
+    if (heads < 0)
         *out = (struct quant_form_of){ rows[i / FORMS][0], rows[i / FORMS][1], form[i % FORMS] };
-    else if (heads < 0)
-        *out = heads == -1 ? (struct quant_form_of){ 0, 0, QUANT_ONCE }
-                           : (struct quant_form_of){ 4, 1, QUANT_STAYS };
     else
-        *out = (struct quant_form_of){ 1 + heads / 6, warps[heads / 2 % 3],
-                                       heads % 2 ? QUANT_HEADS_AHEAD : QUANT_HEADS };
-    return heads < 6 * HEADS_EACH_MAX;
+        *out = (struct quant_form_of){ 1 + heads / 3, warps[heads % 3], QUANT_HEADS };
+    return heads < 3 * HEADS_EACH_MAX;
 }
 
+/* No threads where there is no such form. */
 static inline struct quant_shape quant_form_shape(const struct quant_problem *p,
                                                   struct quant_form_of f)
 {
     const struct quant_shape none = { 0, 0, 0, QUANT_ONCE };
-    const bool rope = p->kernel == QUANT_ROPE_KV;
-    if (f.form == QUANT_HEADS || f.form == QUANT_HEADS_AHEAD)
-        return rope ? heads_shape(p, f.vectors, f.blocks, f.form) : none;
-    return rope || !f.vectors ? none : quant_shape_with(p->n, f.vectors, f.blocks, f.form);
+    if (p->kernel == QUANT_ROPE_KV)
+        return f.form == QUANT_HEADS ? heads_shape(p, heads_all(p), f.vectors, f.blocks) : none;
+    return quant_has_form(p->kernel, f.form) ? quant_shape_with(p->n, f.vectors, f.blocks, f.form)
+                                             : none;
 }
 
 static enum op_status quant_form_supports(const struct quant_problem *p, const char **why)
 {
-    const bool rope = p->kernel == QUANT_ROPE_KV && !chosen_form.vectors;
     *why = "no such shape";
-    return rope || (p->n % QUANT_VECTOR == 0 && quant_form_shape(p, chosen_form).threads)
-               ? OP_OK
-               : OP_EUNSUPPORTED;
+    return p->n % QUANT_VECTOR == 0 && quant_form_shape(p, chosen_form).threads ? OP_OK
+                                                                                : OP_EUNSUPPORTED;
 }
 
 #ifdef WITH_CUDA
@@ -88,27 +82,18 @@ static const struct quant_impl quant_form_row = { .base = { .name = "quant_form"
 
 static inline void quant_form_name(struct quant_form_of f, char *to, size_t size)
 {
-    static const char *const name[] = {
-        [QUANT_ONCE] = "",
-        [QUANT_STAYS] = " stays",
-        [QUANT_LEAN] = " lean",
-        [QUANT_LEAN_PACKED] = " packed",
-        [QUANT_LEAN_AHEAD] = " lean ahead",
-        [QUANT_LEAN_PACKED_AHEAD] = " packed ahead",
-        [QUANT_HEADS] = " heads",
-        [QUANT_HEADS_AHEAD] = " heads ahead",
-    };
-    if (f.vectors)
-        snprintf(to, size, "%dx%d%s", f.vectors, f.blocks, name[f.form]);
-    else
-        snprintf(to, size, "rope");
+    static const char *const name[] = { [QUANT_ONCE] = "",
+                                        [QUANT_LEAN] = " lean",
+                                        [QUANT_LEAN_AHEAD] = " lean ahead",
+                                        [QUANT_HEADS] = " heads" };
+    snprintf(to, size, "%dx%d%s", f.vectors, f.blocks, name[f.form]);
 }
 
-/* As the tables of shape.h and heads.h write it; 0: rope.cuh. */
+/* As the tables of shape.h and heads.h write it. */
 static inline int quant_form_code(struct quant_form_of f)
 {
-    const int form = f.form >= QUANT_HEADS ? (int)f.form - QUANT_HEADS : (int)f.form;
-    return f.vectors ? 100 * form + 10 * f.vectors + f.blocks : 0;
+    const int form = f.form == QUANT_HEADS ? 0 : (int)f.form;
+    return 100 * form + 10 * f.vectors + f.blocks;
 }
 
 /* ---- times, out of cache ---- */
@@ -220,11 +205,9 @@ static inline void quant_sweep_print(const struct quant_sweep *s, struct quant_f
 static inline struct quant_form_of quant_form_default(const struct quant_problem *p)
 {
     const bool rope = p->kernel == QUANT_ROPE_KV;
-    const struct quant_shape s = rope ? heads_shape_of(p) : quant_shape_of(p);
+    const struct quant_shape s = rope ? heads_shape_of(p, heads_all(p)) : quant_shape_of(p);
     struct quant_form_of f = { s.vectors, s.blocks, s.form };
-    if (rope && s.form < QUANT_HEADS)
-        f = (struct quant_form_of){ 0, 0, QUANT_ONCE };
-    else if (rope) /* several limits may give the same blocks: the one of the table */
+    if (rope) /* several limits may give the same blocks: the one of the table */
         f.blocks = s.threads / 32 > 4 ? 8 : s.threads / 32 > 2 ? 4 : 2;
     return f;
 }

@@ -37,6 +37,7 @@ struct emulated {
     const half_bits *x;   /* [m][n], keys turned already */
     unsigned char **page; /* [m / length][2][table_pages] */
     int *taken;           /* [m][heads of all kinds]: how often */
+    int begin;            /* the first head of the launch */
     enum fault fault;
 };
 
@@ -112,14 +113,15 @@ static void run_unit(const struct emulated *e, int i, int base)
 static void run_launch(const struct emulated *e, struct quant_shape s)
 {
     const struct quant_problem *p = e->p;
-    const int of_unit = 32 / heads_lanes(p->head_dim), warps = heads_warps(p, s.vectors);
-    const int all = p->heads + 2 * p->kv_heads;
+    const int of_unit = 32 / heads_lanes(p->head_dim), all = heads_all(p);
+    const int warps = heads_warps(p, all - e->begin, s.vectors);
     for (int i = 0; i < p->m; i++)
         for (int y = 0; y < s.blocks; y++)
             for (int warp = 0; warp < s.threads / 32; warp++) {
                 const int slot = y * (s.threads / 32) + warp;
                 for (int k = 0; slot < warps && k < s.vectors; k++) {
-                    const int base = (slot + k * (e->fault == UNIT_TWICE ? 1 : warps)) * of_unit;
+                    const int unit = slot + k * (e->fault == UNIT_TWICE ? 1 : warps);
+                    const int base = e->begin + unit * of_unit;
                     if (base < all)
                         run_unit(e, i, base);
                 }
@@ -148,7 +150,8 @@ static half_bits value_of(int kind, uint32_t word)
 }
 
 /* Bytes of pages that differ from the definition, and heads not taken once. */
-static long differ(const struct quant_problem *p, struct quant_shape shape, enum fault fault)
+static long differ(const struct quant_problem *p, int begin, struct quant_shape shape,
+                   enum fault fault)
 {
     const enum attn_scheme s = p->bits == 4 ? ATTN_KV4 : ATTN_KV8;
     const int all = p->heads + 2 * p->kv_heads, entries = quant_table_pages(p);
@@ -165,7 +168,7 @@ static long differ(const struct quant_problem *p, struct quant_shape shape, enum
         table[i] = got + i * bytes, table[pages + i] = want + i * bytes;
     for (int i = 0; i < p->m * p->n; i++)
         x[i] = value_of(i / p->head_dim, exact_word(5, (uint64_t)i));
-    const struct emulated e = { p, x, table, taken, fault };
+    const struct emulated e = { p, x, table, taken, begin, fault };
     run_launch(&e, shape);
     for (int i = 0; i < p->m; i++)
         for (int h = p->heads; h < all; h++) {
@@ -180,7 +183,7 @@ static long differ(const struct quant_problem *p, struct quant_shape shape, enum
     for (size_t i = 0; i < pages * bytes; i++)
         wrong += got[i] != want[i];
     for (int i = 0; i < p->m * all; i++)
-        wrong += taken[i] != 1;
+        wrong += taken[i] != (i % all >= begin);
     free(got), free(want), free(table), free(x), free(taken);
     return wrong;
 }
@@ -199,13 +202,16 @@ static void test_launches(void)
         CHECK(quant_valid(&p) == OP_OK);
         for (int each = 1; each <= HEADS_EACH_MAX; each++)
             for (int most = 1; most <= HEADS_WARPS_MAX; most++)
-                CHECK(differ(&p, heads_shape(&p, each, most, QUANT_HEADS), NONE) == 0);
-        CHECK(!heads_shape(&p, HEADS_EACH_MAX + 1, 1, QUANT_HEADS).threads &&
-              !heads_shape(&p, 1, 0, QUANT_HEADS).threads);
+                for (int begin = 0; begin <= p.heads; begin += p.heads) { /* or no queries */
+                    const int heads = heads_all(&p) - begin;
+                    CHECK(differ(&p, begin, heads_shape(&p, heads, each, most), NONE) == 0);
+                }
+        CHECK(!heads_shape(&p, 8, HEADS_EACH_MAX + 1, 1).threads &&
+              !heads_shape(&p, 8, 1, 0).threads);
     }
     const struct quant_problem p = { QUANT_ROPE_KV, 6, 48 * 128, 32, 8, 128, 4, 16, 3 };
     for (int f = NONE + 1; f < FAULTS; f++)
-        CHECK(differ(&p, heads_shape(&p, 3, 8, QUANT_HEADS), (enum fault)f) > 0);
+        CHECK(differ(&p, 0, heads_shape(&p, heads_all(&p), 2, 8), (enum fault)f) > 0);
 }
 
 int main(void)

@@ -243,8 +243,8 @@ static void test_shapes(void)
                                              .m = ms[i / 4],
                                              .n = n };
             const struct quant_shape s = quant_shape_of(&p);
-            wrong +=
-                s.threads < 32 || s.threads > QUANT_THREADS_MAX || s.threads % 32 || !is_built(&s);
+            wrong += s.threads < 32 || s.threads > QUANT_THREADS_MAX || s.threads % 32 ||
+                     !is_built(&s) || !quant_has_form(p.kernel, s.form);
             wrong += (long)s.threads * s.vectors * s.blocks * QUANT_VECTOR < n;
         }
     CHECK(wrong == 0);
@@ -302,31 +302,6 @@ static void test_codes(void)
     CHECK(wrong == 128);
     const uint32_t w[4] = { 0x4B400011, 0x4B3FFF22, 0x4B400033, 0x4B4000F4 };
     CHECK(low_bytes(w) == 0xF4332211);
-    uint32_t nibble[8];
-    for (uint32_t i = 0; i < 8; i++)
-        nibble[i] = 0x4B400000 | (i + 3);
-    const uint32_t even[4] = { nibble[0], nibble[2], nibble[4], nibble[6] };
-    const uint32_t odd[4] = { nibble[1], nibble[3], nibble[5], nibble[7] };
-    CHECK((low_bytes(even) | low_bytes(odd) << 4) == 0xA9876543);
-}
-
-/* Clamping before rounding is clamping after it. */
-static void test_cache_codes(void)
-{
-    static const int levels[] = { 15, 255 };
-    long wrong = 0;
-    for (int l = 0; l < 2; l++)
-        for (int i = 0; i < 20000; i++) {
-            const uint32_t word = exact_word(9, (uint64_t)i);
-            const float low = -(float)(word & 1023) / 64,
-                        high = low + (float)(word >> 10 & 4095) / 128;
-            const struct attn_row row = attn_row_of(low, high, levels[l]);
-            const float x = low + (high - low) * (float)(word >> 24) / 255;
-            const float code = fmaf(x, row.inverse, row.shift);
-            const volatile float sum = fminf(fmaxf(code, 0), (float)levels[l]) + 12582912.0f;
-            wrong += (int)(bits(sum) & 0xff) != attn_code(&row, x, levels[l]);
-        }
-    CHECK(wrong == 0);
 }
 
 /* Every mantissa: other exponents scale all numbers of the quotient. */
@@ -409,7 +384,6 @@ int main(void)
     test_faults();
     test_shapes();
     test_codes();
-    test_cache_codes();
     test_quotient();
     test_half_total();
     test_lean_silu();

@@ -1,30 +1,57 @@
 /*
- * heads.cuh - the work of rope.cuh in as few instructions as its bits allow: rotates queries and
- * keys by their position and writes keys and values into pages.  Included by own_sm90.cu.
+ * heads.cuh - rotates queries and keys by their position and writes keys and values into pages, at
+ * once or each by itself.  Included by own_sm90.cu.
  *
- * Lanes have the channels that rope.cuh gives them; which heads a warp takes stands in heads.h.
- * rope.cuh spends 560 instructions of a warp on a unit of keys, this one 230 to 260: ends are found
- * two halves a word and, the largest with its sign changed, in one word from lane to lane; codes
- * are clamped by the product that makes them and packed two a word; rows need no quotient that
- * asks whether it may be one.  Issuing them takes half the time that the bytes take.
+ * A group of lanes takes a head: lane j of the group channels 8 j .. 8 j + 7 and those half a head
+ * further on, which rotate with them.  So the codes of a lane are two pieces of 8, and its angles
+ * serve all heads that it takes.  Which heads a warp takes stands in heads.h.
+ *
+ *   head_dim     to 64   to 128   to 256
+ *   lanes         4        8        16      head_dim / 16 of them have channels
+ *
+ * Bound by bytes, as long as instructions are few: a warp spends 230 to 260 on a unit of keys.
+ * Ends are found two halves a word and, the largest with its sign changed, in one word from lane
+ * to lane; codes are clamped by the product that makes them and packed two a word; rows need no
+ * quotient that asks whether it may be one.  Issuing them takes half the time of the bytes.
  */
 #ifndef KERNELS_QUANT_HEADS_CUH
 #define KERNELS_QUANT_HEADS_CUH
 
-#include "../common/prefetch.cuh"
 #include "heads.h"
-#include "rope.cuh"
+#include "rows.cuh"
 
 /* What a launch knows before it starts. */
 struct HeadsPlan {
-    int heads, rotated, all, head_dim, n; /* rotated: queries and keys; all: values too */
-    int warps;                            /* of a token */
+    int heads, rotated; /* queries; keys too */
+    int begin, end;     /* of the launch */
+    int head_dim, n;
+    int warps; /* of a token */
     int page, table_pages, length;
     heads_divisor by_length, by_page;
     bool four;
     int row_bytes, head_bytes;    /* of a token of a head; of a head of a page */
     size_t scale_at, zero_behind; /* in a page; from the scale */
 };
+
+/* By an angle's cosine and sine.  Which product is rounded is said, so that kernels agree. */
+static __device__ __forceinline__ void turn_pair(float &first, float &second, float2 turn)
+{
+    const float x = first, y = second;
+    first = fmaf(x, turn.x, -(y * turn.y));
+    second = fmaf(y, turn.x, x * turn.y);
+}
+
+/* The angles of channels 8 sub .. 8 sub + 7 of a token. */
+static __device__ __forceinline__ void load_turns(float2 (&turn)[V8], const quant_args &a,
+                                                  int token, int head_dim, int sub)
+{
+    const float4 *from = (const float4 *)(a.rotation + (size_t)token * head_dim + sub * 16);
+#pragma unroll
+    for (int t = 0; t < V8 / 2; t++) {
+        const float4 f = __ldg(from + t);
+        turn[2 * t] = make_float2(f.x, f.y), turn[2 * t + 1] = make_float2(f.z, f.w);
+    }
+}
 
 /* Codes of 16 halves of a head; scale and zero point by its first two lanes. */
 template <int Lanes>
@@ -65,13 +92,13 @@ static __device__ __forceinline__ void store_head(const HeadsPlan &p, unsigned c
             sub ? row.zero : row.scale;
 }
 
-/* Full: a head has 16 channels for every lane.  ahead: tokens, 0 for none; asks the L2 for what the
- * block that takes this one's place reads. */
-template <int Lanes, bool Full, int Each>
+/* Full: a head has 16 channels for every lane.  Rotate: q and k of x, turned, to y.  Store: keys
+ * and values to pages, keys from y where they are not rotated here. */
+template <int Lanes, bool Full, int Each, bool Rotate, bool Store>
 static __global__ void __launch_bounds__(HEADS_WARPS_MAX *WARP, !Full       ? 2
                                                                 : Each == 1 ? 5
                                                                             : 3)
-    quant_heads(const HeadsPlan p, int ahead, const quant_args a)
+    quant_heads(const HeadsPlan p, const quant_args a)
 {
     constexpr int HEADS = WARP / Lanes;
     const int sub = threadIdx.x % Lanes, head_dim = Full ? Lanes * 16 : p.head_dim;
@@ -80,44 +107,42 @@ static __global__ void __launch_bounds__(HEADS_WARPS_MAX *WARP, !Full       ? 2
     const int row = blockIdx.x, sequence = heads_divide(row, p.by_length);
     const int token = row - sequence * p.length;
     float2 turn[V8];
-    if (channels)
+    if (Rotate && channels) /* constants */
         load_turns(turn, a, token, head_dim, sub);
     let_next_start();
     wait_for_previous();
     const half *x = (const half *)a.x + (size_t)row * p.n + sub * V8;
     half *y = (half *)a.y + (size_t)row * (p.rotated * head_dim) + sub * V8;
     const int slot = blockIdx.y * (blockDim.x / WARP) + threadIdx.x / WARP;
-    const int first = slot * HEADS, step = p.warps * HEADS, mine = threadIdx.x % WARP / Lanes;
+    const int first = p.begin + slot * HEADS, step = p.warps * HEADS;
+    const int mine = threadIdx.x % WARP / Lanes;
     if (slot >= p.warps) /* the last block of a token may have more warps than are left */
         return;
     uint4 raw[Each][2];
 #pragma unroll
     for (int k = 0; k < Each; k++) {
         const int head = first + k * step + mine;
-        if (channels && head < p.all) {
-            raw[k][0] = load_once(x + head * head_dim, 0);
-            raw[k][1] = load_once(x + head * head_dim + half_dim, 0);
+        if (channels && head < p.end) {
+            const half *from = (!Rotate && head < p.rotated ? y : x) + head * head_dim;
+            raw[k][0] = load_once(from, 0);
+            raw[k][1] = load_once(from + half_dim, 0);
         }
     }
-    const int asked = first + threadIdx.x % WARP * step;
-    if (ahead && threadIdx.x % WARP < Each && asked < p.all && row + ahead < (int)gridDim.x)
-        bulk_prefetch((const half *)a.x + (size_t)(row + ahead) * p.n + asked * head_dim,
-                      2u * min(HEADS, p.all - asked) * head_dim);
     const int in_sequence = heads_divide(token, p.by_page), at = token - in_sequence * p.page;
     void *const *table = a.page + (size_t)sequence * 2 * p.table_pages + in_sequence;
     unsigned char *keys = NULL, *values = NULL;
-    if (first + (Each - 1) * step + HEADS > p.heads) {
+    if (Store && first + (Each - 1) * step + HEADS > p.heads) {
         keys = (unsigned char *)table[0];
         values = (unsigned char *)table[p.table_pages];
     }
 #pragma unroll
     for (int k = 0; k < Each; k++) {
         const int base = first + k * step, head = base + mine;
-        if (base >= p.all)
+        if (base >= p.end)
             return;
-        const bool active = channels && head < p.all;
+        const bool active = channels && head < p.end;
         uint4 low = raw[k][0], high = raw[k][1];
-        if (active && head < p.rotated) {
+        if (Rotate && active && head < p.rotated) {
             float v[2][V8];
             to_floats(low, v[0]);
             to_floats(high, v[1]);
@@ -128,7 +153,7 @@ static __global__ void __launch_bounds__(HEADS_WARPS_MAX *WARP, !Full       ? 2
             *(uint4 *)(y + head * head_dim) = low;
             *(uint4 *)(y + head * head_dim + half_dim) = high;
         }
-        if (base + HEADS <= p.heads) /* nothing but queries */
+        if (!Store || base + HEADS <= p.heads) /* nothing but queries */
             continue;
         const bool value = head >= p.rotated;
         unsigned char *page = value ? values : keys;
@@ -140,18 +165,21 @@ static __global__ void __launch_bounds__(HEADS_WARPS_MAX *WARP, !Full       ? 2
     }
 }
 
-template <int Lanes, bool Full>
+template <int Lanes, bool Full, bool Rotate, bool Store>
 static enum op_status launch_heads(const quant_problem *p, const quant_args *a,
                                    const quant_shape &shape, op_stream s)
 {
     const attn_scheme scheme = p->bits == 4 ? ATTN_KV4 : ATTN_KV8;
     const int row_bytes = (int)attn_row_bytes(scheme, p->head_dim);
+    const int rotated = p->heads + p->kv_heads;
+    const int begin = Rotate ? 0 : p->heads, end = Store ? heads_all(p) : rotated;
     const HeadsPlan plan = { p->heads,
-                             p->heads + p->kv_heads,
-                             p->heads + 2 * p->kv_heads,
+                             rotated,
+                             begin,
+                             end,
                              p->head_dim,
                              p->n,
-                             heads_warps(p, shape.vectors),
+                             heads_warps(p, end - begin, shape.vectors),
                              p->page,
                              quant_table_pages(p),
                              p->length,
@@ -162,32 +190,30 @@ static enum op_status launch_heads(const quant_problem *p, const quant_args *a,
                              row_bytes * p->page,
                              attn_scale_at(scheme, p->kv_heads, p->head_dim, p->page, 0, 0),
                              2 * (size_t)p->kv_heads * (size_t)p->page };
-    const auto kernel = shape.vectors == 1   ? quant_heads<Lanes, Full, 1>
-                        : shape.vectors == 2 ? quant_heads<Lanes, Full, 2>
-                        : shape.vectors == 3 ? quant_heads<Lanes, Full, 3>
-                                             : quant_heads<Lanes, Full, 4>;
-    const int ahead =
-        shape.form == QUANT_HEADS_AHEAD ? (int)blocks_at_once(kernel, shape.threads) : 0;
-    return launch_early(kernel, dim3((unsigned)p->m, (unsigned)shape.blocks), shape.threads, 1, s,
-                        plan, ahead, *a);
+    return launch_early(shape.vectors == 1 ? quant_heads<Lanes, Full, 1, Rotate, Store>
+                                           : quant_heads<Lanes, Full, 2, Rotate, Store>,
+                        dim3((unsigned)p->m, (unsigned)shape.blocks), shape.threads, 1, s, plan,
+                        *a);
 }
 
+/* shape: of the heads that are rotated or stored. */
+template <bool Rotate, bool Store>
 static enum op_status run_heads(const quant_problem *p, const quant_args *a,
                                 const quant_shape &shape, op_stream s)
 {
     if (!shape.threads || shape.vectors < 1 || shape.vectors > HEADS_EACH_MAX)
         return OP_EUNSUPPORTED;
     if (p->head_dim == 64)
-        return launch_heads<4, true>(p, a, shape, s);
+        return launch_heads<4, true, Rotate, Store>(p, a, shape, s);
     if (p->head_dim == 128)
-        return launch_heads<8, true>(p, a, shape, s);
+        return launch_heads<8, true, Rotate, Store>(p, a, shape, s);
     switch (heads_lanes(p->head_dim)) {
     case 4:
-        return launch_heads<4, false>(p, a, shape, s);
+        return launch_heads<4, false, Rotate, Store>(p, a, shape, s);
     case 8:
-        return launch_heads<8, false>(p, a, shape, s);
+        return launch_heads<8, false, Rotate, Store>(p, a, shape, s);
     default:
-        return launch_heads<16, false>(p, a, shape, s);
+        return launch_heads<16, false, Rotate, Store>(p, a, shape, s);
     }
 }
 

@@ -4,14 +4,14 @@
  *
  * A group of lanes takes a head, so a warp several at a time, which are a unit: 32 / lanes heads
  * that follow one another, queries first, then keys, then values.  A warp takes `each` units of
- * one token, as far apart as the token has warps, and asks for all of them at once; so nearly
- * every warp has queries, keys and values in the same proportion.
+ * one token, as far apart as the token has warps, and asks for all of them at once; so none has
+ * two of keys and values, which take longest, as long as there are as many queries.
  *
- *   heads 32, kv_heads 8, head_dim 128, each 3
+ *   heads 32, kv_heads 8, head_dim 128, each 2
  *
  *   unit    0  1  2  3  4  5  6  7 | 8  9 | 10 11
  *           queries                | keys | values
- *   warp    0  1  2  3  0  1  2  3   0  1    2  3
+ *   warp    0  1  2  3  4  5  0  1   2  3    4  5
  */
 #ifndef KERNELS_QUANT_HEADS_H
 #define KERNELS_QUANT_HEADS_H
@@ -23,7 +23,7 @@
 
 /* ---- which units ---- */
 
-enum { HEADS_EACH_MAX = 4, HEADS_WARPS_MAX = 8 };
+enum { HEADS_EACH_MAX = 2, HEADS_WARPS_MAX = 8 };
 
 /* Lanes of a head: each has 8 channels and the 8 that turn with them. */
 HD int heads_lanes(int head_dim)
@@ -31,45 +31,39 @@ HD int heads_lanes(int head_dim)
     return head_dim <= 64 ? 4 : head_dim <= 128 ? 8 : 16;
 }
 
-/* Units of a token; the last may have fewer heads. */
-HD int heads_units(const struct quant_problem *p)
+/* Queries, keys and values. */
+HD int heads_all(const struct quant_problem *p)
 {
-    const int of_unit = 32 / heads_lanes(p->head_dim);
-    return (p->heads + 2 * p->kv_heads + of_unit - 1) / of_unit;
+    return p->heads + 2 * p->kv_heads;
 }
 
-/* Warps of a token. */
-HD int heads_warps(const struct quant_problem *p, int each)
+/* Warps of so many heads of a token; the last unit may have fewer. */
+HD int heads_warps(const struct quant_problem *p, int heads, int each)
 {
-    return (heads_units(p) + each - 1) / each;
+    const int of_warp = 32 / heads_lanes(p->head_dim) * each;
+    return (heads + of_warp - 1) / of_warp;
 }
 
-/* Of blocks of up to `most` warps, as even as they come; form: HEADS or HEADS_AHEAD. */
-static inline struct quant_shape heads_shape(const struct quant_problem *p, int each, int most,
-                                             enum quant_form form)
+/* Of blocks of up to `most` warps, as even as they come. */
+static inline struct quant_shape heads_shape(const struct quant_problem *p, int heads, int each,
+                                             int most)
 {
-    struct quant_shape s = { each, 0, 0, form };
+    struct quant_shape s = { each, 0, 0, QUANT_HEADS };
     if (each < 1 || each > HEADS_EACH_MAX || most < 1 || most > HEADS_WARPS_MAX)
         return s;
-    const int warps = heads_warps(p, each);
+    const int warps = heads_warps(p, heads, each);
     s.blocks = (warps + most - 1) / most;
     s.threads = (warps + s.blocks - 1) / s.blocks * 32;
     return s;
 }
 
-/*
- * The shape of so many tokens, by the tokens of quant_tokens: units a warp and warps a block, 38
- * for 3 and 8, 138 where they ask ahead; 0 leaves them to rope.cuh.
- */
-static inline struct quant_shape heads_shape_of(const struct quant_problem *p)
+/* The shape of so many tokens, by the tokens of quant_tokens: units a warp and warps a block, 28
+ * for 2 and 8; chosen as those of rows are, by 8 and 32 heads of keys together. */
+static inline struct quant_shape heads_shape_of(const struct quant_problem *p, int heads)
 {
-    static const int choice[QUANT_TOKENS] = { 0, 0, 0, 0, 0, 0 };
+    static const int choice[QUANT_TOKENS] = { 12, 12, 14, 28, 14, 14 };
     const int c = choice[quant_tokens_at(p->m)];
-    struct quant_shape s =
-        heads_shape(p, c / 10 % 10, c % 10, c >= 100 ? QUANT_HEADS_AHEAD : QUANT_HEADS);
-    if (!s.threads)
-        s.form = QUANT_ONCE;
-    return s;
+    return heads_shape(p, heads, c / 10, c % 10);
 }
 
 /* ---- quotients of numbers below 2^31 by one that is known before ---- */

@@ -6,6 +6,7 @@
  *   sum of values       by the tensor cores, 8 halves of a lane an instruction instead of 16
  *   NORM                products with the gain are kept, in the registers of row and gain
  *   SILU                two gates share a reciprocal, 3 slow instructions in place of 4
+ *   codes               packed by the instruction that cuts values off
  *   127 / a             without the compiler's question whether it is near an end of float
  *
  * Both sums follow the codes, by one exchange that only their two numbers wait for.
@@ -13,8 +14,8 @@
  * While a block computes it reads nothing.  With `ahead` it has asked the L2 by then for the row
  * of the block that takes its place, so that memory is busy from the first block to the last.
  *
- * Instructions of a warp for 4 vectors a lane, all told: NORM 550 (rows.cuh 765), ADD_NORM 620
- * (810), SILU 710 (760) with 48 of the slow ones (64), plain 330 (470); Packed: 35 to 40 less.
+ * Instructions of a warp for 4 vectors a lane, all told: NORM 520, ADD_NORM 580, SILU 610 (760 in
+ * rows.cuh) with 48 of the slow ones (64), plain 250 (470).
  */
 #ifndef KERNELS_QUANT_LEAN_CUH
 #define KERNELS_QUANT_LEAN_CUH
@@ -73,20 +74,14 @@ static __device__ __forceinline__ uint32_t packed_codes(float a, float b, float 
     return to;
 }
 
-template <bool Packed>
 static __device__ __forceinline__ uint2 lean_codes(const uint4 &halves, float inverse)
 {
     float v[V8];
     to_floats(halves, v);
-    if constexpr (Packed) {
 #pragma unroll
-        for (int t = 0; t < V8; t++)
-            v[t] *= inverse;
-        return make_uint2(packed_codes(v[0], v[1], v[2], v[3]),
-                          packed_codes(v[4], v[5], v[6], v[7]));
-    } else {
-        return codes_of(v, inverse);
-    }
+    for (int t = 0; t < V8; t++)
+        v[t] *= inverse;
+    return make_uint2(packed_codes(v[0], v[1], v[2], v[3]), packed_codes(v[4], v[5], v[6], v[7]));
 }
 
 /* ---- what a row is made of: as in rows.cuh, but
@@ -94,13 +89,8 @@ static __device__ __forceinline__ uint2 lean_codes(const uint4 &halves, float in
  * first(i, sum, most)       the thread's i-th vector, loaded, to what is kept of it
  * clear(i)                  in its place where the row has no such vector
  * halves(i)                 its values, 0 where there are none
- * ahead(a, row, vectors, j, bytes)  asks the L2 for what vectors j .. take
+ * ahead(a, row, vectors, j, bytes)  of a NORM: asks the L2 for what vectors j .. take
  */
-
-static __device__ __forceinline__ void vectors_ahead(const void *p, size_t vector, unsigned bytes)
-{
-    bulk_prefetch((const uint4 *)p + vector, bytes);
-}
 
 template <int V> struct LeanPlain {
     static constexpr bool NORMS = false, KEEPS = false;
@@ -111,11 +101,6 @@ template <int V> struct LeanPlain {
     __device__ __forceinline__ void load(const quant_args &a, size_t row, int vectors, int j, int i)
     {
         v[i] = load_once(a.x, row * vectors + j);
-    }
-    static __device__ __forceinline__ void ahead(const quant_args &a, size_t row, int vectors,
-                                                 int j, unsigned bytes)
-    {
-        vectors_ahead(a.x, row * vectors + j, bytes);
     }
     __device__ __forceinline__ void first(int i, float &, float &most)
     {
@@ -142,12 +127,6 @@ template <int V> struct LeanSilu : LeanPlain<V> {
         this->v[i] = load_once(a.x, 2 * row * vectors + j);
         up[i] = load_once(a.x, 2 * row * vectors + vectors + j);
     }
-    static __device__ __forceinline__ void ahead(const quant_args &a, size_t row, int vectors,
-                                                 int j, unsigned bytes)
-    {
-        vectors_ahead(a.x, 2 * row * vectors + j, bytes);
-        vectors_ahead(a.x, 2 * row * vectors + vectors + j, bytes);
-    }
     __device__ __forceinline__ void first(int i, float &sum, float &most)
     {
         float gate[V8], u[V8];
@@ -170,9 +149,9 @@ template <int V, bool Add> struct LeanNormOf : NormOperands<V, Add> {
     static __device__ __forceinline__ void ahead(const quant_args &a, size_t row, int vectors,
                                                  int j, unsigned bytes)
     {
-        vectors_ahead(a.x, row * vectors + j, bytes);
+        bulk_prefetch((const uint4 *)a.x + row * vectors + j, bytes);
         if constexpr (Add)
-            vectors_ahead(a.residual, row * vectors + j, bytes);
+            bulk_prefetch((const uint4 *)a.residual + row * vectors + j, bytes);
     }
     __device__ __forceinline__ void first(int i, float &sum, float &most)
     {
@@ -215,7 +194,7 @@ template <int V> using LeanAddNorm = LeanNormOf<V, true>;
 /* ---- the kernel ---- */
 
 /* ahead: rows, 0 for none. */
-template <template <int> class Kind, int V, int Blocks, bool Packed, bool Full>
+template <template <int> class Kind, int V, int Blocks, bool Full>
 static __global__ void __launch_bounds__(QUANT_THREADS_MAX)
     quant_lean(int m, int n, int ahead, float one_of_n, const quant_args a)
 {
@@ -241,11 +220,12 @@ static __global__ void __launch_bounds__(QUANT_THREADS_MAX)
         if (Full || at[i] < vectors)
             source.load(a, row, vectors, at[i], i);
     room.started(); /* while they are on their way */
-    if (ahead && threadIdx.x < V && row + ahead < (size_t)m) {
-        const int from = (threadIdx.x * Blocks + block) * blockDim.x, left = vectors - from;
-        if (left > 0)
-            Source::ahead(a, row + ahead, vectors, from, 16u * min((int)blockDim.x, left));
-    }
+    if constexpr (Source::NORMS)
+        if (ahead && threadIdx.x < V && row + ahead < (size_t)m) {
+            const int from = (threadIdx.x * Blocks + block) * blockDim.x, left = vectors - from;
+            if (left > 0)
+                Source::ahead(a, row + ahead, vectors, from, 16u * min((int)blockDim.x, left));
+        }
 #pragma unroll
     for (int i = 0; i < V; i++)
         if (Full || at[i] < vectors) {
@@ -267,7 +247,7 @@ static __global__ void __launch_bounds__(QUANT_THREADS_MAX)
     for (int i = 0; i < V; i++) {
         const uint4 halves = source.halves(i);
         if (Full || at[i] < vectors) {
-            const uint2 c = lean_codes<Packed>(halves, inverse);
+            const uint2 c = lean_codes(halves, inverse);
             ((uint2 *)a.code)[row * vectors + at[i]] = c;
             codes = sum_of_codes(c, codes);
         }

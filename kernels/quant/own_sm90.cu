@@ -11,34 +11,17 @@
 #include "heads.cuh"
 #include "lean.cuh"
 #include "own.h"
-#include "rope.cuh"
 #include "rows.cuh"
 
-/* Rows without a rest are worth a kernel of their own where many follow one another, and one
- * whose blocks stay where each then has several: with one or two, some would wait for the others.
- */
+/* Rows without a rest are worth a kernel of their own where many follow one another. */
 template <template <int> class Kind, int V, int Blocks, bool Between>
 static enum op_status launch_rows(const quant_problem *p, const quant_args *a,
                                   const quant_shape &shape, void *between, op_stream s)
 {
-    constexpr bool MANY = V == 4;
-    /* a sum that is kept as well would need registers for two rows of two operands */
-    constexpr bool STAYS = MANY && Blocks == 1 && !Between && !Kind<V>::KEEPS;
-    const bool full = shape.threads * V * Blocks * V8 == p->n;
-    unsigned grid = (unsigned)p->m * Blocks;
-    auto kernel = MANY && full ? quant_rows<Kind, V, Blocks, Between, MANY, false>
-                               : quant_rows<Kind, V, Blocks, Between, false, false>;
-    if (STAYS && full && shape.form == QUANT_STAYS && shape.threads <= STAY_THREADS) {
-        const auto staying = quant_rows<Kind, V, Blocks, Between, MANY, STAYS>;
-        const unsigned at_once = blocks_at_once(staying, shape.threads);
-        if (!at_once)
-            return OP_EDEVICE;
-        if (grid >= 4 * at_once) {
-            kernel = staying;
-            grid = at_once;
-        }
-    }
-    return launch_early(kernel, dim3(grid), shape.threads, Blocks, s, p->m, p->n,
+    const bool full = V == 4 && shape.threads * V * Blocks * V8 == p->n;
+    return launch_early(full ? quant_rows<Kind, V, Blocks, Between, V == 4>
+                             : quant_rows<Kind, V, Blocks, Between, false>,
+                        dim3((unsigned)p->m * Blocks), shape.threads, Blocks, s, p->n,
                         1.0f / (float)p->n, *a, (uint4 *)between);
 }
 
@@ -69,32 +52,30 @@ static enum op_status with_shape(const quant_problem *p, const quant_args *a,
     });
 }
 
-template <template <int> class Kind, bool Packed>
+template <template <int> class Kind>
 static enum op_status with_lean(const quant_problem *p, const quant_args *a,
                                 const quant_shape &shape, op_stream s)
 {
     return with_counts(shape, [&](auto v, auto blocks) {
         constexpr int V = decltype(v)::value, Blocks = decltype(blocks)::value;
         const bool full = V == 4 && shape.threads * V * Blocks * V8 == p->n;
-        const auto kernel = full ? quant_lean<Kind, V, Blocks, Packed, V == 4>
-                                 : quant_lean<Kind, V, Blocks, Packed, false>;
-        const bool asks = shape.form == QUANT_LEAN_AHEAD || shape.form == QUANT_LEAN_PACKED_AHEAD;
-        const int ahead = asks ? (int)blocks_at_once(kernel, shape.threads) / Blocks : 0;
+        const auto kernel =
+            full ? quant_lean<Kind, V, Blocks, V == 4> : quant_lean<Kind, V, Blocks, false>;
+        const int ahead = shape.form == QUANT_LEAN_AHEAD
+                              ? (int)blocks_at_once(kernel, shape.threads) / Blocks
+                              : 0;
         return launch_early(kernel, dim3((unsigned)p->m * Blocks), shape.threads, Blocks, s, p->m,
                             p->n, ahead, 1.0f / (float)p->n, *a);
     });
 }
 
-/* Codes of a row, in the form that the shape says. */
+/* Codes of a row that is not normalised, in the form that the shape says. */
 template <template <int> class Kind, template <int> class Lean>
 static enum op_status with_form(const quant_problem *p, const quant_args *a,
                                 const quant_shape &shape, op_stream s)
 {
-    if (shape.form == QUANT_LEAN || shape.form == QUANT_LEAN_AHEAD)
-        return with_lean<Lean, false>(p, a, shape, s);
-    if (shape.form == QUANT_LEAN_PACKED || shape.form == QUANT_LEAN_PACKED_AHEAD)
-        return with_lean<Lean, true>(p, a, shape, s);
-    return with_shape<Kind, false>(p, a, shape, NULL, s);
+    return shape.form == QUANT_LEAN ? with_lean<Lean>(p, a, shape, s)
+                                    : with_shape<Kind, false>(p, a, shape, NULL, s);
 }
 
 static enum op_status launch_add(const quant_problem *p, const quant_args *a, op_stream s)
@@ -110,22 +91,24 @@ OP_BEGIN
 enum op_status quant_own_with(const struct quant_problem *p, const struct quant_args *a,
                               struct quant_shape shape, op_stream s)
 {
+    const bool rows = p->kernel != QUANT_ROPE_KV && p->kernel != QUANT_ADD;
     if (p->kernel != QUANT_ROPE_KV && p->n % V8)
+        return OP_EUNSUPPORTED;
+    if (rows && !quant_has_form(p->kernel, shape.form))
         return OP_EUNSUPPORTED;
     switch (p->kernel) {
     case QUANT_PLAIN:
         return with_form<Plain, LeanPlain>(p, a, shape, s);
     case QUANT_NORM:
-        return with_form<PlainNorm, LeanNorm>(p, a, shape, s);
+        return with_lean<LeanNorm>(p, a, shape, s);
     case QUANT_ADD_NORM:
-        return with_form<AddNorm, LeanAddNorm>(p, a, shape, s);
+        return with_lean<LeanAddNorm>(p, a, shape, s);
     case QUANT_SILU:
         return with_form<Silu, LeanSilu>(p, a, shape, s);
     case QUANT_ADD:
         return launch_add(p, a, s);
     case QUANT_ROPE_KV:
-        return shape.form >= QUANT_HEADS ? run_heads(p, a, shape, s)
-                                         : launch_rope<true, true>(p, a, s);
+        return run_heads<true, true>(p, a, shape, s);
     }
     return OP_EINVAL;
 }
@@ -134,8 +117,8 @@ enum op_status quant_own(const struct quant_problem *p, const struct quant_args 
                          op_stream s)
 {
     (void)state;
-    return quant_own_with(p, a, p->kernel == QUANT_ROPE_KV ? heads_shape_of(p) : quant_shape_of(p),
-                          s);
+    return quant_own_with(
+        p, a, p->kernel == QUANT_ROPE_KV ? heads_shape_of(p, heads_all(p)) : quant_shape_of(p), s);
 }
 
 enum op_status quant_unfused(const struct quant_problem *p, const struct quant_args *a, void *state,
@@ -156,8 +139,9 @@ enum op_status quant_unfused(const struct quant_problem *p, const struct quant_a
         status = with_shape<Silu, true>(p, a, shape, state, s);
         break;
     case QUANT_ROPE_KV:
-        status = launch_rope<true, false>(p, a, s);
-        return status == OP_OK ? launch_rope<false, true>(p, a, s) : status;
+        status = run_heads<true, false>(p, a, heads_shape_of(p, p->heads + p->kv_heads), s);
+        return status == OP_OK ? run_heads<false, true>(p, a, heads_shape_of(p, 2 * p->kv_heads), s)
+                               : status;
     case QUANT_PLAIN:
     case QUANT_ADD:
         return OP_EUNSUPPORTED;

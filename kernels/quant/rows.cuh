@@ -264,8 +264,7 @@ template <int Blocks> struct RowSums {
  *
  * constants(a, j, i)        loads what no kernel makes: for vector j of the row, the thread's i-th
  * load(a, row, vectors, j, i) loads it
- * ready(i)                  after all loads of the row; with first, the last to use them: the next
- *                           row's may follow
+ * ready(i)                  after all loads of the row
  * first(i, sum, most)       adds the thread's i-th vector to what the row needs to know
  * finish(1 / n, sum, most)  after the reduction: the largest value
  * value(i, to)              the 8 values, as halves hold them
@@ -301,14 +300,12 @@ template <int V> struct Halves {
 
 template <int V> struct Plain : Halves<V> {
     static constexpr bool KEEPS = false;
-    uint4 loaded[V];
     __device__ __forceinline__ void load(const quant_args &a, size_t row, int vectors, int j, int i)
     {
-        loaded[i] = load_once(a.x, row * vectors + j);
+        this->v[i] = load_once(a.x, row * vectors + j);
     }
-    __device__ __forceinline__ void ready(int i)
+    __device__ __forceinline__ void ready(int)
     {
-        this->v[i] = loaded[i];
     }
 };
 
@@ -323,16 +320,16 @@ static __device__ __forceinline__ float silu(float x)
 
 template <int V> struct Silu : Halves<V> {
     static constexpr bool KEEPS = false;
-    uint4 loaded[V], up[V];
+    uint4 up[V];
     __device__ __forceinline__ void load(const quant_args &a, size_t row, int vectors, int j, int i)
     {
-        loaded[i] = load_once(a.x, 2 * row * vectors + j);
+        this->v[i] = load_once(a.x, 2 * row * vectors + j);
         up[i] = load_once(a.x, 2 * row * vectors + vectors + j);
     }
     __device__ __forceinline__ void ready(int i)
     {
         float gate[V8], u[V8];
-        to_floats(loaded[i], gate);
+        to_floats(this->v[i], gate);
         to_floats(up[i], u);
 #pragma unroll
         for (int t = 0; t < V8; t++)
@@ -410,12 +407,9 @@ template <int V, bool Add> struct Norm : NormOperands<V, Add> {
 template <int V> using PlainNorm = Norm<V, false>;
 template <int V> using AddNorm = Norm<V, true>;
 
-/* ---- the kernels ---- */
+/* ---- the kernel ---- */
 
-/* Of a block that stays, at most: three of them leave a thread 80 registers. */
-constexpr int STAY_THREADS = 256;
-
-/* The codes of a row whose values are known up to their scale, and its sums. */
+/* The codes of a row of values, and its sums. */
 template <class Source, int V, int Blocks, bool Full>
 static __device__ __forceinline__ void
 quantise_row(const Source &source, const int (&at)[V], RowSums<Blocks> &room, const quant_args &a,
@@ -423,8 +417,6 @@ quantise_row(const Source &source, const int (&at)[V], RowSums<Blocks> &room, co
 {
     const float inverse = (float)W8_TOP / int_range(largest);
     int codes = 0;
-    if constexpr (Source::NORMS)
-        values = 0;
 #pragma unroll
     for (int i = 0; i < V; i++)
         if (Full || at[i] < vectors) {
@@ -433,37 +425,31 @@ quantise_row(const Source &source, const int (&at)[V], RowSums<Blocks> &room, co
             const uint2 c = codes_of(v, inverse);
             ((uint2 *)a.code)[row * vectors + at[i]] = c;
             codes = sum_of_codes(c, codes);
-            if constexpr (Source::NORMS) {
-#pragma unroll
-                for (int t = 0; t < V8; t++)
-                    values += v[t];
-            }
         }
     float sum = all_sum(values);
     codes = __reduce_add_sync(ALL_LANES, codes);
     if (!room.sums(sum, codes, block))
         return;
     ((half *)a.scale)[row] = __float2half_rn(int_range(largest) / (float)W8_TOP);
-    ((half *)a.sum)[row] = __float2half_rn(Source::NORMS ? sum : values);
+    ((half *)a.sum)[row] = __float2half_rn(values);
     a.code_sum[row] = codes;
 }
 
 /* Between: values as halves to `between` in place of codes, scale and sums.  Full: every thread
- * has V vectors of the row.  Stay: blocks take rows gridDim.x apart, each row loaded while codes
- * of the one before are made; RowSums serves row after row, as each of its slots is written anew
- * behind a barrier that its readers have passed. */
-template <template <int> class Kind, int V, int Blocks, bool Between, bool Full, bool Stay>
-static __global__ void __launch_bounds__(Stay ? STAY_THREADS : QUANT_THREADS_MAX, Stay ? 3 : 1)
-    quant_rows(int m, int n, float one_of_n, const quant_args a, uint4 *between)
+ * has V vectors of the row. */
+template <template <int> class Kind, int V, int Blocks, bool Between, bool Full>
+static __global__ void __launch_bounds__(QUANT_THREADS_MAX)
+    quant_rows(int n, float one_of_n, const quant_args a, uint4 *between)
 {
-    static_assert(!Stay || (Blocks == 1 && !Between), "one exchange a row has no such barrier");
     using Source = Kind<V>;
+    static_assert(Between || !Source::NORMS, "lean.cuh has the codes of normalised rows");
     __shared__ RowSums<Blocks> room;
     const int vectors = n / V8, block = Blocks > 1 ? blockIdx.x % Blocks : 0;
-    size_t row = blockIdx.x / Blocks;
+    const size_t row = blockIdx.x / Blocks;
     constexpr bool REDUCES = !Between || Source::NORMS;
     Source source;
     int at[V];
+    float sum = 0, most = 0, largest = 0;
     if constexpr (REDUCES)
         room.open();
 #pragma unroll
@@ -472,50 +458,37 @@ static __global__ void __launch_bounds__(Stay ? STAY_THREADS : QUANT_THREADS_MAX
         if (Full || at[i] < vectors)
             source.constants(a, at[i], i);
     }
-    const auto load = [&](size_t row) {
-#pragma unroll
-        for (int i = 0; i < V; i++)
-            if (Full || at[i] < vectors)
-                source.load(a, row, vectors, at[i], i);
-    };
     let_next_start();
     wait_for_previous();
-    load(row);
-    for (;;) {
-        float sum = 0, most = 0;
+#pragma unroll
+    for (int i = 0; i < V; i++)
+        if (Full || at[i] < vectors)
+            source.load(a, row, vectors, at[i], i);
+#pragma unroll
+    for (int i = 0; i < V; i++)
+        if (Full || at[i] < vectors) {
+            source.ready(i);
+            if constexpr (Source::KEEPS)
+                ((uint4 *)a.y)[row * vectors + at[i]] = source.x[i];
+            if constexpr (REDUCES)
+                source.first(i, sum, most);
+        }
+    if constexpr (REDUCES) {
+        const float2 total = room.sum_and_most(sum, most, block);
+        sum = total.x;
+        largest = source.finish(one_of_n, total.x, total.y);
+    }
+    if constexpr (Between) {
 #pragma unroll
         for (int i = 0; i < V; i++)
             if (Full || at[i] < vectors) {
-                source.ready(i);
-                if constexpr (Source::KEEPS)
-                    ((uint4 *)a.y)[row * vectors + at[i]] = source.x[i];
-                if constexpr (REDUCES)
-                    source.first(i, sum, most);
+                float v[V8];
+                source.value(i, v);
+                between[row * vectors + at[i]] = to_halves(v);
             }
-        const size_t next = row + gridDim.x;
-        if (Stay && next < (size_t)m)
-            load(next);
-        float largest = 0;
-        if constexpr (REDUCES) {
-            const float2 total = room.sum_and_most(sum, most, block);
-            sum = total.x;
-            largest = source.finish(one_of_n, total.x, total.y);
-        }
-        if constexpr (Between) {
-#pragma unroll
-            for (int i = 0; i < V; i++)
-                if (Full || at[i] < vectors) {
-                    float v[V8];
-                    source.value(i, v);
-                    between[row * vectors + at[i]] = to_halves(v);
-                }
-        } else {
-            quantise_row<Source, V, Blocks, Full>(source, at, room, a, row, vectors, block, largest,
-                                                  sum);
-        }
-        if (!Stay || next >= (size_t)m)
-            return;
-        row = next;
+    } else {
+        quantise_row<Source, V, Blocks, Full>(source, at, room, a, row, vectors, block, largest,
+                                              sum);
     }
 }
 
