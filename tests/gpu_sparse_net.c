@@ -141,7 +141,7 @@ static void try_fused(struct cb_context *c, const char *scan, const char *networ
         return;
     }
     CHECK(!net_case_open(c, q, &in) && !net_case_prepare(in, 1, 1));
-    float *want = gradients_of(c, in, "train_own"), *got = gradients_of(c, in, "train_own_fused");
+    float *want = gradients_of(c, in, "train_own_apart"), *got = gradients_of(c, in, "train_own");
     size_t differ = 0, zeros = 0;
     for (size_t i = 0; i < in->scene[0].net.weights; i++) {
         differ += memcmp(&want[i], &got[i], sizeof *got) != 0;
@@ -238,7 +238,7 @@ static void time_all(struct cb_context *c, const char *what)
     static const char *const infer[] = { "implicit_s1", "fetch", "gather_grouped", "autotuned",
                                          "own", "own_tuned", NULL };
     static const char *const step[] = { "train_gather_grouped", "train_sorted", "train_implicit",
-                                        "train_own", "train_own_fused", NULL };
+                                        "train_own", "train_own_apart", NULL };
     static const char *const own[] = { "own", NULL };
     static const char *const scan[][2] = {
         { "semantickitti_000000", "minkunet_1x" }, { "nuscenes_keyframe", "minkunet_1x" },

@@ -276,9 +276,10 @@ const struct sparse_net_impl sparse_net_rows[] = {
          PUBLISHED "tuned, dgrad and wgrad bound", OP_PAPER, train_dw, COUNT(train_dw),
          OP_CHOOSES),
     OWN_STEP("train_own", "training, own",
-             "maps by octree or bit grid, plans on the device, wgmma; one graph", 0),
-    OWN_STEP("train_own_fused", "training, own, fused",
-             "the same, masks of ReLU and residuals within the gradients' products", 1),
+             "maps by octree or bit grid, plans on the device, wgmma with masks of ReLU and "
+             "residuals within the gradients' products; one graph", 1),
+    OWN_STEP("train_own_apart", "training, own, masks apart",
+             "the same, masks of ReLU and residuals as passes of their own", 0),
 
     { .base = { .name = "autotuned_host", .title = "autotuned on the host", .role = OP_OWN,
                 .origin = "maps by definition, OpenBLAS in float by rows or by tap",
