@@ -831,6 +831,13 @@ int run_worker(void)
 
 /* ---- pieces and records ---- */
 
+/* As if it had been planned with so many: what runs hold beyond is left out. */
+static void plan_invocations(json_t *run, int invocations)
+{
+    json_object_set_new(run, "invocations", json_integer(invocations));
+    json_object_set_new(json_object_get(run, "policy"), "invocations", json_integer(invocations));
+}
+
 int run_merge(const char *const *pieces, int count, const char *out, int invocations,
               bool allow_mixed)
 {
@@ -853,6 +860,8 @@ int run_merge(const char *const *pieces, int count, const char *out, int invocat
             status = -1;
             break;
         }
+        if (invocations)
+            plan_invocations(json_object_get(doc, "run"), invocations);
         const char *what = first ? differs(first, doc) : NULL;
         mixed = mixed || what;
         if (what && !allow_mixed)
@@ -898,11 +907,8 @@ int run_merge(const char *const *pieces, int count, const char *out, int invocat
         json_object_set(run, "planned", planned);
         json_object_del(run, "shard");
         json_object_set_new(run, "pieces", json_integer(count));
-        if (invocations) {
-            json_object_set_new(run, "invocations", json_integer(invocations));
-            json_object_set_new(json_object_get(run, "policy"), "invocations", json_integer(invocations));
+        if (invocations)
             json_object_set_new(run, "custom", json_true());
-        }
         if (mixed)
             json_array_append_new(json_object_get(run, "flags"), json_string("mixed"));
         snprintf(path, sizeof path, "%s/run.json", out);

@@ -210,6 +210,12 @@ expect 1 'merge of another policy' claimbench merge "$work/piece1" "$work/piece4
 check 'merge of another policy' says 'is no piece of the same run: the policy differs'
 expect 0 'merge into what was refused before' claimbench merge "$work/piece2" -o "$work/mixed"
 check 'of that only' equal "$(ids "$work/mixed" | sort)" "$(ids "$work/piece2" | sort)"
+expect 0 'piece of more invocations' run --case '*,n=4,*' --invocations 3 -o "$work/piece5"
+expect 1 'merge of other invocations' claimbench merge "$work/piece1" "$work/piece5" -o "$work/mixed3"
+expect 0 'merge of so many of each' claimbench merge "$work/piece1" "$work/piece5" --invocations 1 \
+    -o "$work/mixed3"
+check 'so many of each' grep -q '"status": "complete"' "$work/mixed3/result.json"
+check 'so many of each: not mixed' equal "$(grep -c '"mixed"' "$work/mixed3/result.json")" 0
 expect 1 'merge of nothing' claimbench merge "$work/nothing" -o "$work/mixed2"
 sed -i '2,$d' "$work/piece2/journal.jsonl"
 expect 0 'a stopped piece' claimbench merge "$work/piece1" "$work/piece2" -o "$work/incomplete"
