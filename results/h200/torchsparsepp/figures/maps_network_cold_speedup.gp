@@ -1,6 +1,6 @@
 out = "maps_network_cold_speedup"
 title = "building all kernel maps of a network (cold)"
-caption = "NVIDIA H200, driver 580.159.04, CUDA 13.0, cache cold, regime steady, profile reproduce (custom), 2 invocations, n = 6 cases, run 4126c8af-686a-4e76-aeee-1d14a3a159d6"
+caption = "NVIDIA H200, driver 580.159.04, CUDA 13.0, cache cold, regime steady, profile reproduce (custom), 2 invocations, n = 6 cases, run dfe11e40-9566-435f-b7e0-c5312ca180d9"
 in = "maps_network_cold_speedup.tsv"
 xlabel = ""
 ylabel = "speedup over published, x"

@@ -1,14 +1,14 @@
 out = "networks_hot_roofline"
 title = "networks (hot): measured ceilings"
-caption = "NVIDIA H200, driver 580.159.04, CUDA 13.0, cache hot, regime steady, profile reproduce (custom), 2 invocations, n = 9 cases, run 4126c8af-686a-4e76-aeee-1d14a3a159d6"
+caption = "NVIDIA H200, driver 580.159.04, CUDA 13.0, cache hot, regime steady, profile reproduce (custom), 2 invocations, n = 9 cases, run dfe11e40-9566-435f-b7e0-c5312ca180d9"
 in = "networks_hot_roofline.tsv"
 array legend[4] = ["net_own", "net_published", "autotuned", "net_spconv2"]
-array roof[7] = ["dram_copy, 4.277 TB/s", "dram_read, 4.647 TB/s", "l2_read, 8.664 TB/s", "fp32_fma, 64.03 TFLOP/s", "fp16x2_fma, 66.61 TFLOP/s", "fp64_fma, 30.63 TFLOP/s", "tensor_fp16, 681.1 TFLOP/s"]
+array roof[7] = ["dram_copy, 4.303 TB/s", "dram_read, 4.542 TB/s", "l2_read, 10.07 TB/s", "fp32_fma, 64.02 TFLOP/s", "fp16x2_fma, 66.72 TFLOP/s", "fp64_fma, 30.68 TFLOP/s", "tensor_fp16, 676.1 TFLOP/s"]
 n = 4
 c = 7
 lowest = 683.8
 highest = 1.095e+04
 width = 1000
-array slope[7] = [4277.10601, 4647.10634, 8663.53085, 0, 0, 0, 0]
-array flat[7] = [0, 0, 0, 64026.525, 66606.7543, 30628.2024, 681112.445]
+array slope[7] = [4302.81572, 4542.43947, 10069.5517, 0, 0, 0, 0]
+array flat[7] = [0, 0, 0, 64020.8411, 66724.9167, 30683.8249, 676146.512]
 load "roofline.gp"

@@ -1,6 +1,6 @@
 out = "networks_hot_speedup"
 title = "whole networks: maps and layers of one scan, inference (hot)"
-caption = "NVIDIA H200, driver 580.159.04, CUDA 13.0, cache hot, regime steady, profile reproduce (custom), 2 invocations, n = 9 cases, run 4126c8af-686a-4e76-aeee-1d14a3a159d6"
+caption = "NVIDIA H200, driver 580.159.04, CUDA 13.0, cache hot, regime steady, profile reproduce (custom), 2 invocations, n = 9 cases, run dfe11e40-9566-435f-b7e0-c5312ca180d9"
 in = "networks_hot_speedup.tsv"
 xlabel = ""
 ylabel = "speedup over net_published, x"

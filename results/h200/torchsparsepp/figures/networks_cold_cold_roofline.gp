@@ -1,0 +1,14 @@
+out = "networks_cold_cold_roofline"
+title = "networks_cold (cold): measured ceilings"
+caption = "NVIDIA H200, driver 580.159.04, CUDA 13.0, cache cold, regime steady, profile reproduce (custom), 2 invocations, n = 7 cases, run dfe11e40-9566-435f-b7e0-c5312ca180d9"
+in = "networks_cold_cold_roofline.tsv"
+array legend[3] = ["own", "net_published", "gather_grouped"]
+array roof[7] = ["dram_copy, 4.303 TB/s", "dram_read, 4.542 TB/s", "l2_read, 10.07 TB/s", "fp32_fma, 64.02 TFLOP/s", "fp16x2_fma, 66.72 TFLOP/s", "fp64_fma, 30.68 TFLOP/s", "tensor_fp16, 676.1 TFLOP/s"]
+n = 3
+c = 7
+lowest = 683.8
+highest = 1.095e+04
+width = 1000
+array slope[7] = [4302.81572, 4542.43947, 10069.5517, 0, 0, 0, 0]
+array flat[7] = [0, 0, 0, 64020.8411, 66724.9167, 30683.8249, 676146.512]
+load "roofline.gp"
