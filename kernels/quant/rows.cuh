@@ -464,6 +464,7 @@ static __global__ void __launch_bounds__(QUANT_THREADS_MAX)
     for (int i = 0; i < V; i++)
         if (Full || at[i] < vectors)
             source.load(a, row, vectors, at[i], i);
+    __syncwarp(); /* all are asked for before the first is worked on */
 #pragma unroll
     for (int i = 0; i < V; i++)
         if (Full || at[i] < vectors) {
