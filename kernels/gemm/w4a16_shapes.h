@@ -201,15 +201,18 @@ struct w4_strips_row {
 
 /*
  * The tiling: the first row with m <= most_m, n <= most_n, k <= most_k, from times on an H200 of
- * the layers of Llama 2 7B and 70B with 1 and 16 tokens beside w4a16_small in launches that
- * overlap.  Strips win where W is small and ends of launches count; each multiprocessor reads all
- * of X for its chunks, so that with more tokens only a small k pays.  With few channels X is divided
- * over a cluster as k is, which saves more than adding up costs.
+ * the layers of Llama 2 7B and 70B with 1 to 16 tokens beside w4a16_small in launches that overlap.
+ * Strips win where W is small and ends of launches count; each multiprocessor reads all of X for
+ * its chunks, so that with more tokens only a small k pays.  With few channels X is divided over a
+ * cluster as k is, which saves more than adding up costs.
  */
 static inline struct w4_strips_row w4_strips_row(const struct gemm_problem *p)
 {
     static const struct w4_strips_row rows[] = {
         /*                         across, cluster */
+        { 4, 22016, 11008, { 1, 1 }, 1 },
+        { 8, 4096, 11008, { 1, 2 }, 1 },
+        { 8, 10240, INT_MAX, { 1, 2 }, 1 },
         { 8, 22016, 11008, { 1, 1 }, 1 },
         { 8, INT_MAX, INT_MAX, { 1, 1 }, 0 },
         { 16, 4096, 4096, { 1, 2 }, 1 },
