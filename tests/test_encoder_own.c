@@ -102,19 +102,20 @@ static void check_parameters(const half_bits *h, const struct encoder_weights *w
 
 /* us of eight layers as recorded on an H200: suite flatformer, experiments `encoder` and
  * `encoder_frames`, state hot; medians of three invocations.  At 18,400 and 60,000 all forms in one
- * run of gpu_encoder; elsewhere own_sm90, which own_lean is faster than. */
+ * run of gpu_encoder, own_staged in a later one; elsewhere own_sm90, which own_lean is faster than.
+ * 0: not timed. */
 static const struct {
     int group, pillars;
-    double us[3]; /* of enum own_form */
+    double us[OWN_FORMS];
 } recorded[] = {
     { 69, 5000, { 157.8, 140.4, 142.2 } },     { 144, 5000, { 192.0, 144.3, 146.3 } },
     { 69, 10000, { 204.8, 180.0, 181.4 } },    { 144, 10000, { 220.3, 205.2, 206.0 } },
     { 69, 15582, { 239.5, 215.5, 216.0 } },    { 144, 15582, { 227.7, 229.6, 233.4 } },
-    { 69, 18400, { 235.3, 249.7, 246.7 } },    { 144, 18400, { 239.9, 247.3, 251.4 } },
+    { 69, 18400, { 235.3, 249.7, 246.7, 222.8 } },    { 144, 18400, { 239.9, 247.3, 251.4, 241.4 } },
     { 69, 21334, { 272.4, 265.2, 266.8 } },    { 144, 21334, { 292.4, 295.9, 300.0 } },
     { 69, 25145, { 264.8, 268.6, 274.1 } },    { 144, 25145, { 299.5, 301.9, 309.3 } },
     { 69, 30000, { 369.4, 390.4, 344.1 } },    { 144, 30000, { 425.1, 427.5, 379.4 } },
-    { 69, 60000, { 619.0, 653.7, 649.4 } },    { 144, 60000, { 703.0, 727.0, 728.6 } },
+    { 69, 60000, { 619.0, 653.7, 649.4, 631.0 } },    { 144, 60000, { 703.0, 727.0, 728.6, 703.0 } },
     { 69, 90000, { 925.3, 977.4, 1000.5 } },   { 144, 90000, { 1018.3, 1050.4, 1081.4 } },
     { 69, 120000, { 1203.5, 1268.0, 1336.5 } }, { 144, 120000, { 1358.6, 1403.4, 1473.4 } },
 };
@@ -123,9 +124,12 @@ static void fitting(void)
 {
     for (size_t i = 0; i < sizeof recorded / sizeof *recorded; i++) {
         const double *us = recorded[i].us;
-        const double least = fmin(us[0], fmin(us[1], us[2]));
+        double least = INFINITY;
+        for (int form = 0; form < OWN_FORMS; form++)
+            least = us[form] > 0 ? fmin(least, us[form]) : least;
         CHECK(us[own_fitting(recorded[i].pillars, recorded[i].group, 132)] <= 1.03 * least);
     }
+    CHECK(own_fitting(18400, 69, 132) == OWN_STAGED && own_fitting(18400, 144, 132) == OWN_LEAN);
     CHECK(own_fitting(1, 1, 132) == OWN_EVEN);
     CHECK(own_fitting(200000, OWN_GROUP_MAX, 132) == OWN_LEAN);
     CHECK(own_fitting(15582, OWN_GROUP_MAX + 1, 132) == OWN_LEAN); /* ends */

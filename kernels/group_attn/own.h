@@ -61,8 +61,9 @@ enum {
 size_t own_blocks_bytes(int layers);
 size_t own_parameters_count(int layers);
 
-/* The fastest of our forms for sm_90: `own_lean`, `own_even` or `own_wide` (own_fit.c). */
-enum own_form { OWN_LEAN, OWN_EVEN, OWN_WIDE };
+/* The fastest of our forms for sm_90: `own_lean`, `own_even`, `own_wide` or `own_staged`
+ * (own_fit.c). */
+enum own_form { OWN_LEAN, OWN_EVEN, OWN_WIDE, OWN_STAGED, OWN_FORMS };
 enum own_form own_fitting(int pillars, int group, int multiprocessors);
 
 /* Channel at a place of a block's outputs or inputs. */

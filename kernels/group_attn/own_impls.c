@@ -79,7 +79,7 @@ const struct encoder_impl encoder_own[] = {
       .setup = OP_CUDA(encoder_own_staged_setup), .teardown = free,
       .run = OP_CUDA(encoder_own_staged_run) },
     { .base = { .name = "own_fit", .title = "own, fitting", .role = OP_OWN,
-                .origin = "own_sm90, own_even or own_wide by pillars and group", .sm_min = 90,
+                .origin = "own_lean, own_even, own_wide or own_staged by pillars and group", .sm_min = 90,
                 .sm_max = 90, .symbol = "encoder_rows" },
       .scheme = ENCODER_GROUPS, .supports = layers_fit, .setup = OP_CUDA(encoder_own_fit_setup),
       .teardown = free, .run = OP_CUDA(encoder_own_fit_run) },

@@ -131,6 +131,7 @@ enum op_status encoder_own_fit_setup(const struct encoder_problem *p, const stru
     switch (fitting(p, count)) {
     case OWN_EVEN: return encoder_own_even_setup(p, h, a, memory, s, state);
     case OWN_WIDE: return encoder_own_wide_setup(p, h, a, memory, s, state);
+    case OWN_STAGED: return encoder_own_staged_setup(p, h, a, memory, s, state);
     default: return encoder_own_lean_setup(p, h, a, memory, s, state);
     }
 }
@@ -141,6 +142,7 @@ enum op_status encoder_own_fit_run(const struct encoder_problem *p, const struct
     switch (fitting(p, ((const OwnState *)state)->multiprocessors)) {
     case OWN_EVEN: return encoder_own_even_run(p, a, state, s);
     case OWN_WIDE: return encoder_own_wide_run(p, a, state, s);
+    case OWN_STAGED: return encoder_own_staged_run(p, a, state, s);
     default: return encoder_own_lean_run(p, a, state, s);
     }
 }
