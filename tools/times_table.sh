@@ -54,7 +54,7 @@ flatformer() {
     line 'four orders of a frame' flatten_frames hot 'frames=1,' 'sort64|sort32 sort_once|rank rank_cluster'
     for group in window=13,group=144 window=9,group=69; do
         line "attention of 60000 pillars, groups of ${group##*=}" group_attn hot "pillars=60000,$group," \
-            '|flash cublas_unfused|own own_sm90 own_even'
+            '|flash cublas_unfused|own own_sm90 own_even own_staged'
     done
     line 'pillars of a frame and their features' pillar_net hot 'frames=1,' 'pillar_scatter||pillar_tiles pillar_units'
     line 'backbone and head on the map from above' bev hot 'frames=1,' \
