@@ -25,7 +25,7 @@ if [ "${1:-}" = --one ]; then
     [ "$part" = 0/1 ] || name=$name.${part%/*}
     log=$logs/$name.log
     case $check in
-    racecheck) options='--kernel-name-exclude kns=cusparse,kns=cublas,kns=cudnn,kns=xmma,kns=cutlass,kns=16816gemm' ;;
+    racecheck) options='--kernel-name-exclude kns=cusparse,kns=cublas,kns=cudnn,kns=xmma,kns=cutlass,kns=16816gemm,kns=nvjet,kns=gemmSN,kns=gemvx' ;;
     memcheck) options='--report-api-errors no' ;;
     *) options= ;;
     esac
